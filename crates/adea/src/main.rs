@@ -1,0 +1,2 @@
+//! Adea.
+fn main() {}

@@ -1,0 +1,138 @@
+//! Waking those who wait for a change, and nobody else.
+//!
+//! A topic is a number (a database's); a writer raises its position once a commit that touched
+//! it is durable. Waiting costs a few words of memory and no thread; a topic that nobody waits
+//! for costs nothing at all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+struct Topic {
+    position: AtomicU64,
+    changed: Notify,
+}
+
+/// All topics that somebody waits for.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    topics: Arc<Mutex<HashMap<u64, Arc<Topic>>>>,
+}
+
+/// One who waits for a topic.
+#[derive(Debug)]
+pub struct Subscription {
+    watch: Watch,
+    number: u64,
+    topic: Arc<Topic>,
+    seen: u64,
+}
+
+impl Watch {
+    /// Begins to listen to `topic`: every change made durable from now on is noticed.
+    #[must_use]
+    pub fn subscribe(&self, topic: u64) -> Subscription {
+        let entry = Arc::clone(self.topics.lock().entry(topic).or_default());
+        let seen = entry.position.load(Ordering::Acquire);
+        Subscription {
+            watch: self.clone(),
+            number: topic,
+            topic: entry,
+            seen,
+        }
+    }
+
+    /// Tells everybody who waits for one of `topics`.
+    pub(crate) fn publish(&self, topics: &[u64]) {
+        let awaited: Vec<Arc<Topic>> = {
+            let known = self.topics.lock();
+            if known.is_empty() {
+                return;
+            }
+            topics
+                .iter()
+                .filter_map(|topic| known.get(topic).cloned())
+                .collect()
+        };
+        for topic in awaited {
+            topic.position.fetch_add(1, Ordering::AcqRel);
+            topic.changed.notify_waiters();
+        }
+    }
+
+    /// How many topics are listened to.
+    #[must_use]
+    pub fn topics(&self) -> usize {
+        self.topics.lock().len()
+    }
+}
+
+impl Subscription {
+    /// Waits for a change since this was last called, or since the subscription; returns at once
+    /// if there was one. Cancelling it loses nothing.
+    pub async fn changed(&mut self) {
+        loop {
+            let notified = self.topic.changed.notified();
+            let position = self.topic.position.load(Ordering::Acquire);
+            if position != self.seen {
+                self.seen = position;
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Takes everything up to now as seen: call it before reading, so that a change during the
+    /// reading is noticed after it.
+    pub fn mark_seen(&mut self) {
+        self.seen = self.topic.position.load(Ordering::Acquire);
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut topics = self.watch.topics.lock();
+        // The map's own reference and ours: nobody else listens any more.
+        if Arc::strong_count(&self.topic) == 2 {
+            topics.remove(&self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_before_waiting_is_not_missed() {
+        let watch = Watch::default();
+        let mut subscription = watch.subscribe(7);
+        watch.publish(&[7]);
+        subscription.changed().await;
+        watch.publish(&[8]);
+        tokio::select! {
+            biased;
+            () = subscription.changed() => panic!("woken by another topic"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_are_woken_and_forgotten() {
+        let watch = Watch::default();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..1_000 {
+            let mut subscription = watch.subscribe(1);
+            waiting.spawn(async move { subscription.changed().await });
+        }
+        watch.publish(&[1]);
+        while let Some(woken) = waiting.join_next().await {
+            woken.unwrap();
+        }
+        assert_eq!(watch.topics(), 0);
+    }
+}
