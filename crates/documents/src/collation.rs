@@ -60,7 +60,7 @@ enum Step<'a> {
 impl Collation {
     /// Compares two values in this order.
     #[must_use]
-    pub fn compare(self, mut left: &Value, mut right: &Value) -> Ordering {
+    pub fn compare<'a>(self, mut left: &'a Value, mut right: &'a Value) -> Ordering {
         let mut pending = Vec::new();
         loop {
             let shallow = self.compare_shallow(left, right);
@@ -68,8 +68,12 @@ impl Collation {
                 return shallow;
             }
             match (left, right) {
-                (Value::Array(l), Value::Array(r)) => pending.push(Pair::Arrays(l.iter(), r.iter())),
-                (Value::Object(l), Value::Object(r)) => pending.push(Pair::Objects(l.iter(), r.iter())),
+                (Value::Array(l), Value::Array(r)) => {
+                    pending.push(Pair::Arrays(l.iter(), r.iter()))
+                }
+                (Value::Object(l), Value::Object(r)) => {
+                    pending.push(Pair::Objects(l.iter(), r.iter()))
+                }
                 _ => {}
             }
             loop {
@@ -81,8 +85,8 @@ impl Collation {
                         (left, right) = (l, r);
                         break;
                     }
-                    Step::Decided(Ordering::Equal) => drop(pending.pop()),
-                    Step::Decided(decided) => return decided,
+                    Step::Decided(decided) if decided.is_ne() => return decided,
+                    Step::Decided(_equal) => drop(pending.pop()),
                 }
             }
         }
@@ -114,10 +118,14 @@ impl Collation {
                 (l, r) => Step::Decided(l.is_some().cmp(&r.is_some())),
             },
             Pair::Objects(left, right) => match (left.next(), right.next()) {
-                (Some((left_key, l)), Some((right_key, r))) => match self.compare_strings(left_key, right_key) {
-                    Ordering::Equal => Step::Descend(l, r),
-                    decided => Step::Decided(decided),
-                },
+                (Some((left_key, l)), Some((right_key, r))) => {
+                    let keys = self.compare_strings(left_key, right_key);
+                    if keys.is_eq() {
+                        Step::Descend(l, r)
+                    } else {
+                        Step::Decided(keys)
+                    }
+                }
                 (l, r) => Step::Decided(l.is_some().cmp(&r.is_some())),
             },
         }
@@ -294,7 +302,356 @@ fn write_number(number: &Number, out: &mut Vec<u8>) {
     }
     let flip = if negative { 0xff } else { 0x00 };
     let digits = numeric.exact_digits();
-    let count = digits.as_ref().map_or(u64::MAX, |digits| digits.len() as u64);
+    let count = digits
+        .as_ref()
+        .map_or(u64::MAX, |digits| digits.len() as u64);
     out.extend(count.to_be_bytes().iter().map(|byte| byte ^ flip));
-    out.extend(digits.iter().flat_map(|digits| digits.bytes()).map(|byte| byte ^ flip));
+    out.extend(
+        digits
+            .iter()
+            .flat_map(|digits| digits.bytes())
+            .map(|byte| byte ^ flip),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What `CouchDB` 3.5 answered for a view with these keys.
+    const RECORDED: &str = r#"null false true -1 0 1.5 "" "-" "~" "1" "10" "2" "a" "A" "á" "ä" "aa" "Aa" "b" "B" "é" "ss" "ß" "x" "z" [] ["a"] ["a","b"] ["b"] {} {"a":1} {"a":2} {"b":1} {"b":2,"a":1}"#;
+
+    fn json(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn key(value: &Value) -> Vec<u8> {
+        let mut out = Vec::new();
+        sort_key(value, &mut out);
+        out
+    }
+
+    /// Every value before every later one, by comparison and by sort key.
+    fn check_ascending(values: &[Value]) {
+        for (i, left) in values.iter().enumerate() {
+            for (j, right) in values.iter().enumerate() {
+                assert_eq!(compare(left, right), i.cmp(&j), "{left} with {right}");
+                assert_eq!(
+                    key(left).cmp(&key(right)),
+                    i.cmp(&j),
+                    "keys of {left} and {right}"
+                );
+            }
+        }
+    }
+
+    fn check_equal(left: &str, right: &str) {
+        let (left, right) = (json(left), json(right));
+        assert_eq!(
+            compare(&left, &right),
+            Ordering::Equal,
+            "{left} with {right}"
+        );
+        assert_eq!(key(&left), key(&right), "keys of {left} and {right}");
+    }
+
+    #[test]
+    fn the_recorded_order_of_couchdb() {
+        let values: Vec<Value> = RECORDED.split(' ').map(json).collect();
+        assert_eq!(values.len(), 34);
+        check_ascending(&values);
+    }
+
+    #[test]
+    fn numbers_order_by_exact_value() {
+        let huge = format!("1{}", "0".repeat(400));
+        let ascending = [
+            "-1e400",
+            &format!("-{huge}1"),
+            &format!("-{huge}"),
+            "-1.7976931348623157e308",
+            "-123456789012345678901234567890",
+            "-9223372036854775809",
+            "-9223372036854775808",
+            "-9007199254740993",
+            "-9007199254740992",
+            "-9007199254740991.0",
+            "-1.5",
+            "-1",
+            "-5e-324",
+            "0",
+            "5e-324",
+            "0.1",
+            "0.5",
+            "1",
+            "1.5",
+            "2",
+            "9007199254740991",
+            "9007199254740992.0",
+            "9007199254740993",
+            "9007199254740994",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616.0",
+            "18446744073709551617",
+            "99999999999999991611391",
+            "1e23",
+            "100000000000000000000000",
+            "123456789012345678901234567889",
+            "123456789012345678901234567890",
+            "1.7976931348623157e308",
+            &huge,
+            &format!("{huge}1"),
+            "1e400",
+        ]
+        .map(json);
+        check_ascending(&ascending);
+    }
+
+    #[test]
+    fn equal_though_different() {
+        check_equal("1", "1.0");
+        check_equal("0", "-0.0");
+        check_equal("-0", "0.0");
+        check_equal("1e2", "100");
+        check_equal("9007199254740992", "9007199254740992.0");
+        check_equal("9007199254740993.0", "9007199254740992");
+        check_equal("0.1", "0.10000000000000000001");
+        check_equal("1e400", "2e400");
+        check_equal(r#""""#, r#""\u0000""#);
+        check_equal(r#""\u00e4""#, r#""a\u0308""#);
+        check_equal(r#"{"a":[1]}"#, r#"{"a":[1.0]}"#);
+    }
+
+    #[test]
+    fn strings_follow_the_root_collation() {
+        let ascending = [
+            "", " ", "_", "-", "~", "1", "10", "a", "a b", "aa", "ab", "b", "ß", "t", "z", "я",
+            "日",
+        ];
+        check_ascending(&ascending.map(|text| Value::String(text.to_owned())));
+    }
+
+    #[test]
+    fn members_count_in_stored_order() {
+        check_ascending(
+            &[
+                r#"{}"#,
+                r#"{"a":1}"#,
+                r#"{"a":1,"b":2}"#,
+                r#"{"a":2}"#,
+                r#"{"aa":1}"#,
+                r#"{"b":2,"a":1}"#,
+            ]
+            .map(json),
+        );
+    }
+
+    #[test]
+    fn raw_order_is_that_of_erlang() {
+        let ascending = [
+            "-1",
+            "0",
+            "1.5",
+            "2",
+            "false",
+            "null",
+            "true",
+            "{}",
+            r#"{"B":1}"#,
+            r#"{"a":1}"#,
+            r#"{"a":1,"b":1}"#,
+            "[]",
+            "[1]",
+            "[1,2]",
+            "[2]",
+            r#""""#,
+            r#""B""#,
+            r#""a""#,
+            r#""ä""#,
+        ]
+        .map(json);
+        for (i, left) in ascending.iter().enumerate() {
+            for (j, right) in ascending.iter().enumerate() {
+                assert_eq!(
+                    Collation::Raw.compare(left, right),
+                    i.cmp(&j),
+                    "{left} with {right}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_collation_key_has_a_zero_byte() {
+        for letter in char::MIN..=char::MAX {
+            let mut bytes = Vec::new();
+            let Ok(()) = COLLATOR.write_sort_key_to(letter.encode_utf8(&mut [0; 4]), &mut bytes);
+            assert!(!bytes.contains(&0), "U+{:04X}", letter as u32);
+        }
+    }
+
+    /// If this fails after an update of `icu_collator`, raise [`SORT_KEY_VERSION`].
+    #[test]
+    fn the_bytes_of_a_sort_key_are_pinned() {
+        let bytes = key(&json(
+            r#"[null, -1, 9007199254740993, "Aä~日", {"b": true}]"#,
+        ));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "601040400fffffffffffff40c340000000000000000000000000001039303037313939323534373430393933\
+             502b2b0c93fa322c0144960601dc080070502d0105010500300000"
+        );
+        assert_eq!(SORT_KEY_VERSION, 1);
+    }
+
+    #[test]
+    fn depth_does_not_exhaust_the_stack() {
+        let deep =
+            |innermost: Value| (0..200_000).fold(innermost, |inside, _| Value::Array(vec![inside]));
+        let (low, high) = (deep(json("1")), deep(json("2")));
+        assert_eq!(compare(&low, &high), Ordering::Less);
+        assert_eq!(key(&low).cmp(&key(&high)), Ordering::Less);
+        // Dropping a value recurses, which is what this test must not measure.
+        std::mem::forget((low, high));
+    }
+
+    fn any_number() -> impl Strategy<Value = Value> {
+        let near_doubles = (any::<f64>(), -3_i32..4).prop_map(|(double, step)| {
+            if !double.is_finite() || double.abs() < 1e15 || double.abs() > 1e30 {
+                return format!("{step}");
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "the double is below 1e30")]
+            let near = double as i128 + i128::from(step);
+            near.to_string()
+        });
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            (-20_i64..20).prop_map(|n| n.to_string()),
+            any::<i64>()
+                .prop_map(|n| format!("{:?}", f64::from_bits(n.cast_unsigned())))
+                .prop_filter("JSON has no such number", |text| !text.contains(['N', 'i'])),
+            near_doubles,
+            (0_u32..70, -2_i128..3)
+                .prop_map(|(power, step)| ((1_i128 << power) + step).to_string()),
+            (0_i32..70, any::<bool>()).prop_map(|(power, minus)| format!(
+                "{:?}",
+                2_f64.powi(power) * if minus { -1.0 } else { 1.0 }
+            )),
+            "-?[1-9][0-9]{15,40}",
+            "-?[1-9][0-9]{305,312}",
+        ]
+        .prop_map(|text| json(&text))
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let awkward = prop::sample::select(vec![
+            "a",
+            "A",
+            "b",
+            "\u{0}",
+            "\u{1}",
+            "\u{301}",
+            "\u{308}",
+            "\u{323}",
+            "\u{345}",
+            "ä",
+            "ß",
+            "-",
+            " ",
+            "เ",
+            "ก",
+            "ᄀ",
+            "ᅡ",
+            "가",
+            "日",
+            "\u{fffe}",
+            "\u{ffff}",
+            "\u{10ffff}",
+            "\u{fff0}",
+            "l·",
+            "😀",
+            "\u{f71}",
+            "\u{f72}",
+            "я",
+        ]);
+        prop_oneof![
+            prop::collection::vec(awkward, 0..6).prop_map(|parts| parts.concat()),
+            ".{0,4}",
+            "[ab]{0,3}",
+        ]
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any_number(),
+            any_text().prop_map(Value::String),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::vec((any_text(), inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// A second value that has much in common with the first.
+    fn any_pair() -> impl Strategy<Value = (Value, Value)> {
+        (any_value(), any_value(), any_value(), any::<u8>()).prop_map(
+            |(shared, left, right, shape)| match shape % 4 {
+                0 => (left, right),
+                1 => (
+                    Value::Array(vec![shared.clone(), left]),
+                    Value::Array(vec![shared, right]),
+                ),
+                2 => (
+                    Value::Array(vec![left, shared.clone()]),
+                    Value::Array(vec![right, shared]),
+                ),
+                _ => (
+                    Value::Array(vec![shared.clone()]),
+                    Value::Array(vec![shared, right]),
+                ),
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn sort_keys_compare_as_their_values((left, right) in any_pair()) {
+            let (left_key, right_key) = (key(&left), key(&right));
+            prop_assert_eq!(left_key.cmp(&right_key), compare(&left, &right));
+            prop_assert_eq!(compare(&left, &right), compare(&right, &left).reverse());
+            prop_assert_eq!(left_key.starts_with(&right_key), left_key == right_key);
+        }
+
+        #[test]
+        fn numbers_compare_as_their_keys(left in any_number(), right in any_number()) {
+            prop_assert_eq!(key(&left).cmp(&key(&right)), compare(&left, &right));
+        }
+
+        #[test]
+        fn strings_compare_as_their_keys(left in any_text(), right in any_text()) {
+            let (left, right) = (Value::String(left), Value::String(right));
+            prop_assert_eq!(key(&left).cmp(&key(&right)), compare(&left, &right));
+        }
+
+        #[test]
+        fn raw_order_is_total(a in any_value(), b in any_value(), c in any_value()) {
+            let mut sorted = [a, b, c];
+            sorted.sort_by(|l, r| Collation::Raw.compare(l, r));
+            let [a, b, c] = &sorted;
+            prop_assert!(Collation::Raw.compare(a, b).is_le());
+            prop_assert!(Collation::Raw.compare(b, c).is_le());
+            prop_assert!(Collation::Raw.compare(a, c).is_le());
+        }
+    }
 }

@@ -1,1 +1,31 @@
-//! Adea.
+//! Every use case, one file each: the order of its steps, its one commit, and what follows it.
+//!
+//! This is the only crate that knows all of the floor below. It holds no rule of its own: what a
+//! document is, who may enter and where bytes lie is decided there; what a request looks like is
+//! decided above.
+
+mod backup;
+mod databases;
+mod error;
+mod follow_changes;
+mod maintain;
+mod pod;
+mod read_document;
+mod sign_in;
+mod store_file;
+mod verify;
+mod write_document;
+mod write_user;
+
+pub use backup::{BackupError, BackupReport, restore};
+pub use databases::{DatabaseEntry, DatabaseInfo};
+pub use error::PodError;
+pub use maintain::CompactionProgress;
+pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use read_document::{Found, ListedDocument, Told, Which};
+pub use sign_in::{FirstAdmin, SignIn, SignedIn};
+pub use store_file::StoredFile;
+pub use verify::Report;
+pub use write_user::may_list_users;
+pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};

@@ -127,6 +127,19 @@ fn compare(view: &dyn crate::engine::View, model: &Model, script: &mut Script) {
                 found.push((key.to_vec(), value.to_vec()));
             }
             assert_eq!(found, expected, "{direction:?} {space:?} {range:?}");
+            // Only ahead: a seek never goes back to what was passed.
+            if let Some((target, _)) = expected.last() {
+                let mut cursor = view
+                    .range(space, range.clone(), direction)
+                    .expect("a range opens");
+                drop(cursor.next().expect("a range is walked"));
+                if expected.len() > 1 {
+                    cursor.seek(target).expect("a cursor seeks");
+                    let row = cursor.next().expect("a range is walked");
+                    assert_eq!(row.map(|(key, _)| key), Some(target.as_slice()));
+                    assert!(cursor.next().expect("a range is walked").is_none());
+                }
+            }
         }
         let mut keys: Vec<Vec<u8>> = (0..5).map(|_| script.key()).collect();
         if script.below(2) == 0 {

@@ -85,6 +85,13 @@ pub trait Cursor {
     /// # Errors
     /// [`EngineError`] if the engine cannot read.
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError>;
+
+    /// Jumps, so that [`Cursor::next`] gives the first row from `key` on in the cursor's
+    /// direction; a key outside the range is taken as its border.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the engine cannot read.
+    fn seek(&mut self, key: &[u8]) -> Result<(), EngineError>;
 }
 
 /// The data at one moment.

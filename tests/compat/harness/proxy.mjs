@@ -10,8 +10,6 @@ export class Proxy {
   #whole = true;
   #passed = 0;
   #waiting = [];
-  connections = 0;
-  refused = 0;
 
   static async to(port) {
     const proxy = new Proxy();
@@ -27,11 +25,9 @@ export class Proxy {
   #accept(client, port) {
     client.on('error', () => {});
     if (!this.#whole) {
-      this.refused += 1;
       client.resetAndDestroy();
       return;
     }
-    this.connections += 1;
     const upstream = net.connect(port, '127.0.0.1');
     const pair = [client, upstream];
     this.#pairs.add(pair);

@@ -73,6 +73,10 @@ export class Server {
     return this.#child.pid;
   }
 
+  get running() {
+    return live.has(this.#child);
+  }
+
   /** The address of a database, with the admin's name and password in it. */
   url(pathname = '') {
     return this.urlAs(ADMIN, pathname);

@@ -235,12 +235,13 @@ impl Kind for Size {
     type Value = u64;
 
     fn read(&self, raw: &Raw) -> Result<u64, String> {
-        let bytes = match raw {
-            Raw::Integer(number) => {
-                u64::try_from(*number).map_err(|_| "it is negative".to_owned())?
-            }
-            _ if self.unlimited && *raw == Raw::Text("infinity".to_owned()) => return Ok(u64::MAX),
-            _ => parse_size(text(raw)?)?,
+        if self.unlimited && *raw == Raw::Text("infinity".to_owned()) {
+            return Ok(u64::MAX);
+        }
+        let bytes = if let Raw::Integer(number) = raw {
+            u64::try_from(*number).map_err(|_| "it is negative".to_owned())?
+        } else {
+            parse_size(text(raw)?)?
         };
         within(&bytes, &self.min, &self.max)?;
         Ok(bytes)
@@ -272,12 +273,12 @@ impl Kind for Count {
     type Value = usize;
 
     fn read(&self, raw: &Raw) -> Result<usize, String> {
-        let wrong = || "it is not a whole number".to_owned();
-        let count = match raw {
-            Raw::Integer(number) => {
-                usize::try_from(*number).map_err(|_| "it is negative".to_owned())?
-            }
-            _ => text(raw)?.replace('_', "").parse().map_err(|_| wrong())?,
+        let count = if let Raw::Integer(number) = raw {
+            usize::try_from(*number).map_err(|_| "it is negative".to_owned())?
+        } else {
+            let digits = text(raw)?.replace('_', "");
+            let number = digits.parse();
+            number.map_err(|_| "it is not a whole number".to_owned())?
         };
         within(&count, &self.min, &self.max)?;
         Ok(count)
@@ -300,9 +301,10 @@ impl Kind for Span {
     type Value = Duration;
 
     fn read(&self, raw: &Raw) -> Result<Duration, String> {
-        let span = match raw {
-            Raw::Integer(number) => parse_duration(&number.to_string())?,
-            _ => parse_duration(text(raw)?)?,
+        let span = if let Raw::Integer(number) = raw {
+            parse_duration(&number.to_string())?
+        } else {
+            parse_duration(text(raw)?)?
         };
         within(&span, &self.min, &self.max)?;
         Ok(span)
@@ -419,15 +421,15 @@ impl Kind for WebOrigins {
     type Value = Vec<WebOrigin>;
 
     fn read(&self, raw: &Raw) -> Result<Vec<WebOrigin>, String> {
-        match raw {
-            Raw::List(items) => items.iter().map(|item| web_origin(item)).collect(),
-            _ => text(raw)?
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(web_origin)
-                .collect(),
+        if let Raw::List(items) = raw {
+            return items.iter().map(|item| web_origin(item)).collect();
         }
+        text(raw)?
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(web_origin)
+            .collect()
     }
 
     fn allowed(&self) -> String {
@@ -514,13 +516,22 @@ mod tests {
     fn a_choice_suggests_the_near_word() {
         let kind = Choice(&[("strict", 1), ("relaxed", 2)]);
         assert_eq!(kind.read(&written("relaxed")), Ok(2));
-        assert!(kind.read(&written("stirct")).unwrap_err().contains("mean strict?"));
+        assert!(
+            kind.read(&written("stirct"))
+                .unwrap_err()
+                .contains("mean strict?")
+        );
     }
 
     #[test]
     fn log_levels_may_be_given_per_target() {
         assert!(LogLevel.read(&written("info,adea_store=debug")).is_ok());
-        assert!(LogLevel.read(&written("inof")).unwrap_err().contains("mean info?"));
+        assert!(
+            LogLevel
+                .read(&written("inof"))
+                .unwrap_err()
+                .contains("mean info?")
+        );
         assert!(LogLevel.read(&written("")).is_err());
     }
 
@@ -529,13 +540,19 @@ mod tests {
         let read = |text: &str| WebOrigins.read(&written(text));
         assert_eq!(read("*"), Ok(vec![WebOrigin::Any]));
         assert_eq!(
-            read("https://a.example, moz-extension://1f-2").unwrap().len(),
+            read("https://a.example, moz-extension://1f-2")
+                .unwrap()
+                .len(),
             2
         );
         assert!(read("a.example").unwrap_err().contains("https://a.example"));
         assert!(read("https://a.example/").is_err());
         assert!(read("https://*.example").is_err());
-        assert!(read("https://A.example").unwrap_err().contains("lower case"));
+        assert!(
+            read("https://A.example")
+                .unwrap_err()
+                .contains("lower case")
+        );
         let list = Raw::List(vec!["https://a.example".to_owned(), "nonsense".to_owned()]);
         assert!(WebOrigins.read(&list).is_err());
     }

@@ -1,4 +1,4 @@
-//! Amounts as people write them: sizes ("64MB", "8_000_000") and spans of time ("10s", "500ms").
+//! Amounts as people write them: sizes (`64MB`, `8_000_000`) and spans of time (`10s`, `500ms`).
 //!
 //! A size may stand without a unit, since bytes are what everybody assumes; a span of time may not,
 //! since seconds and milliseconds are confused every day. What these functions print reads back to
@@ -39,9 +39,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
             .find(|(name, _)| name.eq_ignore_ascii_case(unit))
             .map(|(_, bytes)| *bytes)
             .ok_or_else(|| {
-                format!(
-                    "\"{unit}\" is not a unit of size (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)"
-                )
+                format!("\"{unit}\" is not a unit of size (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)")
             })?
     };
     number
@@ -82,7 +80,7 @@ pub(crate) fn show_duration(span: Duration) -> String {
 fn show(amount: u64, units: &[(&str, u64)], smallest: &str) -> String {
     units
         .iter()
-        .find(|(_, factor)| amount != 0 && amount % factor == 0)
+        .find(|(_, factor)| amount != 0 && amount.is_multiple_of(*factor))
         .map_or_else(
             || format!("{amount}{smallest}"),
             |(name, factor)| format!("{}{name}", amount / factor),

@@ -227,6 +227,16 @@ impl Cursor for DiskCursor<'_> {
             Ok(None)
         }
     }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), EngineError> {
+        match (self.empty, self.direction) {
+            (true, _) => {}
+            (false, Direction::Forward) => self.iterator.seek(key),
+            (false, Direction::Reverse) => self.iterator.seek_for_prev(key),
+        }
+        self.started = false;
+        Ok(())
+    }
 }
 
 impl Engine for Disk {

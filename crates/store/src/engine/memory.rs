@@ -3,7 +3,6 @@
 //! A view is a cheap clone of two `Arc`s; a batch copies a map only while a view holds it.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -108,28 +107,60 @@ impl View for Contents {
         range: KeyRange,
         direction: Direction,
     ) -> Result<Box<dyn Cursor + '_>, EngineError> {
-        if range.from >= range.to {
-            return Ok(Box::new(Rows(std::iter::empty(), PhantomData)));
-        }
-        let rows = self
-            .space(space)
-            .range((Bound::Included(range.from), Bound::Excluded(range.to)));
-        Ok(match direction {
-            Direction::Forward => Box::new(Rows(rows, PhantomData)),
-            Direction::Reverse => Box::new(Rows(rows.rev(), PhantomData)),
-        })
+        Ok(Box::new(Rows {
+            map: self.space(space),
+            range,
+            direction,
+        }))
     }
 }
 
-/// An iterator over a map's rows, which live as long as `'m`.
-struct Rows<'m, I>(I, PhantomData<&'m Map>);
+/// What is left of a range; every step looks its row up anew, which is slow and plainly right.
+struct Rows<'m> {
+    map: &'m Map,
+    range: KeyRange,
+    direction: Direction,
+}
 
-impl<'m, I: Iterator<Item = (&'m Vec<u8>, &'m Vec<u8>)>> Cursor for Rows<'m, I> {
+impl Cursor for Rows<'_> {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError> {
-        Ok(match self.0.next() {
-            Some((key, value)) => Some((key.as_slice(), value.as_slice())),
+        if self.range.from >= self.range.to {
+            return Ok(None);
+        }
+        let bounds = (
+            Bound::Included(self.range.from.as_slice()),
+            Bound::Excluded(self.range.to.as_slice()),
+        );
+        let mut rows = self.map.range::<[u8], _>(bounds);
+        let row = match self.direction {
+            Direction::Forward => rows.next(),
+            Direction::Reverse => rows.next_back(),
+        };
+        Ok(match row {
             None => None,
+            Some((key, value)) => {
+                match self.direction {
+                    Direction::Forward => {
+                        self.range.from.clone_from(key);
+                        self.range.from.push(0);
+                    }
+                    Direction::Reverse => self.range.to.clone_from(key),
+                }
+                Some((key.as_slice(), value.as_slice()))
+            }
         })
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), EngineError> {
+        match self.direction {
+            Direction::Forward => self.range.from = self.range.from.as_slice().max(key).to_vec(),
+            Direction::Reverse => {
+                let mut after = key.to_vec();
+                after.push(0);
+                self.range.to = self.range.to.as_slice().min(after.as_slice()).to_vec();
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,337 @@
+//! Connections to the measured server: one request at a time, kept alive.
+//!
+//! A request is one `write`, an answer is read into a buffer that is used again. Whatever the
+//! server answers is checked by the caller, who says which status he expects.
+
+use super::error::BenchError;
+use super::wire::{Body, Piece, take_head};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Bytes, BytesMut};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// The largest answer that is kept whole.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// So many connections are made from one address: there are about 28,000 ports for them.
+const CONNECTIONS_PER_ADDRESS: usize = 20_000;
+
+/// Whom to ask.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Host and port, for the `Host` header and for eyes.
+    pub(super) host: String,
+    /// Where that is.
+    pub(super) address: SocketAddr,
+    /// The `Authorization` header, if there are credentials.
+    authorization: Option<String>,
+}
+
+impl Target {
+    /// Reads `http://[name:password@]host[:port][/]` and looks the host up.
+    pub(super) async fn resolve(url: &str) -> Result<Arc<Self>, BenchError> {
+        let (host, authorization) = parse(url).map_err(BenchError::Url)?;
+        let address = tokio::net::lookup_host(&host)
+            .await
+            .map_err(BenchError::io(format!("looking up {host}")))?
+            // A name often has an address of each kind, and servers listen on the old one.
+            .min_by_key(SocketAddr::is_ipv6)
+            .ok_or_else(|| BenchError::Url(format!("{host} has no address")))?;
+        Ok(Arc::new(Self {
+            host,
+            address,
+            authorization,
+        }))
+    }
+
+    /// A server of our own, without credentials.
+    pub(super) fn local(port: u16) -> Arc<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Arc::new(Self {
+            host: address.to_string(),
+            address,
+            authorization: None,
+        })
+    }
+}
+
+/// Host with port, and the `Authorization` header.
+fn parse(url: &str) -> Result<(String, Option<String>), String> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| {
+        format!("\"{url}\" does not begin with http:// (what is measured has no TLS in front)")
+    })?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (user, host) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(user, host)| (Some(user), host));
+    if host.is_empty() || host.contains(['/', '?', '#']) {
+        return Err(format!(
+            "\"{url}\" should be http://name:password@host:port, with nothing behind"
+        ));
+    }
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let host = if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let authorization = user
+        .map(|user| {
+            let plain = percent_decoded(user)
+                .filter(|user| user.contains(&b':'))
+                .ok_or_else(|| {
+                    "credentials are written name:password, with %XX for odd characters".to_owned()
+                })?;
+            Ok::<_, String>(format!("Basic {}", BASE64.encode(plain)))
+        })
+        .transpose()?;
+    Ok((host, authorization))
+}
+
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            let value = digit()? * 16 + digit()?;
+            out.push(u8::try_from(value).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
+}
+
+/// What to ask.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    /// `GET`, `PUT`...
+    pub(super) method: &'static str,
+    /// Path and query.
+    pub(super) path: String,
+    /// JSON; empty for none.
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    /// A request without a body.
+    pub(super) fn new(method: &'static str, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: Vec::new(),
+        }
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    target: Arc<Target>,
+    stream: TcpStream,
+    input: BytesMut,
+    output: Vec<u8>,
+    body: Body,
+}
+
+impl Connection {
+    /// Connects; `number` counts the connections of a run.
+    pub(super) async fn open(target: &Arc<Target>, number: usize) -> Result<Self, BenchError> {
+        let failed = || BenchError::io(format!("connecting to {}", target.host));
+        let socket = if target.address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }
+        .map_err(failed())?;
+        if let Some(source) = source_address(target.address.ip(), number) {
+            socket.bind(source).map_err(failed())?;
+        }
+        let stream = socket.connect(target.address).await.map_err(failed())?;
+        stream.set_nodelay(true).map_err(failed())?;
+        Ok(Self {
+            target: Arc::clone(target),
+            stream,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            body: Body::Length(0),
+        })
+    }
+
+    /// Sends a request and reads the head of the answer, which must have the status `expected`.
+    pub(super) async fn start(
+        &mut self,
+        request: &Request,
+        expected: u16,
+    ) -> Result<(), BenchError> {
+        self.write(request)
+            .await
+            .map_err(BenchError::io(request.name()))?;
+        let head = loop {
+            let head = take_head(&mut self.input).map_err(|what| BenchError::Protocol {
+                doing: request.name(),
+                what,
+            })?;
+            match head {
+                Some(head) => break head,
+                None => self.fill(request).await?,
+            }
+        };
+        self.body = head.body;
+        if head.status == expected {
+            return Ok(());
+        }
+        let mut answer = Vec::new();
+        self.rest(request, &mut answer).await?;
+        answer.truncate(500);
+        Err(BenchError::Status {
+            request: request.name(),
+            status: head.status,
+            body: String::from_utf8_lossy(&answer).trim().to_owned(),
+        })
+    }
+
+    /// The next bytes of the answer, or none when it is complete.
+    pub(super) async fn piece(&mut self, request: &Request) -> Result<Option<Bytes>, BenchError> {
+        loop {
+            let piece = self
+                .body
+                .take(&mut self.input)
+                .map_err(|what| BenchError::Protocol {
+                    doing: request.name(),
+                    what,
+                })?;
+            match piece {
+                Piece::Data(bytes) => return Ok(Some(bytes)),
+                Piece::End => return Ok(None),
+                Piece::More => self.fill(request).await?,
+            }
+        }
+    }
+
+    /// Sends a request and reads the whole answer into `answer`.
+    pub(super) async fn exchange(
+        &mut self,
+        request: &Request,
+        expected: u16,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), BenchError> {
+        answer.clear();
+        self.start(request, expected).await?;
+        self.rest(request, answer).await
+    }
+
+    async fn rest(&mut self, request: &Request, answer: &mut Vec<u8>) -> Result<(), BenchError> {
+        while !self.body.ended() {
+            let Some(piece) = self.piece(request).await? else {
+                break;
+            };
+            if answer.len().saturating_add(piece.len()) > ANSWER_BYTES_MAX {
+                return Err(BenchError::content(
+                    request.name(),
+                    "the answer is far too long",
+                ));
+            }
+            answer.extend_from_slice(&piece);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, request: &Request) -> io::Result<()> {
+        self.output.clear();
+        let out = &mut self.output;
+        write!(out, "{} {} HTTP/1.1\r\n", request.method, request.path)?;
+        write!(out, "Host: {}\r\n", self.target.host)?;
+        if let Some(authorization) = &self.target.authorization {
+            write!(out, "Authorization: {authorization}\r\n")?;
+        }
+        out.extend_from_slice(b"Accept: application/json\r\n");
+        if request.body.is_empty() && request.method == "GET" {
+            out.extend_from_slice(b"\r\n");
+        } else {
+            let length = request.body.len();
+            let json = "Content-Type: application/json";
+            write!(out, "{json}\r\nContent-Length: {length}\r\n\r\n")?;
+            out.extend_from_slice(&request.body);
+        }
+        self.stream.write_all(out).await
+    }
+
+    async fn fill(&mut self, request: &Request) -> Result<(), BenchError> {
+        self.input.reserve(4 << 10);
+        let read = self
+            .stream
+            .read_buf(&mut self.input)
+            .await
+            .map_err(BenchError::io(request.name()))?;
+        if read == 0 {
+            let source = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(BenchError::io(format!(
+                "{}: the server closed the connection",
+                request.name()
+            ))(source));
+        }
+        Ok(())
+    }
+}
+
+/// Another loopback address for each so many connections; elsewhere the system chooses.
+fn source_address(target: IpAddr, number: usize) -> Option<SocketAddr> {
+    let group = u8::try_from(number / CONNECTIONS_PER_ADDRESS).ok()?;
+    match target {
+        IpAddr::V4(address) if address.is_loopback() && group > 0 => {
+            Some((Ipv4Addr::new(127, 0, 0, group.saturating_add(1)), 0).into())
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_their_credentials() {
+        let parsed = parse("http://admin:p%40ss@127.0.0.1:5984/").unwrap();
+        let expected = format!("Basic {}", BASE64.encode("admin:p@ss"));
+        assert_eq!(parsed, ("127.0.0.1:5984".to_owned(), Some(expected)));
+        assert_eq!(parse("http://h").unwrap(), ("h:80".to_owned(), None));
+        assert_eq!(parse("http://[::1]:1").unwrap().0, "[::1]:1");
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        for url in [
+            "https://h",
+            "h:5984",
+            "http://",
+            "http://h/db",
+            "http://admin@h",
+            "http://a:%4@h",
+            "http://a:%zz@h",
+        ] {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn many_connections_come_from_several_addresses() {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert_eq!(source_address(loopback, 19_999), None);
+        let second = source_address(loopback, 20_000).unwrap();
+        assert_eq!(second.to_string(), "127.0.0.2:0");
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(source_address(elsewhere, 90_000), None);
+    }
+}

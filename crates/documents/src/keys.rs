@@ -1,0 +1,215 @@
+//! Every key that this crate stores, one function a kind.
+//!
+//! A database's entries lie together under its number, which is never given twice: dropping a
+//! database is dropping one range, and a new one of the same name shares nothing with the old.
+
+use adea_store::KeyRange;
+use adea_store::key::{DATABASE, DATABASES, put_ordered, take_ordered};
+
+/// The number of a database, unique in the store for all time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatabaseNumber(pub u64);
+
+const NAME: u8 = b'n';
+const DROPPED: u8 = b'x';
+
+const HEADER: u8 = 1;
+const STATISTICS: u8 = 2;
+const DOCUMENT: u8 = 3;
+const SEQUENCE: u8 = 4;
+const COUNT: u8 = 5;
+const LOCAL: u8 = 6;
+const PURGE: u8 = 7;
+const ATTACHED: u8 = 8;
+
+/// The store's topic that tells of databases made and dropped; a database's own topic is its
+/// number, which is never 0.
+pub const DATABASES_TOPIC: u64 = 0;
+
+/// name → number.
+pub(crate) fn database_name(name: &str) -> Vec<u8> {
+    [&[DATABASES, NAME], name.as_bytes()].concat()
+}
+
+/// All names.
+pub(crate) fn database_names() -> KeyRange {
+    KeyRange::prefix(&[DATABASES, NAME])
+}
+
+/// The name in a key of [`database_name`].
+pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(2..)?).ok()
+}
+
+/// number of a database that was dropped and whose entries are still there → nothing.
+pub(crate) fn dropped(number: DatabaseNumber) -> Vec<u8> {
+    let mut key = vec![DATABASES, DROPPED];
+    put_ordered(&mut key, number.0);
+    key
+}
+
+/// All dropped databases not yet swept.
+pub(crate) fn all_dropped() -> KeyRange {
+    KeyRange::prefix(&[DATABASES, DROPPED])
+}
+
+/// The number in a key of [`dropped`].
+pub(crate) fn dropped_of(key: &[u8]) -> Option<DatabaseNumber> {
+    Some(DatabaseNumber(take_ordered(key.get(2..)?)?.0))
+}
+
+fn inside(number: DatabaseNumber, kind: u8, more: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(11 + more);
+    key.push(DATABASE);
+    put_ordered(&mut key, number.0);
+    key.push(kind);
+    key
+}
+
+/// Everything of a database, in either space.
+#[must_use]
+pub fn everything(number: DatabaseNumber) -> KeyRange {
+    let mut key = vec![DATABASE];
+    put_ordered(&mut key, number.0);
+    KeyRange::prefix(&key)
+}
+
+/// settings.
+pub(crate) fn header(number: DatabaseNumber) -> Vec<u8> {
+    inside(number, HEADER, 0)
+}
+
+/// counts.
+pub(crate) fn statistics(number: DatabaseNumber) -> Vec<u8> {
+    inside(number, STATISTICS, 0)
+}
+
+/// document id → its record.
+pub(crate) fn document(number: DatabaseNumber, id: &str) -> Vec<u8> {
+    let mut key = inside(number, DOCUMENT, id.len());
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// All documents' records, by the bytes of their ids.
+pub(crate) fn documents(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, DOCUMENT, 0))
+}
+
+/// sequence → the change made under it, if it is the document's last.
+pub(crate) fn sequence(number: DatabaseNumber, sequence: u64) -> Vec<u8> {
+    let mut key = inside(number, SEQUENCE, 9);
+    put_ordered(&mut key, sequence);
+    key
+}
+
+/// The changes with sequences in `after < sequence <= until`.
+pub(crate) fn sequences(number: DatabaseNumber, after: u64, until: u64) -> KeyRange {
+    KeyRange {
+        from: sequence(number, after.saturating_add(1)),
+        to: match until.checked_add(1) {
+            Some(end) => sequence(number, end),
+            None => inside(number, SEQUENCE + 1, 0),
+        },
+    }
+}
+
+/// block of sequences → how many changes lie in it.
+pub(crate) fn count(number: DatabaseNumber, block: u64) -> Vec<u8> {
+    let mut key = inside(number, COUNT, 9);
+    put_ordered(&mut key, block);
+    key
+}
+
+/// The counts of all blocks from `block` on.
+pub(crate) fn counts_from(number: DatabaseNumber, block: u64) -> KeyRange {
+    KeyRange {
+        from: count(number, block),
+        to: inside(number, COUNT + 1, 0),
+    }
+}
+
+/// local document's name (without `_local/`) → its body.
+pub(crate) fn local(number: DatabaseNumber, name: &str) -> Vec<u8> {
+    let mut key = inside(number, LOCAL, name.len());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// All local documents.
+pub(crate) fn locals(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, LOCAL, 0))
+}
+
+/// purge sequence → what was purged.
+pub(crate) fn purge(number: DatabaseNumber, purge_sequence: u64) -> Vec<u8> {
+    let mut key = inside(number, PURGE, 9);
+    put_ordered(&mut key, purge_sequence);
+    key
+}
+
+/// All purges.
+pub(crate) fn purges(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, PURGE, 0))
+}
+
+/// sequence of a body with attachments → the addresses of their content.
+pub(crate) fn attached(number: DatabaseNumber, body: u64) -> Vec<u8> {
+    let mut key = inside(number, ATTACHED, 9);
+    put_ordered(&mut key, body);
+    key
+}
+
+/// All references to attachments.
+pub(crate) fn all_attached(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, ATTACHED, 0))
+}
+
+/// In the space of bodies: sequence → the body written under it.
+pub(crate) fn body(number: DatabaseNumber, sequence: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(20);
+    key.push(DATABASE);
+    put_ordered(&mut key, number.0);
+    put_ordered(&mut key, sequence);
+    key
+}
+
+/// What comes after the kind in a key inside database `number`.
+pub(crate) fn rest_of(number: DatabaseNumber, key: &[u8]) -> Option<&[u8]> {
+    let bytes = 8 - (number.0.leading_zeros() / 8) as usize;
+    key.get(3 + bytes..)
+}
+
+/// The number at the end of a key inside database `number`.
+pub(crate) fn number_of(number: DatabaseNumber, key: &[u8]) -> Option<u64> {
+    Some(take_ordered(rest_of(number, key)?)?.0)
+}
+
+/// The sequence in a key of [`body`].
+pub(crate) fn body_sequence_of(number: DatabaseNumber, key: &[u8]) -> Option<u64> {
+    let bytes = 8 - (number.0.leading_zeros() / 8) as usize;
+    Some(take_ordered(key.get(2 + bytes..)?)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_give_back_what_went_in() {
+        for number in [1, 255, 256, 1 << 40].map(DatabaseNumber) {
+            assert_eq!(rest_of(number, &document(number, "a/b")), Some(&b"a/b"[..]));
+            assert_eq!(number_of(number, &sequence(number, 77_777)), Some(77_777));
+            assert_eq!(body_sequence_of(number, &body(number, 300)), Some(300));
+            assert_eq!(dropped_of(&dropped(number)), Some(number));
+            let range = sequences(number, 5, u64::MAX);
+            assert!(range.from <= sequence(number, 6) && sequence(number, u64::MAX) < range.to);
+            assert!(sequence(number, 5) < range.from);
+            let all = everything(number);
+            for key in [header(number), document(number, "\u{10ffff}"), attached(number, 9)] {
+                assert!(all.from <= key && key < all.to);
+            }
+        }
+        assert_eq!(name_of(&database_name("x")), Some("x"));
+    }
+}

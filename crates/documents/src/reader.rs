@@ -1,0 +1,239 @@
+//! Reading documents: one by its id, many by a range of ids, and what a peer lacks of them.
+//!
+//! Every verb takes a view and a [`Scope`]; nothing is read without a right to it.
+
+use std::ops::ControlFlow;
+
+use adea_base::Scope;
+use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
+
+use crate::error::corrupt;
+use crate::keys::{self, DatabaseNumber};
+use crate::record::{Record, RecordHead};
+use crate::revision::Revision;
+
+/// A database, and the right to see some of it.
+#[derive(Clone, Copy)]
+pub struct Reader<'v> {
+    /// The moment that is read.
+    pub view: &'v dyn View,
+    /// The database.
+    pub database: DatabaseNumber,
+    /// Which of its documents may be seen.
+    pub scope: Scope,
+}
+
+/// A range of document ids, both ends as a client may give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdRange {
+    /// The smallest id; `None` for no bound.
+    pub first: Option<String>,
+    /// The greatest id and whether it belongs to the range; `None` for no bound.
+    pub last: Option<(String, bool)>,
+}
+
+/// What a peer lacks of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The revisions that are not here, in the order they were asked for.
+    pub missing: Vec<Revision>,
+    /// Leaves that may be their ancestors.
+    pub possible_ancestors: Vec<Revision>,
+}
+
+impl<'v> Reader<'v> {
+    /// The record of document `id`.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn record(&self, id: &str) -> Result<Option<Record>, EngineError> {
+        self.view
+            .get(Space::Index, &keys::document(self.database, id))?
+            .map(|bytes| Record::decode(&bytes))
+            .transpose()
+    }
+
+    /// The front of the record of document `id`: all that a listing needs.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn record_head(&self, id: &str) -> Result<Option<RecordHead>, EngineError> {
+        self.view
+            .get(Space::Index, &keys::document(self.database, id))?
+            .map(|bytes| RecordHead::decode(&bytes))
+            .transpose()
+    }
+
+    /// The stored body written under `sequence`; read it with [`crate::record::split_body`].
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn body(&self, sequence: u64) -> Result<Option<Vec<u8>>, EngineError> {
+        self.view
+            .get(Space::Body, &keys::body(self.database, sequence))
+    }
+
+    /// The stored bodies written under `sequences`, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn bodies(&self, sequences: &[u64]) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_unstable_by_key(|at| sequences.get(*at));
+        let sorted: Vec<Vec<u8>> = order
+            .iter()
+            .filter_map(|at| sequences.get(*at))
+            .map(|sequence| keys::body(self.database, *sequence))
+            .collect();
+        let mut found = vec![None; sequences.len()];
+        let values = self.view.multi_get(Space::Body, &sorted)?;
+        for (at, value) in order.into_iter().zip(values) {
+            if let Some(slot) = found.get_mut(at) {
+                *slot = value;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Walks the bodies upwards; see [`BodyWalk`].
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn walk_bodies(&self, from: u64) -> Result<BodyWalk<'v>, EngineError> {
+        let all = keys::everything(self.database);
+        let range = KeyRange {
+            from: keys::body(self.database, from),
+            to: all.to,
+        };
+        Ok(BodyWalk {
+            reader: *self,
+            cursor: self.view.range(Space::Body, range, Direction::Forward)?,
+        })
+    }
+
+    /// Walks the records of `range`, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn walk_documents(
+        &self,
+        range: &IdRange,
+        direction: Direction,
+        mut visit: impl FnMut(&str, RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let mut cursor = self
+            .view
+            .range(Space::Index, self.keys_of(range), direction)?;
+        while let Some((key, value)) = cursor.next()? {
+            let id = keys::rest_of(self.database, key)
+                .and_then(|id| std::str::from_utf8(id).ok())
+                .ok_or_else(|| corrupt("a document's key"))?;
+            if visit(id, RecordHead::decode(value)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn keys_of(&self, range: &IdRange) -> KeyRange {
+        let all = keys::documents(self.database);
+        KeyRange {
+            from: range
+                .first
+                .as_ref()
+                .map_or(all.from, |id| keys::document(self.database, id)),
+            to: range.last.as_ref().map_or(all.to, |(id, inclusive)| {
+                let mut key = keys::document(self.database, id);
+                if *inclusive {
+                    key.push(0);
+                }
+                key
+            }),
+        }
+    }
+
+    /// How many documents that are not deleted lie in `range`; `None` if more than `most` rows
+    /// would have to be walked.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn count_documents(&self, range: &IdRange, most: u64) -> Result<Option<u64>, EngineError> {
+        let (mut count, mut walked) = (0, 0);
+        self.walk_documents(range, Direction::Forward, |_, head| {
+            walked += 1;
+            count += u64::from(!head.winner.deleted);
+            if walked > most {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        Ok((walked <= most).then_some(count))
+    }
+
+    /// Which of `revisions` of document `id` are not here.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn lacking(&self, id: &str, revisions: &[Revision]) -> Result<Lacking, EngineError> {
+        let Some(record) = self.record(id)? else {
+            return Ok(Lacking {
+                missing: revisions.to_vec(),
+                possible_ancestors: Vec::new(),
+            });
+        };
+        let missing = record.tree.missing(revisions);
+        let possible_ancestors = record
+            .tree
+            .possible_ancestors(missing.iter().copied())
+            .into_iter()
+            .map(crate::rev_tree::Node::revision)
+            .collect();
+        Ok(Lacking {
+            missing: missing.into_iter().cloned().collect(),
+            possible_ancestors,
+        })
+    }
+}
+
+/// Bodies asked for in rising order of their sequence, mostly one after the other: a step of a
+/// cursor then, and not a lookup.
+pub struct BodyWalk<'v> {
+    reader: Reader<'v>,
+    cursor: Box<dyn Cursor + 'v>,
+}
+
+impl BodyWalk<'_> {
+    /// Gives the body written under `sequence` to `visit`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn with_body<T>(
+        &mut self,
+        sequence: u64,
+        visit: impl FnOnce(&[u8]) -> Result<T, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        let database = self.reader.database;
+        let mut sought = false;
+        loop {
+            let at = match self.cursor.next()? {
+                Some((key, value)) => {
+                    let at = keys::body_sequence_of(database, key)
+                        .ok_or_else(|| corrupt("a body's key"))?;
+                    if at == sequence {
+                        return visit(value).map(Some);
+                    }
+                    at
+                }
+                None => u64::MAX,
+            };
+            // Old bodies lie between, or this one lies behind.
+            if sought || at > sequence {
+                let found = self.reader.body(sequence)?;
+                return found.map(|body| visit(&body)).transpose();
+            }
+            self.cursor.seek(&keys::body(database, sequence))?;
+            sought = true;
+        }
+    }
+}

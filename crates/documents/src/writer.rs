@@ -1,0 +1,436 @@
+//! Writing documents: edits, replicated revisions, purges and the dropping of old bodies.
+//!
+//! A writer belongs to one transaction and one database. It reads a document's record, lets the
+//! tree decide, and writes record, change and body; counts are written once, at the end. Nothing
+//! here takes time, chance or input: two stores that run the same writes hold the same bytes.
+
+use adea_base::DocumentId;
+use adea_store::{Decline, EngineError, Space, Transaction};
+
+use crate::count::CountChanges;
+use crate::database::{self, Settings, Statistics};
+use crate::error::{DatabaseError, WriteError, corrupt};
+use crate::keys::{self, DatabaseNumber};
+use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
+use crate::rev_tree::{Inserted, MergeError};
+use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
+
+/// An attachment as a draft brings it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DraftAttachment {
+    /// New content, stored by its address already.
+    Stored(Attachment),
+    /// The content that the parent revision has under this name.
+    Stub {
+        /// The attachment's name.
+        name: String,
+        /// The MD5 the client believes it to have.
+        md5: Option<[u8; 16]>,
+    },
+}
+
+/// What a client wants a document to be.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Which document.
+    pub id: DocumentId,
+    /// Whether this deletes it.
+    pub deleted: bool,
+    /// Its attachments, in order.
+    pub attachments: Vec<DraftAttachment>,
+    /// Its JSON object without the fields that begin with `_`.
+    pub json: Vec<u8>,
+    /// The same object as an Erlang term, for naming the revision.
+    pub term: Vec<u8>,
+}
+
+/// Content addresses that a transaction began or ceased to refer to, once for each reference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// Begun.
+    pub added: Vec<[u8; 32]>,
+    /// Ceased.
+    pub dropped: Vec<[u8; 32]>,
+}
+
+/// Writes to one database within one transaction.
+pub struct Writer<'w, 't> {
+    tx: &'w mut Transaction<'t>,
+    database: DatabaseNumber,
+    settings: Settings,
+    statistics: Statistics,
+    counts: CountChanges,
+    references: References,
+    changed: bool,
+}
+
+impl<'w, 't> Writer<'w, 't> {
+    /// Begins to write to `database`.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`] if it was dropped.
+    pub fn open(
+        tx: &'w mut Transaction<'t>,
+        database: DatabaseNumber,
+    ) -> Result<Self, Decline<DatabaseError>> {
+        let settings = database::settings_in(tx, database)?;
+        let statistics = tx
+            .get(Space::Index, &keys::statistics(database))?
+            .map_or(Ok(Statistics::default()), |bytes| {
+                Statistics::decode(&bytes).ok_or_else(|| corrupt("a database's counts"))
+            })?;
+        Ok(Self {
+            tx,
+            database,
+            settings,
+            statistics,
+            counts: CountChanges::default(),
+            references: References::default(),
+            changed: false,
+        })
+    }
+
+    /// What is set for the database.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The record of document `id` as this transaction leaves it.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn record(&self, id: &DocumentId) -> Result<Record, EngineError> {
+        self.tx
+            .get(Space::Index, &keys::document(self.database, id.as_str()))?
+            .map_or(Ok(Record::default()), |bytes| Record::decode(&bytes))
+    }
+
+    /// An ordinary edit: `based_on` is the revision that the client has seen, if any. Returns the
+    /// new revision.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing of this document was changed then.
+    pub fn edit(
+        &mut self,
+        draft: &Draft,
+        based_on: Option<&Revision>,
+    ) -> Result<Revision, Decline<WriteError>> {
+        let mut record = self.record(&draft.id)?;
+        let before = counted_as(&record);
+        let conflict = |_| Decline::Refused(WriteError::Conflict);
+        let parent = record
+            .tree
+            .edit_parent(based_on, draft.deleted)
+            .map_err(conflict)?;
+        let generation = parent.as_ref().map_or(0, |parent| parent.generation) + 1;
+        let attachments = self.resolve(draft, &record, parent.as_ref(), generation)?;
+        let digests: Vec<AttachmentDigest<'_>> = attachments
+            .iter()
+            .map(|attachment| AttachmentDigest {
+                name: &attachment.name,
+                content_type: &attachment.content_type,
+                md5: attachment.md5,
+            })
+            .collect();
+        let id = next_revision(draft.deleted, parent.as_ref(), &draft.term, &digests);
+        let revision = Revision { generation, id };
+        let sequence = self.tx.next_sequence();
+        let inserted = record
+            .tree
+            .insert_edit(based_on, revision.clone(), draft.deleted, sequence)
+            .map_err(conflict)?;
+        let body = match inserted {
+            Inserted::New => Some((attachments.as_slice(), draft.json.as_slice())),
+            Inserted::AlreadyPresent => None,
+        };
+        self.finish_document(&draft.id, record, before, sequence, body)?;
+        Ok(revision)
+    }
+
+    /// A revision that was made elsewhere (`new_edits=false`): `path` is its id and those of its
+    /// ancestors, newest first, `start` its generation. Storing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing of this document was changed then.
+    pub fn replicate(
+        &mut self,
+        draft: &Draft,
+        start: u64,
+        path: &[RevisionId],
+    ) -> Result<(), Decline<WriteError>> {
+        let mut record = self.record(&draft.id)?;
+        let before = counted_as(&record);
+        let newest = path.first().map(|id| Revision {
+            generation: start,
+            id: id.clone(),
+        });
+        let known = newest
+            .as_ref()
+            .is_some_and(|newest| record.tree.find(newest).is_some_and(|n| n.body().is_some()));
+        // What is known already needs no attachments, and may name stubs that are gone here.
+        let attachments = if known {
+            Vec::new()
+        } else {
+            let parent = nearest_with_body(&record, start, path);
+            self.resolve(draft, &record, parent.as_ref(), start)?
+        };
+        let sequence = self.tx.next_sequence();
+        let merged = record
+            .tree
+            .merge(path, start, draft.deleted, sequence)
+            .map_err(|error| {
+                Decline::Refused(match error {
+                    MergeError::InvalidPath => WriteError::Conflict,
+                    MergeError::TooManyBranches | MergeError::TooManyRevisions => {
+                        WriteError::TooManyBranches
+                    }
+                })
+            })?;
+        if !merged.changed {
+            return Ok(());
+        }
+        let body = merged
+            .stores_body()
+            .then_some((attachments.as_slice(), draft.json.as_slice()));
+        Ok(self.finish_document(&draft.id, record, before, sequence, body)?)
+    }
+
+    /// Forgets `revisions` of document `id` where they are leaves, as if they had never been.
+    /// Returns those that were.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn purge(
+        &mut self,
+        id: &DocumentId,
+        revisions: &[Revision],
+    ) -> Result<Vec<Revision>, EngineError> {
+        let mut record = self.record(id)?;
+        let before = counted_as(&record);
+        let removed = record.tree.remove_leaves(revisions);
+        self.statistics.purge_sequence += 1;
+        self.changed = true;
+        let purge = keys::purge(self.database, self.statistics.purge_sequence);
+        let value = crate::purge::encode(id, revisions);
+        self.tx.put(Space::Index, purge, value);
+        if removed.revisions.is_empty() {
+            return Ok(Vec::new());
+        }
+        for body in removed.bodies {
+            self.drop_body(body)?;
+        }
+        let sequence = self.tx.next_sequence();
+        self.finish_document(id, record, before, sequence, None)?;
+        Ok(removed.revisions)
+    }
+
+    /// Drops the bodies of revisions of document `id` that others are based on, and revisions
+    /// beyond the limit. It is no change that a feed would show.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn compact(&mut self, id: &DocumentId) -> Result<(), EngineError> {
+        let mut record = self.record(id)?;
+        let limit = usize::try_from(self.settings.revisions_limit).unwrap_or(usize::MAX);
+        let before = record.tree.len();
+        let mut dropped = record.tree.compact();
+        dropped.extend(record.tree.stem(limit));
+        if dropped.is_empty() && record.tree.len() == before {
+            return Ok(());
+        }
+        for body in dropped {
+            self.drop_body(body)?;
+        }
+        let key = keys::document(self.database, id.as_str());
+        self.tx.put(Space::Index, key, record.encode());
+        Ok(())
+    }
+
+    /// Writes the counts, and says which attachments' addresses were begun or ceased to be
+    /// referred to. Whoever forgets this leaves the counts wrong.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn finish(self) -> Result<References, EngineError> {
+        if self.changed {
+            let key = keys::statistics(self.database);
+            self.tx.put(Space::Index, key, self.statistics.encode());
+            self.counts.write(self.tx, self.database)?;
+            self.tx.touch(self.database.0);
+        }
+        Ok(self.references)
+    }
+
+    /// Turns what a draft says of attachments into what is stored: stubs are looked up in the
+    /// parent revision.
+    fn resolve(
+        &self,
+        draft: &Draft,
+        record: &Record,
+        parent: Option<&Revision>,
+        generation: u64,
+    ) -> Result<Vec<Attachment>, Decline<WriteError>> {
+        let stubs = draft
+            .attachments
+            .iter()
+            .any(|attachment| matches!(attachment, DraftAttachment::Stub { .. }));
+        let inherited = match parent {
+            Some(parent) if stubs => self.attachments_of(record, parent)?,
+            Some(_) | None => Vec::new(),
+        };
+        let mut resolved = Vec::with_capacity(draft.attachments.len());
+        for attachment in &draft.attachments {
+            match attachment {
+                DraftAttachment::Stored(stored) => {
+                    let mut stored = stored.clone();
+                    if stored.revision_position == 0 {
+                        stored.revision_position = generation;
+                    }
+                    resolved.push(stored);
+                }
+                DraftAttachment::Stub { name, md5 } => {
+                    let found = inherited.iter().find(|known| {
+                        known.name == *name && md5.is_none_or(|md5| md5 == known.md5)
+                    });
+                    resolved.push(found.cloned().ok_or_else(|| {
+                        Decline::Refused(WriteError::MissingStub {
+                            id: draft.id.as_str().to_owned(),
+                            name: name.clone(),
+                        })
+                    })?);
+                }
+            }
+        }
+        Ok(resolved)
+    }
+
+    fn attachments_of(
+        &self,
+        record: &Record,
+        revision: &Revision,
+    ) -> Result<Vec<Attachment>, EngineError> {
+        let Some(body) = record.tree.find(revision).and_then(crate::rev_tree::Node::body) else {
+            return Ok(Vec::new());
+        };
+        let stored = self.tx.get(Space::Body, &keys::body(self.database, body))?;
+        stored.map_or(Ok(Vec::new()), |bytes| Ok(Body::decode(&bytes)?.attachments))
+    }
+
+    /// Writes what an accepted change leaves: body, change, record, and their counts.
+    fn finish_document(
+        &mut self,
+        id: &DocumentId,
+        mut record: Record,
+        before: Option<Counted>,
+        sequence: u64,
+        body: Option<(&[Attachment], &[u8])>,
+    ) -> Result<(), EngineError> {
+        let limit = usize::try_from(self.settings.revisions_limit).unwrap_or(usize::MAX);
+        let stemmed = record.tree.stem(limit);
+        let written = body.map(|(attachments, json)| external_bytes(attachments, json));
+        if let Some((attachments, json)) = body {
+            self.put_body(sequence, attachments, json);
+        }
+        for old in stemmed {
+            self.drop_body(old)?;
+        }
+        self.forget_counts_of(before);
+        let old_sequence = std::mem::replace(&mut record.sequence, sequence);
+        if old_sequence != 0 {
+            let key = keys::sequence(self.database, old_sequence);
+            self.tx.delete(Space::Index, key);
+            self.counts.removed(old_sequence);
+        }
+        let key = keys::document(self.database, id.as_str());
+        self.changed = true;
+        self.statistics.update_sequence = sequence;
+        let Some(winner) = record.tree.winner() else {
+            self.tx.delete(Space::Index, key);
+            return Ok(());
+        };
+        let (deleted, winner_body) = (winner.is_deleted(), winner.body());
+        record.external_bytes = match (winner_body, written) {
+            (Some(body), Some(bytes)) if body == sequence => bytes,
+            (Some(body), _) => self.external_bytes_of(body)?,
+            (None, _) => 0,
+        };
+        if deleted {
+            self.statistics.deleted += 1;
+        } else {
+            self.statistics.documents += 1;
+        }
+        self.statistics.external_bytes += record.external_bytes;
+        let change = encode_change(id.as_str(), sequence, &record.tree);
+        let change_key = keys::sequence(self.database, sequence);
+        self.tx.put(Space::Index, change_key, change);
+        self.counts.added(sequence);
+        self.tx.put(Space::Index, key, record.encode());
+        Ok(())
+    }
+
+    /// Takes a document out of the counts as it stood before this change.
+    fn forget_counts_of(&mut self, before: Option<Counted>) {
+        let Some(before) = before else { return };
+        let counted = if before.deleted {
+            &mut self.statistics.deleted
+        } else {
+            &mut self.statistics.documents
+        };
+        *counted = counted.saturating_sub(1);
+        let bytes = &mut self.statistics.external_bytes;
+        *bytes = bytes.saturating_sub(before.external_bytes);
+    }
+
+    fn external_bytes_of(&self, body: u64) -> Result<u64, EngineError> {
+        let stored = self.tx.get(Space::Body, &keys::body(self.database, body))?;
+        stored.map_or(Ok(0), |bytes| Ok(Body::decode(&bytes)?.external_bytes()))
+    }
+
+    fn put_body(&mut self, sequence: u64, attachments: &[Attachment], json: &[u8]) {
+        if !attachments.is_empty() {
+            let addresses: Vec<[u8; 32]> = attachments.iter().map(|a| a.address).collect();
+            let key = keys::attached(self.database, sequence);
+            self.tx.put(Space::Index, key, addresses.concat());
+            self.references.added.extend(addresses);
+        }
+        let key = keys::body(self.database, sequence);
+        self.tx.put(Space::Body, key, encode_body(attachments, json));
+    }
+
+    fn drop_body(&mut self, sequence: u64) -> Result<(), EngineError> {
+        let attached = keys::attached(self.database, sequence);
+        if let Some(value) = self.tx.get(Space::Index, &attached)? {
+            self.references.dropped.extend(database::addresses(&value));
+            self.tx.delete(Space::Index, attached);
+        }
+        self.tx.delete(Space::Body, keys::body(self.database, sequence));
+        Ok(())
+    }
+}
+
+/// How a document stands in the counts.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    deleted: bool,
+    external_bytes: u64,
+}
+
+fn counted_as(record: &Record) -> Option<Counted> {
+    (record.sequence != 0).then(|| Counted {
+        deleted: record.tree.is_deleted(),
+        external_bytes: record.external_bytes,
+    })
+}
+
+/// The newest ancestor on `path` whose body is here: where a replicated revision's stubs point.
+fn nearest_with_body(record: &Record, start: u64, path: &[RevisionId]) -> Option<Revision> {
+    path.iter().enumerate().find_map(|(back, id)| {
+        let revision = Revision {
+            generation: start.checked_sub(back as u64)?,
+            id: id.clone(),
+        };
+        record.tree.find(&revision)?.body()?;
+        Some(revision)
+    })
+}

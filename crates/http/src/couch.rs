@@ -1,0 +1,14 @@
+//! `CouchDB`'s API, a file a kind of resource.
+
+pub(crate) mod attachment;
+pub(crate) mod bulk;
+pub(crate) mod changes;
+pub(crate) mod database;
+pub(crate) mod document;
+pub(crate) mod feed;
+pub(crate) mod intake;
+pub(crate) mod listing;
+pub(crate) mod local;
+pub(crate) mod sending;
+pub(crate) mod server;
+pub(crate) mod session;

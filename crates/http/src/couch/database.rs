@@ -1,0 +1,310 @@
+//! One database: `/{db}`, and the parts of it that begin with `_`.
+
+use std::sync::Arc;
+
+use adea_accounts::{Access, Security};
+use adea_base::{DatabaseName, DocumentId};
+use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
+use adea_documents::revision::Revision;
+use adea_pod::DatabaseEntry;
+use http::{Method, StatusCode, header};
+
+use crate::body::Response;
+use crate::couch::{bulk, intake};
+use crate::error::ApiError;
+use crate::reply;
+use crate::router::Exchange;
+
+/// The most revisions one purge may name.
+const PURGES_MAX: usize = 100_000;
+
+/// Answers for `/{db}`.
+pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
+    match exchange.method.as_str() {
+        "GET" | "HEAD" => {
+            let entry = exchange.app.pod.database(&name)?;
+            entry.security.access(&exchange.caller).require_member()?;
+            let mut out = Vec::with_capacity(512);
+            write_info(&mut out, &exchange, &entry)?;
+            out.push(b'\n');
+            Ok(reply::json(StatusCode::OK, out))
+        }
+        "PUT" => create(exchange, name).await,
+        "POST" => {
+            let entry = exchange.app.pod.database(&name)?;
+            entry.security.access(&exchange.caller).require_member()?;
+            bulk::post(exchange, entry).await
+        }
+        "DELETE" => {
+            exchange.require_server_admin()?;
+            if exchange.query.get("rev").is_some() {
+                return Err(ApiError::bad(
+                    "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?",
+                ));
+            }
+            exchange.app.pod.drop_database(&name).await?;
+            Ok(reply::ok(StatusCode::OK))
+        }
+        "OPTIONS" => Ok(crate::router::options("DELETE, GET, HEAD, POST, PUT")),
+        _ => Err(ApiError::MethodNotAllowed("DELETE,GET,HEAD,POST,PUT")),
+    }
+}
+
+async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
+    exchange.require_server_admin()?;
+    let partitioned = exchange.query.boolean("partitioned")?.unwrap_or(false);
+    exchange.app.pod.create_database(&name, partitioned).await?;
+    let mut response = reply::ok(StatusCode::CREATED);
+    let location = exchange.url(&format!("/{}", reply::path_segment(name.as_str())));
+    reply::set(&mut response, header::LOCATION, &location);
+    Ok(response)
+}
+
+/// Writes what is told of a database.
+pub(crate) fn write_info(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+) -> Result<(), ApiError> {
+    let pod = &exchange.app.pod;
+    let info = pod.database_info(entry)?;
+    let statistics = info.statistics;
+    let tag = &entry.sequence_tag;
+    let start = entry.instance_start_time(pod.identity().restored_unix_s);
+    out.extend_from_slice(format!("{{\"instance_start_time\":\"{start}\",\"db_name\":").as_bytes());
+    write_json_string(out, entry.name.as_str());
+    out.extend_from_slice(
+        format!(
+            ",\"purge_seq\":\"{}-{tag}\",\"update_seq\":\"{}-{tag}\",\"sizes\":{{\"file\":{},\"external\":{},\"active\":{}}},\"props\":{{{}}},\"doc_del_count\":{},\"doc_count\":{},\"disk_format_version\":8,\"compact_running\":{},\"cluster\":{{\"q\":1,\"n\":1,\"w\":1,\"r\":1}}}}",
+            statistics.purge_sequence,
+            statistics.update_sequence,
+            info.file_bytes,
+            statistics.external_bytes,
+            info.active_bytes,
+            if entry.settings.partitioned { "\"partitioned\":true" } else { "" },
+            statistics.deleted,
+            statistics.documents,
+            info.compacting,
+        )
+        .as_bytes(),
+    );
+    Ok(())
+}
+
+fn require_admin(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Access, ApiError> {
+    let access = entry.security.access(&exchange.caller);
+    access.require_admin(&exchange.caller)?;
+    Ok(access)
+}
+
+/// Answers for `/{db}/_…`, where the router knows no better place.
+pub(crate) async fn special(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    name: &str,
+    rest: &[String],
+) -> Result<Response, ApiError> {
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (name, rest.as_slice()) {
+        ("_security", []) => security(exchange, entry).await,
+        ("_revs_limit", []) => {
+            limit(exchange, entry, Limit::Revisions).await
+        }
+        ("_purged_infos_limit", []) => limit(exchange, entry, Limit::Purges).await,
+        ("_purge", []) => purge(exchange, entry).await,
+        ("_purged_infos", []) => purged_infos(&exchange, &entry),
+        ("_compact", []) => {
+            require_post(&exchange)?;
+            require_admin(&exchange, &entry)?;
+            exchange.app.pod.start_compaction(&entry);
+            Ok(reply::ok(StatusCode::ACCEPTED))
+        }
+        ("_compact", [_]) => {
+            require_post(&exchange)?;
+            require_admin(&exchange, &entry)?;
+            Err(ApiError::NotImplemented("A view index's compaction"))
+        }
+        ("_view_cleanup" | "_search_cleanup" | "_nouveau_cleanup", []) => {
+            if exchange.method != Method::POST {
+                return Err(ApiError::MethodNotAllowed("POST"));
+            }
+            require_admin(&exchange, &entry)?;
+            // There are no indexes yet, so there is nothing to clean up.
+            Ok(reply::ok(StatusCode::ACCEPTED))
+        }
+        ("_ensure_full_commit", []) => ensure_full_commit(exchange, &entry).await,
+        ("_shards", []) => {
+            let body = "{\"shards\":{\"00000000-ffffffff\":[\"adea@127.0.0.1\"]}}\n";
+            Ok(reply::json(StatusCode::OK, body))
+        }
+        ("_temp_view", []) => Err(ApiError::Gone(
+            "Temporary views are not supported in CouchDB",
+        )),
+        ("_find" | "_explain", []) => Err(ApiError::NotImplemented("A Mango query")),
+        ("_index", _) => Err(ApiError::NotImplemented("A Mango index")),
+        ("_partition", _) => Err(ApiError::NotImplemented("A query of one partition")),
+        ("_auto_purge" | "_time_seq", []) => Err(ApiError::NotImplemented("Purging by time")),
+        ("_sync_shards", []) => {
+            require_post(&exchange)?;
+            Ok(reply::ok(StatusCode::ACCEPTED))
+        }
+        (special, []) if exchange.reads() => {
+            DocumentId::parse(special).map(|_| ()).or(Err(ApiError::NotFound("missing")))?;
+            Err(ApiError::NotFound("missing"))
+        }
+        (special, []) => {
+            DocumentId::parse(special)?;
+            Err(ApiError::NotFound("missing"))
+        }
+        _ => Err(ApiError::NotFound("missing")),
+    }
+}
+
+fn require_post(exchange: &Exchange) -> Result<(), ApiError> {
+    if exchange.method == Method::POST {
+        exchange.require_json()
+    } else {
+        Err(ApiError::MethodNotAllowed("POST"))
+    }
+}
+
+async fn ensure_full_commit(
+    exchange: Exchange,
+    entry: &DatabaseEntry,
+) -> Result<Response, ApiError> {
+    require_post(&exchange)?;
+    let pod = &exchange.app.pod;
+    pod.sync().await?;
+    let start = entry.instance_start_time(pod.identity().restored_unix_s);
+    let body = format!("{{\"ok\":true,\"instance_start_time\":\"{start}\"}}\n");
+    Ok(reply::json(StatusCode::CREATED, body))
+}
+
+async fn security(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
+    match exchange.method.as_str() {
+        "GET" | "HEAD" => {
+            let text = format!("{}\n", entry.security.as_text());
+            Ok(reply::json(StatusCode::OK, text))
+        }
+        "PUT" => {
+            require_admin(&exchange, &entry)?;
+            let body = intake::whole(&mut exchange).await?;
+            let normal = adea_documents::json::normalise(&body)?;
+            let text = String::from_utf8(normal)
+                .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
+            let security = Security::parse(&text).map_err(|error| ApiError::bad(error.to_string()))?;
+            let text = security.as_text().to_owned();
+            exchange
+                .app
+                .pod
+                .change_settings(&entry, move |settings| settings.security = text)
+                .await?;
+            Ok(reply::ok(StatusCode::OK))
+        }
+        _ => Err(ApiError::MethodNotAllowed("PUT,GET,HEAD")),
+    }
+}
+
+/// A number that is set for a database.
+#[derive(Clone, Copy)]
+enum Limit {
+    Revisions,
+    Purges,
+}
+
+async fn limit(
+    mut exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    which: Limit,
+) -> Result<Response, ApiError> {
+    match exchange.method.as_str() {
+        "GET" | "HEAD" => {
+            let value = match which {
+                Limit::Revisions => entry.settings.revisions_limit,
+                Limit::Purges => entry.settings.purges_limit,
+            };
+            Ok(reply::json(StatusCode::OK, format!("{value}\n")))
+        }
+        "PUT" => {
+            require_admin(&exchange, &entry)?;
+            let body = intake::whole(&mut exchange).await?;
+            let value: u64 = std::str::from_utf8(&body)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .filter(|value| *value > 0)
+                .ok_or_else(|| ApiError::bad("The limit must be a positive integer."))?;
+            let changed = exchange.app.pod.change_settings(&entry, move |settings| match which {
+                Limit::Revisions => settings.revisions_limit = value,
+                Limit::Purges => settings.purges_limit = value,
+            });
+            changed.await?;
+            Ok(reply::ok(StatusCode::OK))
+        }
+        _ => Err(ApiError::MethodNotAllowed("PUT,GET,HEAD")),
+    }
+}
+
+async fn purge(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
+    require_post(&exchange)?;
+    require_admin(&exchange, &entry)?;
+    let body = intake::whole(&mut exchange).await?;
+    let mut purges: Vec<(DocumentId, Vec<Revision>)> = Vec::new();
+    let mut count = 0;
+    let is_object = for_each_member(&body, |id, value| {
+        let mut revisions = Vec::new();
+        for_each_item(value, |item| {
+            count += 1;
+            if count > PURGES_MAX {
+                return Err(ApiError::TooMany("Too many revisions in one purge.".into()));
+            }
+            let text = read_text(item)?.ok_or_else(|| ApiError::bad("Invalid rev format"))?;
+            revisions.push(Revision::parse(&text)?);
+            Ok::<_, ApiError>(())
+        })?;
+        purges.push((DocumentId::parse(id)?, revisions));
+        Ok::<_, ApiError>(())
+    })?;
+    if !is_object {
+        return Err(ApiError::bad("Request body must be a JSON object"));
+    }
+    let purged = exchange.app.pod.purge(&entry, purges).await?;
+    let mut out = b"{\"purge_seq\":null,\"purged\":{".to_vec();
+    for (n, (id, revisions)) in purged.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_json_string(&mut out, id);
+        out.extend_from_slice(b":[");
+        for (n, revision) in revisions.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            adea_documents::render::write_revision(&mut out, revision);
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(b"}}\n");
+    Ok(reply::json(StatusCode::CREATED, out))
+}
+
+fn purged_infos(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    let mut out = b"{\"purged_infos\":[".to_vec();
+    for (n, purge) in exchange.app.pod.purges(entry, &exchange.caller)?.iter().enumerate() {
+        out.extend_from_slice(if n == 0 { b"{\"id\":" } else { b",{\"id\":" });
+        write_json_string(&mut out, &purge.id);
+        out.extend_from_slice(b",\"revs\":[");
+        for (n, revision) in purge.revisions.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            write_json_string(&mut out, revision);
+        }
+        out.extend_from_slice(b"]}");
+    }
+    out.extend_from_slice(b"]}\n");
+    Ok(reply::json(StatusCode::OK, out))
+}
+

@@ -1,0 +1,485 @@
+//! One document: `GET`, `PUT`, `DELETE` and `COPY` of `/{db}/{doc}`.
+
+use std::sync::Arc;
+
+use adea_base::DocumentId;
+use adea_documents::json::{AttachmentContent, Draft, parse_document};
+use adea_documents::revision::{Revision, RevisionId};
+use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared, StoredFile, Told, Which};
+use http::{Method, StatusCode, header};
+
+use crate::body::Response;
+use crate::couch::intake::{self, check_draft, revision_of};
+use crate::couch::sending::{self, Asked};
+use crate::error::ApiError;
+use crate::reply;
+use crate::router::Exchange;
+use crate::wire::multipart_reader::{Boundary, BoundaryError, Event, MultipartReader};
+
+/// Answers for `/{db}/{doc}`.
+pub(crate) async fn route(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    id: DocumentId,
+) -> Result<Response, ApiError> {
+    match exchange.method.as_str() {
+        "GET" | "HEAD" => get(exchange, &entry, &id).await,
+        "PUT" => put(exchange, entry, id).await,
+        "DELETE" => delete(exchange, entry, id).await,
+        "COPY" => copy(exchange, entry, id).await,
+        "POST" => {
+            let instead = exchange.headers.get("x-http-method-override");
+            match instead.and_then(|value| value.to_str().ok()) {
+                Some("COPY") => copy(exchange, entry, id).await,
+                Some("PUT") => put(exchange, entry, id).await,
+                Some("DELETE") => delete(exchange, entry, id).await,
+                Some(_) | None => Err(ApiError::NotImplemented("A form upload")),
+            }
+        }
+        "OPTIONS" => Ok(crate::router::options("DELETE, GET, HEAD, POST, PUT, COPY")),
+        _ => Err(ApiError::MethodNotAllowed("DELETE,GET,HEAD,POST,PUT,COPY")),
+    }
+}
+
+async fn get(
+    exchange: Exchange,
+    entry: &Arc<DatabaseEntry>,
+    id: &DocumentId,
+) -> Result<Response, ApiError> {
+    let asked = Asked::of(&exchange.query)?;
+    let query = &exchange.query;
+    if let Some(open) = query.get("open_revs") {
+        let revisions = if open == "all" {
+            None
+        } else {
+            Some(crate::wire::query::revisions(open)?)
+        };
+        return sending::open_revisions(exchange, entry, id, revisions, &asked).await;
+    }
+    let which = match query.revision("rev")? {
+        None => Which::Winner,
+        Some(revision) => Which::Revision {
+            revision,
+            latest: query.is_true("latest"),
+        },
+    };
+    let pod = &exchange.app.pod;
+    let found = pod.read(entry, &exchange.caller, id.as_str(), &which, asked.told)?;
+    let found = sending::visible(&exchange, entry, id.as_str(), found)?;
+    let etag = asked.is_plain().then(|| found.revision.to_string());
+    if let Some(etag) = &etag
+        && matches_etag(&exchange, etag)
+    {
+        let mut response = reply::empty(StatusCode::NOT_MODIFIED);
+        reply::set_etag(&mut response, etag);
+        return Ok(response);
+    }
+    let mut response = sending::document(exchange, id.as_str(), found, &asked).await?;
+    if let Some(etag) = etag {
+        reply::set_etag(&mut response, &etag);
+    }
+    Ok(response)
+}
+
+/// Whether the client has what it asks for.
+pub(crate) fn matches_etag(exchange: &Exchange, etag: &str) -> bool {
+    exchange
+        .header(&header::IF_NONE_MATCH)
+        .is_some_and(|known| {
+            known
+                .split(',')
+                .map(|tag| tag.trim().trim_start_matches("W/"))
+                .any(|tag| tag == "*" || tag.trim_matches('"') == etag)
+        })
+}
+
+/// The revision named by the query or the `If-Match` header.
+pub(crate) fn named_revision(exchange: &Exchange) -> Result<Option<Revision>, ApiError> {
+    if let Some(revision) = exchange.query.revision("rev")? {
+        return Ok(Some(revision));
+    }
+    match exchange.header(&header::IF_MATCH) {
+        None => Ok(None),
+        Some(tag) => Ok(Some(Revision::parse(tag.trim().trim_matches('"'))?)),
+    }
+}
+
+/// How a draft is to be written, from what it and the request say.
+pub(crate) fn drafted_edit(
+    draft: &mut Draft,
+    named: Option<Revision>,
+    new_edits: bool,
+) -> Result<DraftedEdit, ApiError> {
+    let own = revision_of(draft.revision.as_ref())?;
+    if let (Some(own), Some(named)) = (&own, &named)
+        && own != named
+    {
+        return Err(ApiError::bad(
+            "Document rev from request body and query string have different values",
+        ));
+    }
+    let revision = named.or(own);
+    if new_edits {
+        let based_on = revision.or_else(|| {
+            // Without `_rev`, the newest of `_revisions` says the same.
+            let known = draft.revisions.as_ref()?;
+            Some(Revision {
+                generation: known.start,
+                id: known.ids.first()?.clone(),
+            })
+        });
+        return Ok(DraftedEdit::Edit(based_on));
+    }
+    let path: Option<(u64, Vec<RevisionId>)> = match draft.revisions.take() {
+        Some(known) if !known.ids.is_empty() => Some((known.start, known.ids)),
+        Some(_) | None => revision.map(|revision| (revision.generation, vec![revision.id])),
+    };
+    let (start, ids) = path.ok_or_else(|| {
+        ApiError::bad("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
+    })?;
+    Ok(DraftedEdit::Replicated(start, ids))
+}
+
+async fn put(
+    mut exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    id: DocumentId,
+) -> Result<Response, ApiError> {
+    let new_edits = exchange.query.get("new_edits") != Some("false");
+    let content_type = exchange.header(&header::CONTENT_TYPE).unwrap_or("");
+    let prepared = match Boundary::from_content_type(content_type) {
+        Ok(boundary) => related(&mut exchange, &entry, id, &boundary, new_edits).await?,
+        Err(BoundaryError::NotMultipart) => {
+            let body = intake::whole(&mut exchange).await?;
+            let draft = intake::parsed(body, parse_document).await??;
+            prepare(&exchange, &entry, id, draft, new_edits, Vec::new()).await?
+        }
+        Err(error) => return Err(ApiError::bad(error.to_string())),
+    };
+    write(exchange, entry, prepared).await
+}
+
+/// Checks a draft and prepares it.
+async fn prepare(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+    id: DocumentId,
+    mut draft: Draft,
+    new_edits: bool,
+    following: Vec<StoredFile>,
+) -> Result<Prepared, ApiError> {
+    check_draft(exchange, &id, &draft)?;
+    let named = named_revision(exchange)?;
+    let edit = drafted_edit(&mut draft, named, new_edits)?;
+    let pod = &exchange.app.pod;
+    Ok(pod
+        .prepare(entry, &exchange.caller, id, draft, edit, following)
+        .await?)
+}
+
+/// Writes a prepared draft and answers.
+async fn write(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    prepared: Prepared,
+) -> Result<Response, ApiError> {
+    let id = prepared.id().clone();
+    let deleted_by_request = exchange.method == Method::DELETE;
+    if exchange.query.get("batch") == Some("ok") {
+        return write_later(exchange, entry, prepared, &id);
+    }
+    let revision = exchange.app.pod.write(&entry, prepared).await?.to_string();
+    let status = if deleted_by_request {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let mut response = reply::written(status, id.as_str(), &revision);
+    reply::set_etag(&mut response, &revision);
+    if !deleted_by_request {
+        let location = exchange.url(&document_path(&entry, id.as_str()));
+        reply::set(&mut response, header::LOCATION, &location);
+    }
+    Ok(response)
+}
+
+/// The path of a document, as `Location` has it.
+pub(crate) fn document_path(entry: &DatabaseEntry, id: &str) -> String {
+    let database = reply::path_segment(entry.name.as_str());
+    match id.strip_prefix("_design/") {
+        Some(name) => format!("/{database}/_design/{}", reply::path_segment(name)),
+        None => format!("/{database}/{}", reply::path_segment(id)),
+    }
+}
+
+/// `batch=ok`: accepted, not yet written, and nobody is told if it fails; as `CouchDB` has it.
+fn write_later(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    prepared: Prepared,
+    id: &DocumentId,
+) -> Result<Response, ApiError> {
+    let mut out = b"{\"ok\":true,\"id\":".to_vec();
+    adea_documents::json::write_json_string(&mut out, id.as_str());
+    out.extend_from_slice(b"}\n");
+    tokio::spawn(async move {
+        if let Err(error) = exchange.app.pod.write(&entry, prepared).await {
+            tracing::info!(%error, "a write with batch=ok was refused");
+        }
+    });
+    Ok(reply::json(StatusCode::ACCEPTED, out))
+}
+
+async fn delete(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    id: DocumentId,
+) -> Result<Response, ApiError> {
+    let named = named_revision(&exchange)?;
+    // A document that never was is missing; one without a revision named is a conflict.
+    let pod = &exchange.app.pod;
+    let told = Told::default();
+    let open = pod.read_open(&entry, &exchange.caller, id.as_str(), None, false, told);
+    if let Err(PodError::Missing) = open {
+        return Err(PodError::Missing.into());
+    }
+    let draft = Draft {
+        deleted: true,
+        body: b"{}".to_vec(),
+        ..parse_document(b"{}")?
+    };
+    let edit = DraftedEdit::Edit(named);
+    let prepared = pod
+        .prepare(&entry, &exchange.caller, id, draft, edit, Vec::new())
+        .await?;
+    write(exchange, entry, prepared).await
+}
+
+async fn copy(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    id: DocumentId,
+) -> Result<Response, ApiError> {
+    let destination = exchange
+        .headers
+        .get("destination")
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| ApiError::bad("Destination header is mandatory for COPY."))?;
+    let (target, revision) = match destination.split_once('?') {
+        Some((target, query)) => {
+            let query = crate::wire::query::Query::parse(Some(query))?;
+            (target, query.revision("rev")?)
+        }
+        None => (destination, None),
+    };
+    let target = crate::wire::path::decode(target.trim_start_matches('/'), true)?;
+    let target = DocumentId::parse(&target)?;
+    let which = match exchange.query.revision("rev")? {
+        None => Which::Winner,
+        Some(revision) => Which::Revision {
+            revision,
+            latest: false,
+        },
+    };
+    let pod = &exchange.app.pod;
+    let told = Told::default();
+    let found = pod.read(&entry, &exchange.caller, id.as_str(), &which, told)?;
+    let found = sending::visible(&exchange, &entry, id.as_str(), found)?;
+    let edit = DraftedEdit::Edit(revision);
+    let prepared = if entry.name.is_users() {
+        let draft = parse_document(&found.body.json)?;
+        pod.prepare(&entry, &exchange.caller, target, draft, edit, Vec::new())
+            .await?
+    } else {
+        pod.copied(target, &found.body, edit)?
+    };
+    write(exchange, entry, prepared).await
+}
+
+/// What a multipart/related request has brought so far.
+#[derive(Default)]
+struct Parts {
+    json: Vec<u8>,
+    draft: Option<Draft>,
+    /// For each attachment that follows, its place in the draft.
+    following: Vec<usize>,
+    /// Those that have come, by their place among the following.
+    come: Vec<bool>,
+    stored: Vec<(usize, StoredFile)>,
+}
+
+/// Reads a document with its attachments in parts behind it.
+async fn related(
+    exchange: &mut Exchange,
+    entry: &DatabaseEntry,
+    id: DocumentId,
+    boundary: &Boundary,
+    new_edits: bool,
+) -> Result<Prepared, ApiError> {
+    let mut reader = MultipartReader::new(boundary, PARTS_MAX);
+    let mut parts = Parts::default();
+    let mut upload = None;
+    loop {
+        let Some(event) = next_event(exchange, &mut reader).await? else {
+            break;
+        };
+        match event {
+            Event::PartStart(head) => {
+                if parts.draft.is_some() {
+                    let at = parts.follower(head.filename.as_deref());
+                    let field = at.and_then(|at| parts.draft.as_ref()?.attachments.get(at));
+                    let (Some(at), Some(field)) = (at, field) else {
+                        return Err(ApiError::bad("A part belongs to no attachment"));
+                    };
+                    let encoding = adea_pod::encoding_of(field.encoding.as_deref());
+                    let content_type = adea_pod::content_type_of(field.content_type.as_deref());
+                    let begun = exchange.app.pod.begin_upload(content_type, encoding);
+                    upload = Some((at, begun, 0_u64));
+                }
+            }
+            Event::Data(data) => match &mut upload {
+                Some((_, upload, received)) => {
+                    *received += data.len() as u64;
+                    upload.write(data).await.map_err(PodError::from)?;
+                }
+                None => {
+                    if (parts.json.len() + data.len()) as u64 > intake::JSON_BODY_MAX {
+                        return Err(ApiError::TooLarge);
+                    }
+                    parts.json.extend_from_slice(&data);
+                }
+            },
+            Event::PartEnd => match upload.take() {
+                Some((at, upload, received)) => {
+                    let stored = finish_part(exchange, &parts, at, upload, received).await?;
+                    parts.stored.push((at, stored));
+                }
+                None => {
+                    let json = bytes::Bytes::from(std::mem::take(&mut parts.json));
+                    let draft = intake::parsed(json, parse_document).await??;
+                    check_draft(exchange, &id, &draft)?;
+                    parts.begin(draft);
+                }
+            },
+            Event::End => break,
+        }
+    }
+    // What comes after the last boundary means nothing, and is bounded.
+    let mut epilogue = 0;
+    while let Some(piece) = intake::next_piece(&mut exchange.body).await? {
+        epilogue += piece.len();
+        if epilogue > EPILOGUE_MAX {
+            return Err(ApiError::TooLarge);
+        }
+    }
+    let draft = parts
+        .draft
+        .take()
+        .ok_or_else(|| ApiError::bad("The request has no document"))?;
+    parts.stored.sort_by_key(|(at, _)| *at);
+    let stored = parts.stored.into_iter().map(|(_, stored)| stored).collect();
+    prepare(exchange, entry, id, draft, new_edits, stored).await
+}
+
+/// The most parts of a multipart request.
+const PARTS_MAX: usize = 10_000;
+/// The most bytes behind the last boundary.
+const EPILOGUE_MAX: usize = 64 << 10;
+
+impl Parts {
+    /// Takes the document in.
+    fn begin(&mut self, draft: Draft) {
+        let fields = draft.attachments.iter().enumerate();
+        self.following = fields
+            .filter(|(_, field)| field.content == AttachmentContent::Follows)
+            .map(|(at, _)| at)
+            .collect();
+        self.come = vec![false; self.following.len()];
+        self.draft = Some(draft);
+    }
+
+    /// Which attachment the next part holds: by its name, else by order. Gives its place in the
+    /// draft.
+    fn follower(&mut self, filename: Option<&str>) -> Option<usize> {
+        let draft = self.draft.as_ref()?;
+        let names = self
+            .following
+            .iter()
+            .zip(&self.come)
+            .filter_map(|(at, come)| {
+                let name = draft.attachments.get(*at)?.name.as_str();
+                // One that has come stands in the row, and is no more to be found.
+                Some(if *come { "" } else { name })
+            });
+        let place = named_place(names, filename)?;
+        *self.come.get_mut(place)? = true;
+        self.following.get(place).copied()
+    }
+}
+
+/// The place of `filename` among `names`, or the first that waits.
+fn named_place<'n>(
+    names: impl Iterator<Item = &'n str> + Clone,
+    filename: Option<&str>,
+) -> Option<usize> {
+    let by_name = filename.and_then(|wanted| names.clone().position(|name| name == wanted));
+    by_name.or_else(|| names.clone().position(|name| !name.is_empty()))
+}
+
+async fn finish_part(
+    exchange: &Exchange,
+    parts: &Parts,
+    at: usize,
+    upload: adea_files::Upload,
+    received: u64,
+) -> Result<StoredFile, ApiError> {
+    let field = parts
+        .draft
+        .as_ref()
+        .and_then(|draft| draft.attachments.get(at))
+        .ok_or_else(|| ApiError::bad("A part belongs to no attachment"))?;
+    let encoded = field.encoding.as_deref().is_some_and(|encoding| encoding != "identity");
+    let announced = if encoded {
+        field.encoded_length
+    } else {
+        field.length
+    };
+    if announced.is_some_and(|announced| announced != received) {
+        return Err(ApiError::bad(format!(
+            "Attachment {} has {received} bytes, and was announced with another length",
+            field.name
+        )));
+    }
+    let content_type = adea_pod::content_type_of(field.content_type.as_deref());
+    let pod = &exchange.app.pod;
+    let mut stored = pod.finish_upload(upload, &field.name, content_type).await?;
+    stored.set_revision_position(field.revpos.unwrap_or(0));
+    if encoded && let Some(length) = field.length {
+        stored.set_length(length);
+    }
+    Ok(stored)
+}
+
+/// The next event of a multipart body.
+async fn next_event(
+    exchange: &mut Exchange,
+    reader: &mut MultipartReader,
+) -> Result<Option<Event>, ApiError> {
+    loop {
+        let event = reader
+            .next_event()
+            .map_err(|error| ApiError::bad(error.to_string()))?;
+        if event.is_some() {
+            return Ok(event);
+        }
+        match intake::next_piece(&mut exchange.body).await? {
+            Some(piece) => reader.feed(piece),
+            None => {
+                reader
+                    .finish()
+                    .map_err(|error| ApiError::bad(error.to_string()))?;
+                return Ok(None);
+            }
+        }
+    }
+}

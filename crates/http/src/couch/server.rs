@@ -1,0 +1,301 @@
+//! The server itself: `/` and everything whose first segment begins with `_`.
+
+use adea_base::DatabaseName;
+use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
+use adea_store::{Direction, Health};
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::body::{Body, Response};
+use crate::couch::{database, intake, session};
+use crate::error::ApiError;
+use crate::reply;
+use crate::router::Exchange;
+
+/// The most identifiers or databases one request may ask for.
+const UUIDS_MAX: u64 = 1_000;
+const INFOS_MAX: usize = 100;
+
+/// Answers `/`.
+pub(crate) fn welcome(exchange: &Exchange) -> Result<Response, ApiError> {
+    if exchange.method == Method::OPTIONS {
+        return Ok(crate::router::options("GET, HEAD"));
+    }
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    let uuid = &exchange.app.pod.identity().uuid;
+    let version = env!("CARGO_PKG_VERSION");
+    let body = format!(
+        "{{\"couchdb\":\"Welcome\",\"version\":\"3.5.0\",\"git_sha\":\"adea-{version}\",\"uuid\":\"{uuid}\",\"features\":[\"access-ready\",\"partitioned\",\"pluggable-storage-engines\"],\"vendor\":{{\"name\":\"Adea\",\"version\":\"{version}\"}}}}\n"
+    );
+    Ok(reply::json(StatusCode::OK, body))
+}
+
+/// Answers for paths that begin with `/_`.
+pub(crate) async fn route(
+    exchange: Exchange,
+    first: &str,
+    rest: &[String],
+) -> Result<Response, ApiError> {
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (first, rest.as_slice()) {
+        ("_session", []) => session::route(exchange).await,
+        ("_up", []) => up(&exchange),
+        ("_uuids", []) => uuids(&exchange),
+        ("_all_dbs", []) => all_dbs(&exchange),
+        ("_dbs_info", []) => dbs_info(exchange).await,
+        ("_active_tasks", []) => active_tasks(&exchange),
+        ("_membership", []) => only_get(&exchange, || {
+            "{\"all_nodes\":[\"adea@127.0.0.1\"],\"cluster_nodes\":[\"adea@127.0.0.1\"]}\n".to_owned()
+        }),
+        ("_metrics", []) | ("_node", ["_local", "_prometheus"]) => metrics(&exchange),
+        ("_node", ["_local"]) => only_get(&exchange, || "{\"name\":\"adea@127.0.0.1\"}\n".to_owned()),
+        ("_adea", ["backup"]) => backup(exchange).await,
+        ("_replicate" | "_scheduler", _) => Err(ApiError::NotImplemented("Replication by the server")),
+        ("_db_updates", []) => Err(ApiError::NotImplemented("The feed of databases")),
+        ("_cluster_setup" | "_node" | "_reshard", _) => {
+            exchange.require_server_admin()?;
+            Err(ApiError::NotImplemented("This part of the administration"))
+        }
+        ("_search_analyze" | "_nouveau_analyze", []) => Err(ApiError::NotImplemented("Full-text search")),
+        ("_utils", _) => Err(ApiError::NotImplemented("The console")),
+        ("_config" | "_restart" | "_log" | "_stats" | "_oauth", _) => {
+            Err(ApiError::Gone("This was part of CouchDB 1.x."))
+        }
+        _ => Err(adea_documents::DatabaseError::Missing.into()),
+    }
+}
+
+fn only_get(exchange: &Exchange, body: impl FnOnce() -> String) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    exchange.require_server_admin()?;
+    Ok(reply::json(StatusCode::OK, body()))
+}
+
+fn up(exchange: &Exchange) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    Ok(match exchange.app.pod.health() {
+        _ if exchange.app.shutdown.is_down() => reply::json(
+            StatusCode::NOT_FOUND,
+            "{\"status\":\"stopping\"}\n",
+        ),
+        Health::Healthy => reply::json(StatusCode::OK, "{\"status\":\"ok\",\"seeds\":{}}\n"),
+        Health::Poisoned(reason) => {
+            let mut out = b"{\"status\":\"read_only\",\"reason\":".to_vec();
+            write_json_string(&mut out, &reason);
+            out.extend_from_slice(b"}\n");
+            reply::json(StatusCode::NOT_FOUND, out)
+        }
+    })
+}
+
+fn uuids(exchange: &Exchange) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    let count = exchange.query.count("count")?.unwrap_or(1);
+    if count > UUIDS_MAX {
+        return Err(ApiError::bad("count parameter too large"));
+    }
+    let mut out = b"{\"uuids\":[".to_vec();
+    for n in 0..count {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_json_string(&mut out, &exchange.app.pod.new_id());
+    }
+    out.extend_from_slice(b"]}\n");
+    let mut response = reply::json(StatusCode::OK, out);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    let tag = exchange.app.pod.entropy().hex_id();
+    reply::set_etag(&mut response, &tag);
+    Ok(response)
+}
+
+/// A name in JSON, as the ranges of `_all_dbs` have it.
+fn name(exchange: &Exchange, names: &[&str]) -> Result<Option<String>, ApiError> {
+    let Some(json) = exchange.query.any(names) else {
+        return Ok(None);
+    };
+    Ok(read_text(json.as_bytes())?.map(std::borrow::Cow::into_owned))
+}
+
+/// The names that the query asks for.
+fn names(exchange: &Exchange) -> Result<Vec<String>, ApiError> {
+    let query = &exchange.query;
+    let descending = query.boolean("descending")?.unwrap_or(false);
+    let inclusive = query.boolean("inclusive_end")?.unwrap_or(true);
+    let start = name(exchange, &["startkey", "start_key"])?;
+    let end = name(exchange, &["endkey", "end_key"])?;
+    let (from, to, direction) = if descending {
+        let from = end.map(|end| if inclusive { end } else { format!("{end}\0") });
+        (from, start.map(|start| format!("{start}\0")), Direction::Reverse)
+    } else {
+        let to = end.map(|end| if inclusive { format!("{end}\0") } else { end });
+        (start, to, Direction::Forward)
+    };
+    let limit = query.count("limit")?.unwrap_or(u64::MAX);
+    let skip = query.count("skip")?.unwrap_or(0);
+    let take = usize::try_from(limit.saturating_add(skip)).unwrap_or(usize::MAX);
+    let pod = &exchange.app.pod;
+    let mut found = pod.database_names(from.as_deref(), to.as_deref(), direction, take)?;
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(found.len());
+    found.drain(..skip);
+    Ok(found)
+}
+
+fn all_dbs(exchange: &Exchange) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    exchange.require_server_admin()?;
+    let mut out = b"[".to_vec();
+    for (n, name) in names(exchange)?.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_json_string(&mut out, name);
+    }
+    out.extend_from_slice(b"]\n");
+    Ok(reply::json(StatusCode::OK, out))
+}
+
+async fn dbs_info(mut exchange: Exchange) -> Result<Response, ApiError> {
+    exchange.require_server_admin()?;
+    let wanted = match exchange.method.as_str() {
+        "GET" | "HEAD" => names(&exchange)?,
+        "POST" => {
+            exchange.require_json()?;
+            let body = intake::whole(&mut exchange).await?;
+            let mut keys = None;
+            for_each_member(&body, |member, value| {
+                if member == "keys" {
+                    let mut found = Vec::new();
+                    for_each_item(value, |item| {
+                        if found.len() == INFOS_MAX {
+                            return Err(ApiError::bad(format!("`keys` is limited to {INFOS_MAX} names")));
+                        }
+                        found.extend(read_text(item)?.map(std::borrow::Cow::into_owned));
+                        Ok::<_, ApiError>(())
+                    })?;
+                    keys = Some(found);
+                }
+                Ok::<_, ApiError>(())
+            })?;
+            keys.ok_or_else(|| ApiError::bad("`keys` member must exist."))?
+        }
+        _ => return Err(ApiError::MethodNotAllowed("GET,HEAD,POST")),
+    };
+    let mut out = b"[".to_vec();
+    for (n, wanted) in wanted.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"key\":");
+        write_json_string(&mut out, wanted);
+        let entry = DatabaseName::parse(wanted)
+            .ok()
+            .and_then(|name| exchange.app.pod.database(&name).ok());
+        match entry {
+            Some(entry) => {
+                out.extend_from_slice(b",\"info\":");
+                database::write_info(&mut out, &exchange, &entry)?;
+            }
+            None => out.extend_from_slice(b",\"error\":\"not_found\""),
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]\n");
+    Ok(reply::json(StatusCode::OK, out))
+}
+
+fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    exchange.require_server_admin()?;
+    let mut out = b"[".to_vec();
+    for (n, task) in exchange.app.pod.compactions().iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"node\":\"adea@127.0.0.1\",\"type\":\"database_compaction\",\"database\":");
+        write_json_string(&mut out, task.database.as_str());
+        let percent = (task.changes_done * 100).checked_div(task.total_changes).unwrap_or(100);
+        out.extend_from_slice(
+            format!(
+                ",\"started_on\":{},\"changes_done\":{},\"total_changes\":{},\"progress\":{percent}}}",
+                task.started_on, task.changes_done, task.total_changes
+            )
+            .as_bytes(),
+        );
+    }
+    out.extend_from_slice(b"]\n");
+    Ok(reply::json(StatusCode::OK, out))
+}
+
+fn metrics(exchange: &Exchange) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    exchange.require_server_admin()?;
+    let mut text = exchange.app.metrics.render();
+    let (commits, syncs, topics) = exchange.app.pod.counts();
+    for (name, kind, help, value) in [
+        ("adea_store_commits_total", "counter", "Transactions committed.", commits),
+        ("adea_store_syncs_total", "counter", "Batches brought to stable storage.", syncs),
+        ("adea_feed_topics", "gauge", "Databases that somebody listens to.", topics as u64),
+    ] {
+        let lines = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        match text.rfind("# EOF") {
+            Some(end) => text.insert_str(end, &lines),
+            None => text.push_str(&lines),
+        }
+    }
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        Body::from(text),
+    ))
+}
+
+/// Makes a backup while serving; the directory is one of the server's own machine.
+async fn backup(mut exchange: Exchange) -> Result<Response, ApiError> {
+    if exchange.method != Method::POST {
+        return Err(ApiError::MethodNotAllowed("POST"));
+    }
+    exchange.require_server_admin()?;
+    exchange.require_json()?;
+    let body = intake::whole(&mut exchange).await?;
+    let mut to = None;
+    for_each_member(&body, |member, value| {
+        if member == "to" {
+            to = read_text(value)?.map(std::borrow::Cow::into_owned);
+        }
+        Ok::<_, ApiError>(())
+    })?;
+    let to = to.ok_or_else(|| ApiError::bad("`to` must name a directory."))?;
+    let path = std::path::Path::new(&to);
+    if !path.is_absolute() {
+        return Err(ApiError::bad("`to` must be an absolute path on the server."));
+    }
+    match exchange.app.pod.backup(path).await {
+        Ok(report) => {
+            let mut out = b"{\"ok\":true,\"to\":".to_vec();
+            write_json_string(&mut out, &to);
+            out.extend_from_slice(
+                format!(",\"files\":{},\"bytes\":{}}}\n", report.files, report.bytes).as_bytes(),
+            );
+            Ok(reply::json(StatusCode::CREATED, out))
+        }
+        Err(adea_pod::BackupError::Pod(error)) => Err(error.into()),
+        Err(error) => Err(ApiError::bad(error.to_string())),
+    }
+}
+

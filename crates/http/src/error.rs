@@ -1,0 +1,249 @@
+//! The one place that turns what went wrong into `(status, error, reason)`, in `CouchDB`'s words.
+//!
+//! The matches have no catch-all: a new fault does not compile until it has its answer.
+
+use std::borrow::Cow;
+
+use adea_accounts::Refusal;
+use adea_base::{InvalidDatabaseName, InvalidDocumentId};
+use adea_documents::json::{DraftError, JsonError, write_json_string};
+use adea_documents::revision::InvalidRevision;
+use adea_documents::selector::SelectorError;
+use adea_documents::{DatabaseError, WriteError};
+use adea_files::{ReadError, UploadError};
+use adea_pod::PodError;
+use adea_store::CommitError;
+use http::{HeaderValue, StatusCode, header};
+
+use crate::body::Response;
+use crate::reply;
+
+/// Why a request was not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(transparent)]
+    Pod(#[from] PodError),
+    #[error(transparent)]
+    DatabaseName(#[from] InvalidDatabaseName),
+    #[error(transparent)]
+    DocumentId(#[from] InvalidDocumentId),
+    #[error(transparent)]
+    Revision(#[from] InvalidRevision),
+    #[error("{}", .0.reason())]
+    Selector(SelectorError),
+    /// The request makes no sense.
+    #[error("{0}")]
+    BadRequest(Cow<'static, str>),
+    /// A parameter of a query has a value that it cannot have.
+    #[error("{0}")]
+    QueryParse(Cow<'static, str>),
+    /// A field of a document has a value that it cannot have.
+    #[error("{0}")]
+    DocumentValidation(Cow<'static, str>),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// There is, but not with this method; these are allowed.
+    #[error("Only {0} allowed")]
+    MethodNotAllowed(&'static str),
+    /// The body is of another type than is read here.
+    #[error("Content-Type must be {0}")]
+    ContentType(&'static str),
+    /// The body is larger than is taken.
+    #[error("the request entity is too large")]
+    TooLarge,
+    /// A document is larger than is taken.
+    #[error("{0}")]
+    DocumentTooLarge(String),
+    /// More items than one request may bring.
+    #[error("{0}")]
+    TooMany(Cow<'static, str>),
+    /// The peer went away or sent nothing for too long.
+    #[error("The request body did not arrive in full: {0}")]
+    Incomplete(String),
+    /// A range that the resource does not have.
+    #[error("Requested range not satisfiable")]
+    Range,
+    /// What `CouchDB` once had.
+    #[error("{0}")]
+    Gone(&'static str),
+    /// What is not here yet, and says so.
+    #[error("{0} is not implemented in this version.")]
+    NotImplemented(&'static str),
+}
+
+impl From<DraftError> for ApiError {
+    fn from(error: DraftError) -> Self {
+        Self::Pod(error.into())
+    }
+}
+
+impl From<JsonError> for ApiError {
+    fn from(error: JsonError) -> Self {
+        Self::Pod(error.into())
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Pod(error.into())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(error: Refusal) -> Self {
+        Self::Pod(error.into())
+    }
+}
+
+impl ApiError {
+    /// A 400 with a reason.
+    pub(crate) fn bad(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest(reason.into())
+    }
+
+    /// A 400 for a parameter.
+    pub(crate) fn query(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::QueryParse(reason.into())
+    }
+
+    /// The status and the word for it.
+    pub(crate) fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Pod(error) => of_pod(error),
+            Self::DatabaseName(_) => (StatusCode::BAD_REQUEST, "illegal_database_name"),
+            Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
+            Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Selector(error) => (StatusCode::BAD_REQUEST, error.error()),
+            Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
+            Self::DocumentValidation(_) => (StatusCode::BAD_REQUEST, "doc_validation"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::DocumentTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large"),
+            Self::TooMany(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
+            Self::Incomplete(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Range => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "requested_range_not_satisfiable",
+            ),
+            Self::Gone(_) => (StatusCode::GONE, "gone"),
+            Self::NotImplemented(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn response(&self) -> Response {
+        let (status, error) = self.status();
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            tracing::error!(error = %self, "a request failed");
+        }
+        let mut response = reply::json(status, reply::error_body(error, &self.to_string()));
+        if let Self::MethodNotAllowed(allowed) = self {
+            let headers = response.headers_mut();
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_str(&allowed.replace(',', ", ").replace(",  ", ", "))
+                    .unwrap_or(HeaderValue::from_static("GET")),
+            );
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("5");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+}
+
+fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
+    match error {
+        PodError::Database(DatabaseError::Exists) => {
+            (StatusCode::PRECONDITION_FAILED, "file_exists")
+        }
+        PodError::Database(DatabaseError::Missing) | PodError::Missing | PodError::Deleted => {
+            (StatusCode::NOT_FOUND, "not_found")
+        }
+        PodError::Write(error) => of_write(error),
+        PodError::Refused(Refusal::Unauthorized(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        PodError::Refused(Refusal::Forbidden(_)) => (StatusCode::FORBIDDEN, "forbidden"),
+        PodError::Refused(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
+        PodError::Draft(error) => of_draft(error),
+        PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Upload(error) => match error {
+            UploadError::TooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large")
+            }
+            UploadError::DiskFull(_)
+            | UploadError::SyncFailed(_)
+            | UploadError::Io(_)
+            | UploadError::Poisoned
+            | UploadError::Interrupted => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
+            }
+        },
+        PodError::Read(error) => match error {
+            ReadError::OutOfRange { .. } => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "requested_range_not_satisfiable",
+            ),
+            ReadError::Missing(_)
+            | ReadError::WrongLength { .. }
+            | ReadError::CorruptGzip
+            | ReadError::Io(_)
+            | ReadError::Interrupted => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
+            }
+        },
+        PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
+        }
+        PodError::Commit(CommitError::Fenced { .. }) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
+        }
+        PodError::Engine(_) | PodError::Interrupted => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
+        }
+    }
+}
+
+/// The status and word for one document that was not written.
+pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
+    match error {
+        WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
+        WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
+        WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+        WriteError::NoDatabase => (StatusCode::NOT_FOUND, "not_found"),
+    }
+}
+
+fn of_draft(error: &DraftError) -> (StatusCode, &'static str) {
+    match error {
+        DraftError::UnknownField(_)
+        | DraftError::RevisionsStart
+        | DraftError::RevisionsStartTooLow
+        | DraftError::RevisionsIds
+        | DraftError::RevisionIdNotText
+        | DraftError::RevisionIdInvalid => (StatusCode::BAD_REQUEST, "doc_validation"),
+        DraftError::TooManyDocuments => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "max_bulk_docs_count_exceeded")
+        }
+        DraftError::Json(_)
+        | DraftError::NotAnObject
+        | DraftError::TooManyRevisions
+        | DraftError::InvalidAttachment(_)
+        | DraftError::BulkNotAnObject
+        | DraftError::NoDocuments
+        | DraftError::DocumentsNotAnArray
+        | DraftError::NewEditsNotABoolean => (StatusCode::BAD_REQUEST, "bad_request"),
+    }
+}
+
+/// Writes `"error":…,"reason":…` of a row in a bulk answer.
+pub(crate) fn write_row_error(out: &mut Vec<u8>, error: &str, reason: &str) {
+    out.extend_from_slice(b"\"error\":");
+    write_json_string(out, error);
+    out.extend_from_slice(b",\"reason\":");
+    write_json_string(out, reason);
+}

@@ -1,0 +1,217 @@
+//! From a path and a method to the handler: `CouchDB`'s grammar of URLs.
+//!
+//! `/{db}/{doc}/{attachment…}`, where names that begin with `_` are the server's or the
+//! database's own. Slashes inside a name come as `%2F`, so segments are divided before they are
+//! decoded; that is why no ordinary router fits.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adea_base::{DatabaseName, DocumentId};
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::body::{Request, Response};
+use crate::caller;
+use crate::couch::{attachment, bulk, changes, database, document, listing, local, server, session};
+use crate::error::ApiError;
+use crate::reply;
+use crate::wire::path::segments;
+use crate::wire::query::Query;
+use crate::{App, body::LoggedUser};
+
+/// A request on its way to a handler: parsed, and its sender known.
+pub(crate) struct Exchange {
+    pub(crate) app: Arc<App>,
+    pub(crate) method: Method,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) query: Query,
+    pub(crate) raw_query: String,
+    pub(crate) body: hyper::body::Incoming,
+    pub(crate) caller: adea_base::Caller,
+    pub(crate) handler: Option<&'static str>,
+    /// The name of the database that the path begins with.
+    pub(crate) database: String,
+}
+
+impl Exchange {
+    /// The text of a header.
+    pub(crate) fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the method reads.
+    pub(crate) fn reads(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// A URL of this server, as the client called it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let host = self.header(&header::HOST).unwrap_or("localhost");
+        let forwarded = self.headers.get("x-forwarded-proto");
+        let scheme = match forwarded.and_then(|value| value.to_str().ok()) {
+            Some("https") => "https",
+            _ => "http",
+        };
+        format!("{scheme}://{host}{path}")
+    }
+
+    /// Lets server administrators pass.
+    pub(crate) fn require_server_admin(&self) -> Result<(), ApiError> {
+        if self.caller.is_admin() {
+            return Ok(());
+        }
+        let reason = "You are not a server admin.".into();
+        Err(if self.caller.name().is_none() {
+            adea_accounts::Refusal::Unauthorized(reason)
+        } else {
+            adea_accounts::Refusal::Forbidden(reason)
+        }
+        .into())
+    }
+
+    /// Refuses bodies of another type than JSON.
+    pub(crate) fn require_json(&self) -> Result<(), ApiError> {
+        let given = self.header(&header::CONTENT_TYPE).unwrap_or("");
+        let essence = given.split(';').next().unwrap_or("").trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            Ok(())
+        } else {
+            Err(ApiError::ContentType("application/json"))
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -> Response {
+    let (parts, body) = request.into_parts();
+    let foreign = parts.extensions.get::<crate::cors::ForeignOrigin>().is_some();
+    let signed = match caller::who(&app, &parts.headers, foreign).await {
+        Ok(signed) => signed,
+        Err(error) => return error.response(),
+    };
+    let name = signed.caller.name().map(Arc::from);
+    let mut exchange = Exchange {
+        raw_query: parts.uri.query().unwrap_or("").to_owned(),
+        query: Query::default(),
+        method: parts.method,
+        headers: parts.headers,
+        body,
+        caller: signed.caller,
+        handler: signed.handler,
+        database: String::new(),
+        app,
+    };
+    let renewed = signed.renewed_cookie.map(|value| {
+        session::cookie_header(&exchange.app, &value)
+    });
+    let routed = Query::parse(parts.uri.query()).and_then(|query| {
+        exchange.query = query;
+        segments(parts.uri.path())
+    });
+    let answered = match routed {
+        Ok(segments) => route(exchange, segments).await,
+        Err(error) => Err(error),
+    };
+    let mut response = answered.unwrap_or_else(|error| error.response());
+    if let Some(cookie) = renewed
+        && !response.headers().contains_key(header::SET_COOKIE)
+        && let Ok(cookie) = HeaderValue::from_str(&cookie)
+    {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    if let Some(name) = name {
+        response.extensions_mut().insert(LoggedUser(name));
+    }
+    response
+}
+
+async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response, ApiError> {
+    let mut segments = segments.into_iter();
+    let Some(first) = segments.next() else {
+        return server::welcome(&exchange);
+    };
+    let rest: Vec<String> = segments.collect();
+    if first.starts_with('_') && !matches!(first.as_str(), "_users" | "_replicator" | "_global_changes")
+    {
+        return server::route(exchange, &first, &rest).await;
+    }
+    let name = DatabaseName::parse(&first);
+    exchange.database = first;
+    let Some((second, more)) = rest.split_first() else {
+        return database::route(exchange, name?).await;
+    };
+    let name = name.map_err(|_| adea_documents::DatabaseError::Missing)?;
+    let entry = exchange.app.pod.database(&name)?;
+    let access = entry.security.access(&exchange.caller);
+    access.require_member()?;
+    match (second.as_str(), more) {
+        ("_design", [ddoc, function @ ..]) => {
+            design(exchange, entry, ddoc, function).await
+        }
+        ("_local", [_, _, ..]) => Err(ApiError::bad(
+            "_local documents do not accept attachments.",
+        )),
+        ("_local", [name]) => local::route(exchange, entry, name).await,
+        ("_all_docs", []) => listing::all_docs(exchange, entry).await,
+        ("_all_docs" | "_design_docs" | "_local_docs", [queries]) if queries == "queries" => {
+            listing::queries(exchange, entry, second).await
+        }
+        ("_design_docs", []) => listing::design_docs(exchange, entry).await,
+        ("_local_docs", []) => listing::local_docs(exchange, entry).await,
+        ("_changes", []) => changes::route(exchange, entry).await,
+        ("_bulk_docs", []) => bulk::docs(exchange, entry).await,
+        ("_bulk_get", []) => bulk::get(exchange, entry).await,
+        ("_revs_diff", []) => bulk::revs_diff(exchange, entry).await,
+        ("_missing_revs", []) => bulk::missing_revs(exchange, entry).await,
+        (special, _) if special.starts_with('_') && !special.starts_with("_design/") && !special.starts_with("_local/") => {
+            database::special(exchange, entry, special, more).await
+        }
+        (id, []) => match id.strip_prefix("_local/") {
+            Some(name) => local::route(exchange, entry, name).await,
+            None => document::route(exchange, entry, DocumentId::parse(id)?).await,
+        },
+        (id, attachment) => {
+            if id.starts_with("_local/") {
+                return Err(ApiError::bad("_local documents do not accept attachments."));
+            }
+            // `_design%2Fx/_view/y`
+            if let Some(ddoc) = id.strip_prefix("_design/") {
+                let ddoc = ddoc.to_owned();
+                return design(exchange, entry, &ddoc, attachment).await;
+            }
+            attachment::route(exchange, entry, DocumentId::parse(id)?, attachment).await
+        }
+    }
+}
+
+/// Design documents: read and written as others, their functions not here yet.
+async fn design(
+    exchange: Exchange,
+    entry: Arc<adea_pod::DatabaseEntry>,
+    name: &str,
+    function: &[String],
+) -> Result<Response, ApiError> {
+    let id = DocumentId::parse(&format!("_design/{name}"))?;
+    match function.first().map(String::as_str) {
+        None => document::route(exchange, entry, id).await,
+        Some("_view") => Err(ApiError::NotImplemented("A view")),
+        Some("_show" | "_list" | "_update" | "_rewrite") => {
+            Err(ApiError::NotImplemented("A design document's function"))
+        }
+        Some("_info") => Err(ApiError::NotImplemented("A view index's description")),
+        Some("_search" | "_search_info" | "_nouveau" | "_nouveau_info") => {
+            Err(ApiError::NotImplemented("Full-text search"))
+        }
+        Some(special) if special.starts_with('_') => Err(ApiError::NotFound("missing")),
+        Some(_) => attachment::route(exchange, entry, id, function).await,
+    }
+}
+
+/// Answers `OPTIONS` where no browser asked for permission.
+pub(crate) fn options(allowed: &'static str) -> Response {
+    let mut response = reply::empty(StatusCode::NO_CONTENT);
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}

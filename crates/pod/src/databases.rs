@@ -1,0 +1,303 @@
+//! Making, finding, describing and dropping databases, and what is set for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adea_accounts::Security;
+use adea_base::{Caller, DatabaseName, Scope};
+use adea_documents::database::{self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics};
+use adea_documents::reader::Reader;
+use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
+use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
+use parking_lot::RwLock;
+
+use crate::error::PodError;
+use crate::pod::Pod;
+
+/// A database as requests find it.
+#[derive(Clone, Debug)]
+pub struct DatabaseEntry {
+    /// Its name.
+    pub name: DatabaseName,
+    /// Its number.
+    pub number: DatabaseNumber,
+    /// What is set for it.
+    pub settings: Settings,
+    /// Who may enter.
+    pub security: Security,
+    /// What stands behind the number in its sequences: nobody else's sequences have it.
+    pub sequence_tag: String,
+}
+
+impl DatabaseEntry {
+    /// Changes whenever sequences given out before mean nothing any more.
+    #[must_use]
+    pub fn instance_start_time(&self, restored_unix_s: u64) -> u64 {
+        self.settings.created_unix_s.max(restored_unix_s)
+    }
+}
+
+/// What is told of a database.
+#[derive(Clone, Copy, Debug)]
+pub struct DatabaseInfo {
+    /// Counts.
+    pub statistics: Statistics,
+    /// Bytes on disk.
+    pub file_bytes: u64,
+    /// Bytes of what is alive.
+    pub active_bytes: u64,
+    /// Whether a compaction runs.
+    pub compacting: bool,
+}
+
+/// Databases found before, so that a request does not look them up again. One that changes is
+/// forgotten after its commit and before the answer.
+#[derive(Default)]
+pub(crate) struct DatabaseCache {
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: HashMap<String, Arc<DatabaseEntry>>,
+    changes: u64,
+}
+
+/// How many databases are remembered; forgetting all beyond is crude, and rare.
+const REMEMBERED_MAX: usize = 10_000;
+
+impl DatabaseCache {
+    fn get(&self, name: &str) -> (Option<Arc<DatabaseEntry>>, u64) {
+        let known = self.known.read();
+        (known.entries.get(name).cloned(), known.changes)
+    }
+
+    /// Remembers what was read at `changes`, unless something changed meanwhile.
+    fn insert(&self, entry: &Arc<DatabaseEntry>, changes: u64) {
+        let mut known = self.known.write();
+        if known.changes == changes {
+            if known.entries.len() >= REMEMBERED_MAX {
+                known.entries.clear();
+            }
+            let name = entry.name.as_str().to_owned();
+            known.entries.insert(name, Arc::clone(entry));
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        let mut known = self.known.write();
+        known.entries.remove(name);
+        known.changes += 1;
+    }
+}
+
+impl Pod {
+    /// Finds a database.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`] if there is none of that name.
+    pub fn database(&self, name: &DatabaseName) -> Result<Arc<DatabaseEntry>, PodError> {
+        let (known, changes) = self.inner.databases.get(name.as_str());
+        if let Some(entry) = known {
+            return Ok(entry);
+        }
+        let found = database::find(self.view().as_ref(), name)?.ok_or(DatabaseError::Missing)?;
+        let entry = Arc::new(self.entry(name, found)?);
+        self.inner.databases.insert(&entry, changes);
+        Ok(entry)
+    }
+
+    fn entry(&self, name: &DatabaseName, found: Database) -> Result<DatabaseEntry, PodError> {
+        let text = &found.settings.security;
+        let security = if text.is_empty() {
+            Security::default()
+        } else {
+            Security::parse(text)
+                .map_err(|error| EngineError::Corrupt(format!("security of {name}: {error}")))?
+        };
+        let seed = format!("{} {}", self.inner.identity.instance, found.number.0);
+        Ok(DatabaseEntry {
+            name: name.clone(),
+            number: found.number,
+            settings: found.settings,
+            security,
+            sequence_tag: sequence_tag(&seed),
+        })
+    }
+
+    /// Names of databases between `from` and `to`, both inclusive unless told otherwise by who
+    /// calls; see [`database::names`].
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn database_names(
+        &self,
+        from: Option<&str>,
+        to: Option<&str>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<String>, PodError> {
+        let view = self.view();
+        Ok(database::names(view.as_ref(), from, to, direction, limit)?)
+    }
+
+    /// Makes a database.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Exists`] if there is one of that name.
+    pub async fn create_database(
+        &self,
+        name: &DatabaseName,
+        partitioned: bool,
+    ) -> Result<(), PodError> {
+        let settings = Settings {
+            created_unix_s: self.inner.clock.now_unix_s(),
+            revisions_limit: REVISIONS_LIMIT,
+            purges_limit: PURGES_LIMIT,
+            security: String::new(),
+            partitioned,
+        };
+        let wanted = name.clone();
+        self.inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                database::create(tx, &wanted, &settings)
+            })
+            .await?;
+        self.inner.databases.forget(name.as_str());
+        Ok(())
+    }
+
+    /// Drops a database; its room is given back in the background.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`] if there is none of that name.
+    pub async fn drop_database(&self, name: &DatabaseName) -> Result<(), PodError> {
+        let unwanted = name.clone();
+        let number = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| database::drop_database(tx, &unwanted))
+            .await?;
+        self.inner.databases.forget(name.as_str());
+        let pod = self.clone();
+        tokio::spawn(async move { pod.sweep_logged(number).await });
+        Ok(())
+    }
+
+    /// Changes what is set for a database.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`] if it was dropped meanwhile.
+    pub async fn change_settings(
+        &self,
+        entry: &DatabaseEntry,
+        change: impl FnOnce(&mut Settings) + Send + 'static,
+    ) -> Result<(), PodError> {
+        let number = entry.number;
+        self.inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                database::change_settings(tx, number, change)
+            })
+            .await?;
+        self.inner.databases.forget(entry.name.as_str());
+        Ok(())
+    }
+
+    /// What is told of a database.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn database_info(&self, entry: &DatabaseEntry) -> Result<DatabaseInfo, PodError> {
+        let statistics = self.statistics(entry)?;
+        let range = everything(entry.number);
+        let on_disk: u64 = [Space::Index, Space::Body]
+            .into_iter()
+            .map(|space| self.inner.store.disk_size(space, &range))
+            .sum();
+        let active_bytes = statistics.external_bytes + 64 * statistics.changes();
+        Ok(DatabaseInfo {
+            statistics,
+            file_bytes: if on_disk == 0 { active_bytes } else { on_disk },
+            active_bytes,
+            compacting: self.inner.maintenance.compacts(entry.number),
+        })
+    }
+
+    /// A database's counts.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn statistics(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
+        Ok(database::statistics(self.view().as_ref(), entry.number)?)
+    }
+
+    /// Whether the database behind `entry` is still there.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn still_there(&self, entry: &DatabaseEntry) -> Result<bool, PodError> {
+        Ok(database::settings(self.view().as_ref(), entry.number)?.is_some())
+    }
+
+    /// Listens for changes of a database.
+    #[must_use]
+    pub fn watch_database(&self, entry: &DatabaseEntry) -> Subscription {
+        self.inner.store.watch().subscribe(entry.number.0)
+    }
+
+    /// Listens for databases made and dropped.
+    #[must_use]
+    pub fn watch_databases(&self) -> Subscription {
+        self.inner.store.watch().subscribe(DATABASES_TOPIC)
+    }
+
+    pub(crate) async fn make_system_databases(&self) -> Result<(), PodError> {
+        for name in ["_users", "_replicator"] {
+            let Ok(name) = DatabaseName::parse(name) else {
+                continue;
+            };
+            let made = self.create_database(&name, false).await;
+            if !matches!(made, Ok(()) | Err(PodError::Database(DatabaseError::Exists))) {
+                return made;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A reader of `entry` over `view`, for a caller who was let in.
+#[must_use]
+pub(crate) fn reader<'v>(view: &'v dyn View, entry: &DatabaseEntry, _caller: &Caller) -> Reader<'v> {
+    Reader {
+        view,
+        database: entry.number,
+        scope: Scope::Aggregate,
+    }
+}
+
+/// Turns a refusal of a database's verb into one of a writer's.
+pub(crate) fn no_database(decline: Decline<DatabaseError>) -> Decline<PodError> {
+    match decline {
+        Decline::Refused(error) => Decline::Refused(error.into()),
+        Decline::Engine(error) => Decline::Engine(error),
+    }
+}
+
+/// Eleven characters that name `seed`, with the beginning that `CouchDB`'s opaque parts have, so
+/// that tools which look for it find it.
+fn sequence_tag(seed: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    // FNV-1a: this is a name and no secret.
+    let mut hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut tag = "g1A".to_owned();
+    for _ in 0..9 {
+        let at = usize::try_from(hash & 63).unwrap_or(0);
+        tag.push(char::from(ALPHABET.get(at).copied().unwrap_or(b'A')));
+        hash >>= 6;
+    }
+    tag
+}

@@ -1,0 +1,61 @@
+//! Why a use case ended without doing what was asked.
+
+use adea_accounts::{Refusal, SessionError};
+use adea_documents::json::{DraftError, JsonError};
+use adea_documents::{DatabaseError, WriteError};
+use adea_files::{ReadError, UploadError};
+use adea_store::{CommitError, EngineError, TransactError};
+
+/// Why a use case ended without doing what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// Of a whole database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Of one document's writing.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// There is no such document, revision or attachment.
+    #[error("missing")]
+    Missing,
+    /// There was such a document; it is deleted.
+    #[error("deleted")]
+    Deleted,
+    /// The caller may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was sent as a session cookie is none.
+    #[error("{}", SessionError::Malformed)]
+    MalformedCookie,
+    /// What was sent is no document.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// What was sent is no JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// An attachment could not be taken in.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// An attachment could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store could not read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The server is shutting down, or a task of it broke.
+    #[error("the request was interrupted")]
+    Interrupted,
+}
+
+impl<E: Into<Self>> From<TransactError<E>> for PodError {
+    fn from(error: TransactError<E>) -> Self {
+        match error {
+            TransactError::Refused(refused) => refused.into(),
+            TransactError::Engine(error) => Self::Engine(error),
+            TransactError::Commit(error) => Self::Commit(error),
+        }
+    }
+}

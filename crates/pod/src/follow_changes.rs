@@ -1,0 +1,135 @@
+//! Following a database: pages of its change feed, each over a short view.
+
+use std::ops::ControlFlow;
+
+use adea_base::Caller;
+use adea_documents::record::{Attachment, Leaf, split_body};
+use adea_documents::revision::Revision;
+use adea_documents::rev_tree::Node;
+use adea_store::{Direction, EngineError};
+
+use crate::databases::{DatabaseEntry, reader};
+use crate::error::PodError;
+use crate::pod::Pod;
+
+/// Which part of a feed a page covers, and what its rows carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangesRange {
+    /// Rows with a greater sequence.
+    pub after: u64,
+    /// Rows up to this sequence.
+    pub until: u64,
+    /// In which order.
+    pub direction: Direction,
+    /// Whether rows carry the winner's body.
+    pub bodies: bool,
+    /// Whether rows carry the winner's live conflicts.
+    pub conflicts: bool,
+    /// Whether rows carry all leaves, and not the winner alone.
+    pub leaves: bool,
+}
+
+/// The winner's content, as a row carries it.
+#[derive(Debug)]
+pub struct RowDocument<'r> {
+    /// Its JSON object without the fields that begin with `_`.
+    pub json: &'r [u8],
+    /// Its attachments.
+    pub attachments: Vec<Attachment>,
+    /// The live losing leaves, if asked for.
+    pub conflicts: Vec<Revision>,
+}
+
+/// A change as a feed tells it.
+#[derive(Debug)]
+pub struct ChangeRow<'r> {
+    /// The sequence.
+    pub sequence: u64,
+    /// The document's id.
+    pub id: &'r str,
+    /// The winner.
+    pub winner: &'r Leaf,
+    /// All leaves, winner first, if asked for; else the winner alone.
+    pub leaves: &'r [Leaf],
+    /// The winner's content, if asked for and there.
+    pub document: Option<RowDocument<'r>>,
+}
+
+impl Pod {
+    /// Walks a part of the feed at one moment, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn read_changes(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        range: ChangesRange,
+        mut visit: impl FnMut(&ChangeRow<'_>) -> ControlFlow<()>,
+    ) -> Result<(), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let mut walk = if range.bodies {
+            Some(reader.walk_bodies(range.after)?)
+        } else {
+            None
+        };
+        reader.walk_changes(range.after, range.until, range.direction, |sequence, change| {
+            let all = if range.leaves {
+                reader.leaves_of(&change)?
+            } else {
+                Vec::new()
+            };
+            let mut row = ChangeRow {
+                sequence,
+                id: change.id,
+                winner: &change.winner,
+                leaves: if range.leaves {
+                    &all
+                } else {
+                    std::slice::from_ref(&change.winner)
+                },
+                document: None,
+            };
+            let (Some(walk), Some(body)) = (walk.as_mut(), change.body) else {
+                return Ok(visit(&row));
+            };
+            let conflicts = if range.conflicts && change.leaves.as_ref().is_none_or(|l| l.len() > 1)
+            {
+                let record = reader.record(change.id)?.unwrap_or_default();
+                record.tree.conflicts().map(Node::revision).collect()
+            } else {
+                Vec::new()
+            };
+            let visited = walk.with_body(body, |stored| {
+                let (attachments, json) = split_body(stored)?;
+                let visited = visit(&ChangeRow {
+                    document: Some(RowDocument {
+                        json,
+                        attachments,
+                        conflicts,
+                    }),
+                    ..row
+                });
+                Ok::<_, EngineError>(visited)
+            })?;
+            row.document = None;
+            Ok(visited.unwrap_or_else(|| visit(&row)))
+        })?;
+        Ok(())
+    }
+
+    /// How many changes have a sequence greater than `after`.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn changes_after(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        after: u64,
+    ) -> Result<u64, PodError> {
+        let view = self.view();
+        Ok(reader(view.as_ref(), entry, caller).changes_after(after)?)
+    }
+}

@@ -1,0 +1,304 @@
+//! One running adea: its store, its files, who it is, and what it remembers between requests.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use adea_accounts::{Sessions, VerifiedCredentials};
+use adea_base::{Clock, Entropy};
+use adea_files::Directory;
+use adea_store::key::POD;
+use adea_store::{
+    DataDir, DataDirError, Disk, DiskOptions, Durability, Engine, EngineError, Health, Space,
+    Store, StoreOptions, TransactError, View, WritePermit,
+};
+use parking_lot::RwLock;
+
+use crate::databases::DatabaseCache;
+use crate::error::PodError;
+use crate::maintain::Maintenance;
+use crate::sign_in::{AccountCache, Admins};
+
+/// How to run a pod.
+#[derive(Clone, Debug)]
+pub struct PodOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// When a writer is answered.
+    pub durability: Durability,
+    /// Bytes for the engine's caches and for what is not flushed yet.
+    pub memory: usize,
+    /// Seconds that a session lasts unused.
+    pub session_timeout_s: u64,
+    /// A secret for sessions that several servers share; `None` for one made here and kept.
+    pub session_secret: Option<Vec<u8>>,
+    /// The longest attachment, in bytes.
+    pub attachment_max: u64,
+}
+
+/// Who this installation is, for as long as its data lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Told at `GET /`; replicators build their checkpoints' names from it.
+    pub uuid: String,
+    /// Changes when the data is restored from a backup, so that nobody trusts a sequence that
+    /// was given out by the data's former life.
+    pub instance: String,
+    /// When that happened, in seconds since the Unix epoch; 0 if never.
+    pub restored_unix_s: u64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) files: Directory,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) options: PodOptions,
+    pub(crate) identity: Identity,
+    pub(crate) sessions: Sessions,
+    pub(crate) verified: VerifiedCredentials,
+    pub(crate) admins: RwLock<Admins>,
+    pub(crate) accounts: AccountCache,
+    pub(crate) databases: DatabaseCache,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) uuid_counter: AtomicU64,
+    _directory: Option<DataDir>,
+}
+
+/// One running adea. Clones are the same one.
+#[derive(Clone)]
+pub struct Pod {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Why a pod does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The files cannot be had.
+    #[error("blobs: {0}")]
+    Files(#[from] std::io::Error),
+    /// The first commit failed.
+    #[error(transparent)]
+    Pod(#[from] Box<PodError>),
+}
+
+const IDENTITY: &[u8] = &[POD, b'i'];
+const SECRET: &[u8] = &[POD, b's'];
+
+impl Pod {
+    /// Opens the data directory, making what is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed if the directory is somebody else's or newer.
+    pub async fn open(options: PodOptions) -> Result<Self, OpenError> {
+        let directory = DataDir::open_or_create(&options.data)?;
+        Self::open_held(directory, options).await
+    }
+
+    /// Opens a data directory that must be there already.
+    ///
+    /// # Errors
+    /// [`OpenError`], as [`Pod::open`].
+    pub async fn open_existing(options: PodOptions) -> Result<Self, OpenError> {
+        let directory = DataDir::open_existing(&options.data)?;
+        Self::open_held(directory, options).await
+    }
+
+    async fn open_held(directory: DataDir, options: PodOptions) -> Result<Self, OpenError> {
+        let memory = options.memory;
+        let disk = Disk::open(&directory.store_path(), DiskOptions { memory })?;
+        let files = Directory::on_disk(directory.path())?;
+        Self::assemble(Arc::new(disk), files, Some(directory), options).await
+    }
+
+    /// Runs over any engine and any directory of files, for tests.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the engine cannot be read or written.
+    pub async fn over(
+        engine: Arc<dyn Engine>,
+        files: Directory,
+        options: PodOptions,
+    ) -> Result<Self, OpenError> {
+        Self::assemble(engine, files, None, options).await
+    }
+
+    async fn assemble(
+        engine: Arc<dyn Engine>,
+        files: Directory,
+        directory: Option<DataDir>,
+        options: PodOptions,
+    ) -> Result<Self, OpenError> {
+        let store = Store::open(
+            engine,
+            StoreOptions {
+                durability: options.durability,
+            },
+        )?;
+        let (clock, entropy) = (Clock::System, Entropy::System);
+        let identity = load_identity(&store, &entropy).await.map_err(Box::new)?;
+        let secret = match &options.session_secret {
+            Some(secret) => secret.clone(),
+            None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+        };
+        let admins = Admins::load(store.view().as_ref())?;
+        let pod = Self {
+            inner: Arc::new(Inner {
+                sessions: Sessions::new(&secret, options.session_timeout_s),
+                verified: VerifiedCredentials::new(&entropy),
+                admins: RwLock::new(admins),
+                accounts: AccountCache::default(),
+                databases: DatabaseCache::default(),
+                maintenance: Maintenance::default(),
+                uuid_counter: AtomicU64::new(0),
+                store,
+                files,
+                clock,
+                entropy,
+                options,
+                identity,
+                _directory: directory,
+            }),
+        };
+        pod.make_system_databases().await.map_err(Box::new)?;
+        Ok(pod)
+    }
+
+    /// Who this installation is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Chance.
+    #[must_use]
+    pub fn entropy(&self) -> &Entropy {
+        &self.inner.entropy
+    }
+
+    /// How it runs.
+    #[must_use]
+    pub fn options(&self) -> &PodOptions {
+        &self.inner.options
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.inner.options.data
+    }
+
+    /// Whether it takes writes.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.store.health()
+    }
+
+    /// Transactions committed and syncs made since the start, and topics listened to.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, usize) {
+        let (commits, syncs) = self.inner.store.counts();
+        (commits, syncs, self.inner.store.watch().topics())
+    }
+
+    /// Finishes what waits and stops writing.
+    pub fn close(&self) {
+        self.inner.store.close();
+    }
+
+    /// Waits until everything acknowledged is on stable storage.
+    ///
+    /// # Errors
+    /// [`PodError::Commit`] if it cannot be.
+    pub async fn sync(&self) -> Result<(), PodError> {
+        Ok(self.inner.store.sync().await?)
+    }
+
+    /// Identifiers that nobody else makes: `CouchDB`'s sequential ones, a random prefix with a
+    /// rising end, which keeps documents made together close together in the index.
+    #[must_use]
+    pub fn new_id(&self) -> String {
+        use std::sync::atomic::Ordering;
+        let step = 1 + u64::from(self.inner.entropy.bytes::<1>()[0]);
+        let count = self.inner.uuid_counter.fetch_add(step, Ordering::Relaxed);
+        let prefix = self.inner.identity.instance.get(..10).unwrap_or("0000000000");
+        let minute = self.inner.clock.now_unix_s() / 64;
+        format!("{prefix}{minute:010x}{:012x}", count.wrapping_add(count << 20) & 0xffff_ffff_ffff)
+    }
+
+    /// The right to write. With one pod there is one term.
+    pub(crate) fn permit() -> WritePermit {
+        WritePermit::of_term(1)
+    }
+
+    /// The data as it is now.
+    pub(crate) fn view(&self) -> Box<dyn View + '_> {
+        self.inner.store.view()
+    }
+}
+
+async fn load_identity(store: &Store, entropy: &Entropy) -> Result<Identity, PodError> {
+    if let Some(bytes) = store.view().get(Space::Index, IDENTITY)? {
+        return decode_identity(&bytes)
+            .ok_or_else(|| EngineError::Corrupt("the installation's identity".to_owned()).into());
+    }
+    let identity = Identity {
+        uuid: entropy.hex_id(),
+        instance: entropy.hex_id(),
+        restored_unix_s: 0,
+    };
+    put_identity(store, &identity).await?;
+    Ok(identity)
+}
+
+/// Makes `identity` this installation's.
+pub(crate) async fn put_identity(store: &Store, identity: &Identity) -> Result<(), PodError> {
+    let value = format!(
+        "1 {} {} {}",
+        identity.uuid, identity.instance, identity.restored_unix_s
+    );
+    put(store, IDENTITY, value.into_bytes()).await
+}
+
+fn decode_identity(bytes: &[u8]) -> Option<Identity> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut words = text.split(' ');
+    (words.next()? == "1").then_some(())?;
+    Some(Identity {
+        uuid: words.next()?.to_owned(),
+        instance: words.next()?.to_owned(),
+        restored_unix_s: words.next()?.parse().ok()?,
+    })
+}
+
+async fn load_secret(store: &Store, entropy: &Entropy) -> Result<Vec<u8>, PodError> {
+    if let Some(secret) = store.view().get(Space::Index, SECRET)? {
+        return Ok(secret);
+    }
+    let secret = entropy.bytes::<32>().to_vec();
+    put(store, SECRET, secret.clone()).await?;
+    Ok(secret)
+}
+
+pub(crate) async fn put(store: &Store, key: &[u8], value: Vec<u8>) -> Result<(), PodError> {
+    let key = key.to_vec();
+    let done: Result<(), TransactError<PodError>> = store
+        .transact(Pod::permit(), move |tx| {
+            tx.put(Space::Index, key, value);
+            Ok(())
+        })
+        .await;
+    Ok(done?)
+}

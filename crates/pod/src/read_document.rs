@@ -1,0 +1,381 @@
+//! Reading documents: the revision asked for, with what was asked to be told of it.
+
+use std::ops::ControlFlow;
+
+use adea_base::Caller;
+use adea_documents::local::LocalDocument;
+use adea_documents::purge::Purge;
+use adea_documents::reader::{IdRange, Lacking};
+use adea_documents::record::{Body, Record, RecordHead};
+use adea_documents::render::{Meta, Status};
+use adea_documents::rev_tree::Node;
+use adea_documents::revision::Revision;
+use adea_store::Direction;
+
+use crate::databases::{DatabaseEntry, reader};
+use crate::error::PodError;
+use crate::pod::Pod;
+
+/// Which revision is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The winner, unless it is deleted.
+    Winner,
+    /// This one, also deleted; with `latest`, the leaf that descends from it.
+    Revision {
+        /// The revision.
+        revision: Revision,
+        /// Whether its newest descendant is meant.
+        latest: bool,
+    },
+}
+
+/// What else is to be told of a document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `_revisions`.
+    pub revisions: bool,
+    /// `_revs_info`.
+    pub revisions_info: bool,
+    /// `_conflicts`.
+    pub conflicts: bool,
+    /// `_deleted_conflicts`.
+    pub deleted_conflicts: bool,
+    /// `_local_seq`.
+    pub local_sequence: bool,
+}
+
+/// A revision of a document.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which.
+    pub revision: Revision,
+    /// Whether it is a tombstone.
+    pub deleted: bool,
+    /// Its content.
+    pub body: Body,
+    /// What else is told.
+    pub meta: Meta,
+    /// The ids of its ancestors, for telling which attachments a peer has already.
+    pub ancestors: Vec<Revision>,
+}
+
+/// A row of a listing.
+#[derive(Clone, Debug)]
+pub struct ListedDocument {
+    /// The document's id.
+    pub id: String,
+    /// Its winner.
+    pub revision: Revision,
+    /// Whether that is a tombstone.
+    pub deleted: bool,
+    /// Where its body lies.
+    pub body: Option<u64>,
+    /// Whether it has conflicts.
+    pub conflicts: bool,
+}
+
+impl Pod {
+    /// One revision of document `id`.
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] or [`PodError::Deleted`].
+    pub fn read(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        which: &Which,
+        told: Told,
+    ) -> Result<Found, PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let record = reader.record(id)?.ok_or(PodError::Missing)?;
+        let node = match which {
+            Which::Winner => {
+                let winner = record.tree.winner().ok_or(PodError::Missing)?;
+                if winner.is_deleted() {
+                    return Err(PodError::Deleted);
+                }
+                winner
+            }
+            Which::Revision { revision, latest } => {
+                let named = record.tree.find(revision).ok_or(PodError::Missing)?;
+                let newest = latest.then(|| record.tree.leaves_under(revision));
+                newest
+                    .and_then(|leaves| leaves.first().copied())
+                    .unwrap_or(named)
+            }
+        };
+        let body = node.body().ok_or(PodError::Missing)?;
+        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
+        found(&record, node, &stored, told)
+    }
+
+    /// Several revisions of document `id` at one moment: those named, or all leaves. With
+    /// `latest`, the leaves that descend from those named.
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] if all leaves are asked of a document that never was.
+    pub fn read_open(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        revisions: Option<&[Revision]>,
+        latest: bool,
+        told: Told,
+    ) -> Result<Vec<Result<Found, Revision>>, PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let record = reader.record(id)?;
+        let Some(revisions) = revisions else {
+            let record = record.ok_or(PodError::Missing)?;
+            // CouchDB gives them from the lowest rank... by position and id, rising.
+            let mut leaves: Vec<&Node> = record.tree.leaves().collect();
+            leaves.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+            return leaves
+                .into_iter()
+                .map(|leaf| open_one(&reader, &record, leaf, told))
+                .collect();
+        };
+        let mut rows = Vec::new();
+        for revision in revisions {
+            let node = record.as_ref().and_then(|record| {
+                let node = record.tree.find(revision)?;
+                Some((record, node))
+            });
+            let Some((record, node)) = node else {
+                rows.push(Err(revision.clone()));
+                continue;
+            };
+            if latest {
+                let mut leaves = record.tree.leaves_under(revision);
+                leaves.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+                for leaf in leaves {
+                    rows.push(open_one(&reader, record, leaf, told)?);
+                }
+            } else {
+                rows.push(open_one(&reader, record, node, told)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What a peer lacks of document `id`.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn lacking(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        wanted: &[(String, Vec<Revision>)],
+    ) -> Result<Vec<Lacking>, PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        wanted
+            .iter()
+            .map(|(id, revisions)| Ok(reader.lacking(id, revisions)?))
+            .collect()
+    }
+
+    /// Rows of `range` that are not deleted, `skip` left out, at most `limit`; at one moment.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn list(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        range: &IdRange,
+        direction: Direction,
+        skip: u64,
+        limit: u64,
+    ) -> Result<Vec<ListedDocument>, PodError> {
+        let view = self.view();
+        let mut rows = Vec::new();
+        let (mut skip, limit) = (skip, usize::try_from(limit).unwrap_or(usize::MAX));
+        if limit == 0 {
+            return Ok(rows);
+        }
+        reader(view.as_ref(), entry, caller).walk_documents(range, direction, |id, head| {
+            if head.winner.deleted {
+                return ControlFlow::Continue(());
+            }
+            if skip > 0 {
+                skip -= 1;
+                return ControlFlow::Continue(());
+            }
+            rows.push(listed(id, head));
+            if rows.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(rows)
+    }
+
+    /// The documents named, in their order; `None` for one that never was.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn list_keys(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        ids: &[&str],
+    ) -> Result<Vec<Option<ListedDocument>>, PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        ids.iter()
+            .map(|id| {
+                let head = reader.record_head(id)?;
+                Ok(head.map(|head| listed(id, head)))
+            })
+            .collect()
+    }
+
+    /// The stored bodies of listed rows, in their order.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn bodies(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        sequences: &[u64],
+    ) -> Result<Vec<Option<Vec<u8>>>, PodError> {
+        let view = self.view();
+        Ok(reader(view.as_ref(), entry, caller).bodies(sequences)?)
+    }
+
+    /// How many documents of `range` are not deleted, if that is quick to say.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn count(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        range: &IdRange,
+        most: u64,
+    ) -> Result<Option<u64>, PodError> {
+        let view = self.view();
+        Ok(reader(view.as_ref(), entry, caller).count_documents(range, most)?)
+    }
+
+    /// Local document `name` (without `_local/`).
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] if there is none.
+    pub fn read_local(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<LocalDocument, PodError> {
+        let view = self.view();
+        let found = reader(view.as_ref(), entry, caller).local(name)?;
+        found.ok_or(PodError::Missing)
+    }
+
+    /// Local documents with names in `from <= name < to`.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn list_locals(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        from: Option<&str>,
+        to: Option<&str>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(String, LocalDocument)>, PodError> {
+        let view = self.view();
+        Ok(reader(view.as_ref(), entry, caller).locals(from, to, direction, limit)?)
+    }
+
+    /// The purges remembered.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn purges(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<Vec<Purge>, PodError> {
+        let view = self.view();
+        Ok(reader(view.as_ref(), entry, caller).purges()?)
+    }
+}
+
+fn listed(id: &str, head: RecordHead) -> ListedDocument {
+    ListedDocument {
+        id: id.to_owned(),
+        revision: head.winner.revision,
+        deleted: head.winner.deleted,
+        body: head.winner.body,
+        conflicts: head.winner.live_conflicts,
+    }
+}
+
+fn open_one(
+    reader: &adea_documents::reader::Reader<'_>,
+    record: &Record,
+    node: &Node,
+    told: Told,
+) -> Result<Result<Found, Revision>, PodError> {
+    let Some(body) = node.body() else {
+        return Ok(Err(node.revision()));
+    };
+    match reader.body(body)? {
+        Some(stored) => Ok(Ok(found(record, node, &stored, told)?)),
+        None => Ok(Err(node.revision())),
+    }
+}
+
+fn found(record: &Record, node: &Node, stored: &[u8], told: Told) -> Result<Found, PodError> {
+    let revision = node.revision();
+    let tree = &record.tree;
+    let meta = Meta {
+        revisions: told.revisions.then(|| {
+            let ids = tree.ancestors(&revision).map(|node| node.id().clone());
+            (revision.generation, ids.collect())
+        }),
+        revisions_info: told.revisions_info.then(|| {
+            let known = tree.ancestors(&revision);
+            known.map(|node| (node.revision(), status(node))).collect()
+        }),
+        local_sequence: told.local_sequence.then_some(record.sequence),
+        conflicts: if told.conflicts {
+            tree.conflicts().map(Node::revision).collect()
+        } else {
+            Vec::new()
+        },
+        deleted_conflicts: if told.deleted_conflicts {
+            tree.deleted_conflicts().map(Node::revision).collect()
+        } else {
+            Vec::new()
+        },
+    };
+    let body = Body::decode(stored)?;
+    let ancestors = if body.attachments.is_empty() {
+        Vec::new()
+    } else {
+        tree.ancestors(&revision).map(Node::revision).collect()
+    };
+    Ok(Found {
+        deleted: node.is_deleted(),
+        body,
+        meta,
+        ancestors,
+        revision,
+    })
+}
+
+fn status(node: &Node) -> Status {
+    match (node.is_deleted(), node.body()) {
+        (true, _) => Status::Deleted,
+        (false, Some(_)) => Status::Available,
+        (false, None) => Status::Missing,
+    }
+}

@@ -1,0 +1,353 @@
+//! Writing documents: what was drafted is prepared outside, decided inside one transaction, and
+//! answered when that is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adea_base::{Caller, DocumentId};
+use adea_documents::WriteError;
+use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
+use adea_documents::local::{self, LocalDocument};
+use adea_documents::record::{Attachment, Body, Encoding};
+use adea_documents::revision::{Revision, RevisionId};
+use adea_documents::writer::{Draft, DraftAttachment, Writer};
+use adea_files::Pin;
+use adea_store::Decline;
+use bytes::Bytes;
+
+use crate::databases::{DatabaseEntry, no_database};
+use crate::error::PodError;
+use crate::maintain::settle_references;
+use crate::pod::Pod;
+use crate::store_file::StoredFile;
+
+/// How a draft is to be written.
+#[derive(Clone, Debug)]
+pub enum DraftedEdit {
+    /// An edit of what the client has seen, if it has seen anything.
+    Edit(Option<Revision>),
+    /// A revision made elsewhere: its generation, and its id with those of its ancestors, newest
+    /// first.
+    Replicated(u64, Vec<RevisionId>),
+}
+
+/// A draft whose attachments are stored.
+#[derive(Debug)]
+pub struct Prepared {
+    draft: Draft,
+    edit: DraftedEdit,
+    inline: HashMap<[u8; 32], Bytes>,
+    /// Held until the commit that names the files is done.
+    _pins: Vec<Pin>,
+}
+
+impl Prepared {
+    /// Which document it is.
+    #[must_use]
+    pub fn id(&self) -> &DocumentId {
+        &self.draft.id
+    }
+
+    /// Whether it deletes the document.
+    #[must_use]
+    pub fn deleted(&self) -> bool {
+        self.draft.deleted
+    }
+}
+
+/// What became of one document of a request.
+pub type Outcome = Result<Revision, WriteError>;
+
+impl Pod {
+    /// Prepares a draft: stores its inline attachments, and takes `following`, in the order in
+    /// which the draft names them, for those that came in parts of their own.
+    ///
+    /// # Errors
+    /// [`PodError::Upload`] if the disk is full or at fault; [`PodError::Refused`] where accounts
+    /// are written and this caller may not.
+    pub async fn prepare(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: DocumentId,
+        draft: JsonDraft,
+        edit: DraftedEdit,
+        following: Vec<StoredFile>,
+    ) -> Result<Prepared, PodError> {
+        let draft = if entry.name.is_users() {
+            self.prepare_user(entry, draft, id.as_str(), caller).await?
+        } else {
+            draft
+        };
+        let mut following = following.into_iter();
+        let mut prepared = Prepared {
+            draft: Draft {
+                id,
+                deleted: draft.deleted,
+                attachments: Vec::with_capacity(draft.attachments.len()),
+                json: draft.body,
+                term: draft.term,
+            },
+            edit,
+            inline: HashMap::new(),
+            _pins: Vec::new(),
+        };
+        for field in draft.attachments {
+            let name = field.name.clone();
+            let stored = match field.content {
+                AttachmentContent::Stub => {
+                    let md5 = field.digest.as_deref().and_then(parse_digest);
+                    let stub = DraftAttachment::Stub { name, md5 };
+                    prepared.draft.attachments.push(stub);
+                    continue;
+                }
+                AttachmentContent::Inline(_) => self.store_inline(field).await?,
+                AttachmentContent::Follows => match following.next() {
+                    Some(stored) => stored,
+                    None => {
+                        let id = prepared.draft.id.as_str().to_owned();
+                        return Err(WriteError::MissingStub { id, name }.into());
+                    }
+                },
+            };
+            prepared.attach(stored);
+        }
+        Ok(prepared)
+    }
+
+    async fn store_inline(&self, field: AttachmentField) -> Result<StoredFile, PodError> {
+        let AttachmentContent::Inline(bytes) = field.content else {
+            return Err(PodError::Interrupted);
+        };
+        let content_type = content_type_of(field.content_type.as_deref());
+        let encoding = encoding_of(field.encoding.as_deref());
+        let mut stored = self
+            .store_bytes(&field.name, content_type, encoding, Bytes::from(bytes))
+            .await?;
+        stored.set_revision_position(field.revpos.unwrap_or(0));
+        Ok(stored)
+    }
+
+    /// Writes one prepared draft.
+    ///
+    /// # Errors
+    /// [`PodError::Write`] with what the document refused, or what the store did.
+    pub async fn write(
+        &self,
+        entry: &Arc<DatabaseEntry>,
+        prepared: Prepared,
+    ) -> Result<Revision, PodError> {
+        let mut outcomes = self.write_many(entry, vec![prepared]).await?;
+        match outcomes.pop() {
+            Some(outcome) => Ok(outcome?),
+            None => Err(PodError::Interrupted),
+        }
+    }
+
+    /// Writes many prepared drafts, each on its own: what one refuses does not touch the others.
+    ///
+    /// # Errors
+    /// [`PodError`] if the store took none of them.
+    pub async fn write_many(
+        &self,
+        entry: &Arc<DatabaseEntry>,
+        drafts: Vec<Prepared>,
+    ) -> Result<Vec<Outcome>, PodError> {
+        let number = entry.number;
+        let drafts = Arc::new(drafts);
+        let deciding = Arc::clone(&drafts);
+        let (outcomes, released) = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                let mut writer = Writer::open(tx, number).map_err(no_database)?;
+                let mut outcomes = Vec::with_capacity(deciding.len());
+                for prepared in deciding.iter() {
+                    outcomes.push(write_one(&mut writer, prepared)?);
+                }
+                let references = writer.finish()?;
+                let released = settle_references(tx, &references, |address| {
+                    deciding
+                        .iter()
+                        .find_map(|prepared| prepared.inline.get(address).cloned())
+                })?;
+                Ok::<_, Decline<PodError>>((outcomes, released))
+            })
+            .await?;
+        // The pins have served: the commit names the files now.
+        drop(drafts);
+        if !released.is_empty() {
+            self.release_files(released).await;
+        }
+        Ok(outcomes)
+    }
+
+    /// A draft that replaces the attachments of `found` and keeps its body.
+    #[must_use]
+    pub fn with_attachments(
+        id: DocumentId,
+        body: &Body,
+        edit: DraftedEdit,
+        removed: Option<&str>,
+        added: Option<StoredFile>,
+    ) -> Result<Prepared, PodError> {
+        let parsed = adea_documents::json::parse_document(&body.json)?;
+        let mut prepared = Prepared {
+            draft: Draft {
+                id,
+                deleted: false,
+                attachments: Vec::new(),
+                json: parsed.body,
+                term: parsed.term,
+            },
+            edit,
+            inline: HashMap::new(),
+            _pins: Vec::new(),
+        };
+        let replaced = added.as_ref().map(|file| file.attachment.name.clone());
+        // As CouchDB does: the newest comes first.
+        if let Some(added) = added {
+            prepared.attach(added);
+        }
+        for kept in &body.attachments {
+            if Some(kept.name.as_str()) != removed && Some(&kept.name) != replaced.as_ref() {
+                prepared.draft.attachments.push(DraftAttachment::Stub {
+                    name: kept.name.clone(),
+                    md5: Some(kept.md5),
+                });
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// A draft that carries the body and attachments of another document.
+    ///
+    /// # Errors
+    /// [`PodError::Draft`] if the stored body is damaged.
+    pub fn copied(
+        &self,
+        id: DocumentId,
+        body: &Body,
+        edit: DraftedEdit,
+    ) -> Result<Prepared, PodError> {
+        let parsed = adea_documents::json::parse_document(&body.json)?;
+        let pins = body.attachments.iter().map(|attachment| {
+            let digest = adea_files::Digest::from_bytes(attachment.address);
+            self.inner.files.pin(digest)
+        });
+        let attachments = body.attachments.iter().map(|attachment| {
+            DraftAttachment::Stored(Attachment {
+                revision_position: 0,
+                ..attachment.clone()
+            })
+        });
+        Ok(Prepared {
+            _pins: pins.collect(),
+            draft: Draft {
+                id,
+                deleted: false,
+                attachments: attachments.collect(),
+                json: parsed.body,
+                term: parsed.term,
+            },
+            edit,
+            inline: HashMap::new(),
+        })
+    }
+
+    /// Writes local document `name` (without `_local/`) and answers with its number.
+    ///
+    /// # Errors
+    /// [`PodError::Database`] if the database was dropped.
+    pub async fn write_local(
+        &self,
+        entry: &DatabaseEntry,
+        name: &str,
+        document: LocalDocument,
+    ) -> Result<(), PodError> {
+        let (number, name) = (entry.number, name.to_owned());
+        let written = self.inner.store.transact(Self::permit(), move |tx| {
+            local::put(tx, number, &name, &document)
+        });
+        Ok(written.await?)
+    }
+
+    /// Deletes local document `name`.
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] if there is none.
+    pub async fn delete_local(&self, entry: &DatabaseEntry, name: &str) -> Result<(), PodError> {
+        let (number, name) = (entry.number, name.to_owned());
+        let existed = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| local::delete(tx, number, &name))
+            .await?;
+        if existed {
+            Ok(())
+        } else {
+            Err(PodError::Missing)
+        }
+    }
+}
+
+impl Prepared {
+    fn attach(&mut self, stored: StoredFile) {
+        let StoredFile {
+            attachment,
+            inline,
+            pin,
+        } = stored;
+        self.inline
+            .extend(inline.map(|bytes| (attachment.address, bytes)));
+        self._pins.push(pin);
+        self.draft
+            .attachments
+            .push(DraftAttachment::Stored(attachment));
+    }
+}
+
+fn write_one(
+    writer: &mut Writer<'_, '_>,
+    prepared: &Prepared,
+) -> Result<Outcome, Decline<PodError>> {
+    let written = match &prepared.edit {
+        DraftedEdit::Edit(based_on) => writer.edit(&prepared.draft, based_on.as_ref()),
+        DraftedEdit::Replicated(start, path) => {
+            let newest = path.first().cloned();
+            writer
+                .replicate(&prepared.draft, *start, path)
+                .map(|()| Revision {
+                    generation: *start,
+                    id: newest.unwrap_or(RevisionId::Md5([0; 16])),
+                })
+        }
+    };
+    match written {
+        Ok(revision) => Ok(Ok(revision)),
+        Err(Decline::Refused(error)) => Ok(Err(error)),
+        Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
+    }
+}
+
+/// The type an attachment has when none is given.
+#[must_use]
+pub fn content_type_of(given: Option<&str>) -> &str {
+    given.unwrap_or("application/octet-stream")
+}
+
+/// The encoding that a sender names.
+#[must_use]
+pub fn encoding_of(given: Option<&str>) -> Encoding {
+    if given.is_some_and(|given| given.eq_ignore_ascii_case("gzip")) {
+        Encoding::Gzip
+    } else {
+        Encoding::Identity
+    }
+}
+
+/// The MD5 in a digest as clients send it; one that is none matches nothing.
+fn parse_digest(digest: &str) -> Option<[u8; 16]> {
+    adea_documents::record::parse_digest(digest).or(Some([0; 16]))
+}
+
