@@ -33,7 +33,6 @@ pub(crate) fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adea_store::View as _;
 
     #[test]
     fn every_document_is_written() {

@@ -3,15 +3,17 @@
 //! Standard output carries what a person or a script waits for: a password made up at the first
 //! start, once, and one line when requests are answered. Everything else is in the log.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use adea_http::{App, CorsOptions, Door, HttpOptions, Server, ShutdownSignal};
 use adea_pod::{FirstAdmin, Pod};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::signals::Signals;
 use super::{CommandError, Done, block_on, load, pod_options, say};
 use crate::arguments::SettingFlags;
-use crate::config::{Config, Loaded, Secret};
+use crate::config::{Config, Loaded, Secret, WebOrigin};
 use crate::telemetry;
 
 /// What a shell says of a process that a second Ctrl-C ended.
@@ -36,33 +38,38 @@ pub(crate) fn run(settings: SettingFlags) -> Result<Done, CommandError> {
 async fn serve(config: &Config) -> Result<(), CommandError> {
     let mut signals = Signals::listen().map_err(CommandError::Runtime)?;
     // An address that is taken is found out before anything is made on disk.
-    let listener = listen(config.listen)?;
+    let listener = listen(config.listen).await?;
     let address = listener.local_addr().map_err(CommandError::Serve)?;
     let pod = Pod::open(pod_options(config)).await?;
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
 
-    let (shutdown, end) = ShutdownSignal::new();
-    let app = App::new(pod.clone(), http_options(config), shutdown.clone());
-    let server = Server::new(Door(app), http_options(config), shutdown);
+    let options = http_options(config);
+    let shutdown = ShutdownSignal::new();
+    let app = App::new(pod.clone(), options.clone(), shutdown.clone());
+    let metrics = app.metrics.clone();
+    let server = Server::new(Door(app), options, metrics, shutdown);
     warn_of_strangers(address);
-    say(&format!("listening on http://{address}\n"))?;
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
+    say(&format!("listening on http://{address}\n"))?;
+    let (told, end) = oneshot::channel();
     tokio::spawn(async move {
         signals.next().await;
-        tracing::info!("ending: requests that run are answered first");
-        end.send();
+        tracing::info!("ending: requests that run are answered first, a second signal cuts them");
+        drop(told);
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
-    let served = server.serve(listener).await;
+    let served = server.serve(listener, async move { drop(end.await) }).await;
     pod.close();
+    tracing::info!("ended");
     served.map_err(CommandError::Serve)
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).map_err(|error| CommandError::Listen { address, error })
+async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| CommandError::Listen { address, error })
 }
 
 /// Passwords travel as they are; that is for this machine only.
@@ -105,8 +112,30 @@ fn boxed(lines: &[&str]) -> String {
     format!("{edge}{rows}{edge}")
 }
 
-fn http_options(_config: &Config) -> HttpOptions {
-    todo_options()
+/// What the configuration says of requests.
+fn http_options(config: &Config) -> HttpOptions {
+    let exactly = |origin: &WebOrigin| match origin {
+        WebOrigin::Any => None,
+        WebOrigin::Exactly(origin) => Some(origin.clone()),
+    };
+    HttpOptions {
+        header_timeout: config.header_timeout,
+        idle_timeout: config.idle_timeout,
+        header_bytes_max: usize::try_from(config.max_header_size).unwrap_or(usize::MAX),
+        connections_max: config.max_connections,
+        request_bytes_max: config.max_request_size,
+        document_bytes_max: config.max_document_size,
+        attachment_bytes_max: config.max_attachment_size,
+        changes_timeout: config.changes_timeout,
+        cors: CorsOptions {
+            enabled: config.cors_enabled,
+            any_origin: config.cors_origins.contains(&WebOrigin::Any),
+            origins: config.cors_origins.iter().filter_map(exactly).collect(),
+        },
+        compress: config.compression,
+        access_log: config.log_access,
+        secure_cookies: false,
+    }
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ pub(crate) async fn route(
         return normal(exchange, entry, asked, newest);
     }
     let state = Feed::new(&exchange, entry, asked, newest, Some(subscription));
-    Ok(feed::response(&exchange, state))
+    Ok(feed::response(state))
 }
 
 /// A feed that ends where the database stood when it was asked.
@@ -288,13 +288,13 @@ fn normal(
     let heartbeats = asked.heartbeat.is_some();
     let mut state = Feed::new(&exchange, entry, asked, newest, None);
     let mut response = if heartbeats {
-        feed::response(&exchange, state)
+        feed::response(state)
     } else {
         let mut out = Vec::with_capacity(4 << 10);
         state.open(&mut out);
         let more = state.page(&mut out)?;
         if more || state.asked.attachments {
-            feed::streamed(&exchange, state, out)
+            feed::streamed(state, out)
         } else {
             state.close(&mut out);
             reply::json(StatusCode::OK, out)
@@ -565,7 +565,7 @@ impl Feed {
         }
         let text = Bytes::from(out);
         if let Some(key) = key.filter(|_| !more) {
-            let framed = crate::server::frame_chunk(&text);
+            let framed = crate::body::frame_chunk(&text);
             let page = SharedPage {
                 text: text.clone(),
                 framed: framed.clone(),

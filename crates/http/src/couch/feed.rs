@@ -1,69 +1,68 @@
 //! Sending a feed: as a stream in small memory, handed over to the bare socket where it waits.
 
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use adea_pod::PodError;
 use bytes::Bytes;
 use http::StatusCode;
+use parking_lot::Mutex;
 
-use crate::body::{Body, Response};
+use crate::body::{Body, BodyError, FeedChunk, FeedSource, Response};
 use crate::couch::changes::{Feed, Form, Told, set_type};
 use crate::reply;
-use crate::router::Exchange;
-use crate::server::{FeedChunk, FeedSource, HandOver};
 
 /// A step of a feed: it, and what it told.
-type Step = Pin<Box<dyn Future<Output = (Feed, Option<Told>)> + Send>>;
+type Step = Pin<Box<dyn Future<Output = (Feed, Result<Option<Told>, PodError>)> + Send>>;
 
-/// A feed as something that is polled.
+/// A feed as something that is polled. The lock is never taken: it only says that nobody polls
+/// from two threads at once.
 struct Stepping {
-    step: Option<Step>,
+    step: Mutex<Option<Step>>,
 }
 
 fn step(mut feed: Feed) -> Step {
     Box::pin(async move {
-        let told = match feed.next().await {
-            Ok(told) => told,
-            Err(error) => {
-                tracing::error!(%error, "a feed was cut off");
-                None
-            }
-        };
+        let told = feed.next().await;
         (feed, told)
     })
 }
 
 impl FeedSource for Stepping {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<FeedChunk>> {
-        let Some(current) = &mut self.step else {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FeedChunk, BodyError>>> {
+        let slot = self.step.get_mut();
+        let Some(current) = slot else {
             return Poll::Ready(None);
         };
         let (feed, told) = ready!(current.as_mut().poll(cx));
-        self.step = told.is_some().then(|| step(feed));
-        Poll::Ready(told.map(|told| match told {
-            Told::Own(text) => FeedChunk::Payload(text),
-            Told::Shared { framed, .. } => FeedChunk::Framed(framed),
-        }))
+        *slot = None;
+        Poll::Ready(match told {
+            Ok(None) => None,
+            Ok(Some(told)) => {
+                *slot = Some(step(feed));
+                Some(Ok(match told {
+                    Told::Own(text) => FeedChunk::Payload(text),
+                    Told::Shared { framed, .. } => FeedChunk::Framed(framed),
+                }))
+            }
+            Err(error) => Some(Err(BodyError::new(error.to_string()))),
+        })
     }
 }
 
 /// Answers with a feed that may wait.
-pub(crate) fn response(_exchange: &Exchange, feed: Feed) -> Response {
+pub(crate) fn response(feed: Feed) -> Response {
     let form = feed.form();
-    let mut response = reply::empty(StatusCode::OK);
-    set_type(&mut response, form);
     let source = Stepping {
-        step: Some(step(feed)),
+        step: Mutex::new(Some(step(feed))),
     };
-    response
-        .extensions_mut()
-        .insert(HandOver::new(Box::new(source)));
+    let mut response = Response::new(Body::feed(source));
+    set_type(&mut response, form);
     response
 }
 
 /// Answers with the rest of a feed that does not wait, after what is in `out` already.
-pub(crate) fn streamed(_exchange: &Exchange, mut feed: Feed, out: Vec<u8>) -> Response {
+pub(crate) fn streamed(mut feed: Feed, out: Vec<u8>) -> Response {
     let (sender, body) = Body::channel(4);
     tokio::spawn(async move {
         if sender.send(Bytes::from(out)).await.is_err() {

@@ -141,7 +141,7 @@ pub(crate) fn visible(
         if let Some(fields) = value.as_object_mut() {
             fields.insert("_id".to_owned(), id.into());
         }
-        let seen = Pod::visible_user(entry, &exchange.caller, &value)?;
+        let seen = exchange.app.pod.visible_user(entry, &exchange.caller, &value)?;
         let text = serde_json::to_vec(&seen)
             .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
         found.body.json = adea_documents::json::parse_document(&text)?.body;

@@ -227,11 +227,11 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
         }
         out.extend_from_slice(b"{\"node\":\"adea@127.0.0.1\",\"type\":\"database_compaction\",\"database\":");
         write_json_string(&mut out, task.database.as_str());
-        let percent = (task.changes_done * 100).checked_div(task.total_changes).unwrap_or(100);
+        let percent = task.percent;
         out.extend_from_slice(
             format!(
                 ",\"started_on\":{},\"changes_done\":{},\"total_changes\":{},\"progress\":{percent}}}",
-                task.started_on, task.changes_done, task.total_changes
+                task.started_unix_s, task.changes_done, task.changes_total
             )
             .as_bytes(),
         );
@@ -294,7 +294,7 @@ async fn backup(mut exchange: Exchange) -> Result<Response, ApiError> {
             );
             Ok(reply::json(StatusCode::CREATED, out))
         }
-        Err(adea_pod::BackupError::Pod(error)) => Err(error.into()),
+        Err(adea_pod::BackupError::Pod(error)) => Err((*error).into()),
         Err(error) => Err(ApiError::bad(error.to_string())),
     }
 }
