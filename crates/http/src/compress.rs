@@ -16,7 +16,7 @@ use http::header::{
     VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -41,7 +41,7 @@ impl Default for CorsOptions {
 /// Request extension: the request comes from a page whose origin is neither this server's own nor
 /// listed. Its session cookie must be ignored.
 #[derive(Clone, Copy, Debug)]
-pub struct ForeignOrigin;
+pub(crate) struct ForeignOrigin;
 
 /// The origin to echo in the answer. Marks the request if its origin is foreign.
 pub(crate) fn judge<B>(

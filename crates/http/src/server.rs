@@ -109,6 +109,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// A server, not yet listening.
 pub struct Server<H> {
     shared: Arc<Shared<H>>,
+    drain_time: Duration,
 }
 
 /// What all connections of a server share.
@@ -151,6 +152,7 @@ impl<H: Handler> Server<H> {
             .keep_alive_interval(Duration::from_secs(60))
             .keep_alive_timeout(Duration::from_secs(20));
         Self {
+            drain_time: DRAIN_TIME_MAX,
             shared: Arc::new(Shared {
                 handler,
                 options,
@@ -189,7 +191,7 @@ impl<H: Handler> Server<H> {
         drop(listener);
         shared.shutdown.raise();
         let all_ended = permits.acquire_many(limit);
-        if tokio::time::timeout(DRAIN_TIME_MAX, all_ended).await.is_err() {
+        if tokio::time::timeout(self.drain_time, all_ended).await.is_err() {
             let left = usize::try_from(limit).unwrap_or(usize::MAX)
                 .saturating_sub(permits.available_permits());
             tracing::warn!(connections = left, "cutting {left} connections that did not end");

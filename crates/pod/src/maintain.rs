@@ -58,7 +58,7 @@ struct Compaction {
 pub struct CompactionProgress {
     /// The database's name.
     pub database: String,
-    /// When it began.
+    /// When it began, in seconds since the Unix epoch.
     pub started_unix_s: u64,
     /// Documents looked at.
     pub changes_done: u64,

@@ -53,7 +53,7 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     warn_of_strangers(address);
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
     say(&format!("listening on http://{address}\n"))?;
-    let (told, end) = oneshot::channel();
+    let (told, end) = oneshot::channel::<()>();
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("ending: requests that run are answered first, a second signal cuts them");

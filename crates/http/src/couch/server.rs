@@ -231,7 +231,7 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
         out.extend_from_slice(
             format!(
                 ",\"started_on\":{},\"changes_done\":{},\"total_changes\":{},\"progress\":{percent}}}",
-                task.started_unix_s, task.changes_done, task.changes_total
+                task.started_on, task.changes_done, task.total_changes
             )
             .as_bytes(),
         );

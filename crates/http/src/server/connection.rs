@@ -15,6 +15,7 @@ use super::{Handler, Open, Shared};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -224,10 +225,10 @@ pub(super) fn poll_discard(
     cx: &mut Context<'_>,
     bytes_max: usize,
 ) -> Poll<()> {
-    let mut scrap = [0; 4_096];
+    let mut scrap = [const { MaybeUninit::uninit() }; 4_096];
     let mut bytes = 0_usize;
     while bytes < bytes_max {
-        let mut buffer = ReadBuf::new(&mut scrap);
+        let mut buffer = ReadBuf::uninit(&mut scrap);
         match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)) {
             Ok(()) if !buffer.filled().is_empty() => {
                 bytes = bytes.saturating_add(buffer.filled().len());

@@ -41,7 +41,7 @@ pub(super) struct FeedConnection {
     cut: Waiting,
     /// Only while the peer takes nothing.
     patience: Option<Pin<Box<Sleep>>>,
-    idle_seconds: u32,
+    patience_ms: u32,
     open: Open,
 }
 
@@ -59,7 +59,7 @@ impl FeedConnection {
             record: feed.record,
             cut: shared.cut.waiting(),
             patience: None,
-            idle_seconds: u32::try_from(shared.options.idle_timeout.as_secs().max(1))
+            patience_ms: u32::try_from(shared.options.idle_timeout.as_millis())
                 .unwrap_or(u32::MAX),
             open,
         }
@@ -78,7 +78,7 @@ impl FeedConnection {
                     self.patience = None;
                 }
                 Poll::Pending => {
-                    let time = Duration::from_secs(self.idle_seconds.into());
+                    let time = Duration::from_millis(self.patience_ms.into());
                     let patience = self
                         .patience
                         .get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));

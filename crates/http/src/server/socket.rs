@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,23 +24,18 @@ use tokio::time::Instant;
 /// What begins an HTTP/2 connection.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// No request and no part of one.
-const IDLE: u8 = 0;
-/// A part of a head has come.
-const HEAD: u8 = 1;
-/// At least one request is being answered.
-const ANSWERING: u8 = 2;
-
 /// What happens on a connection, noted by those who see it.
 pub(super) struct Activity {
     pub(super) metrics: Metrics,
     pub(super) peer: SocketAddr,
     accepted: Instant,
-    phase: AtomicU8,
-    /// When the phase began.
-    phase_micros: AtomicU64,
+    /// Whether a part of a head has come in.
+    in_head: AtomicBool,
+    /// When the head began to come in, or else when the connection became idle.
+    since_micros: AtomicU64,
     /// When writing began to be refused; zero if it is not.
     stuck_micros: AtomicU64,
+    /// Requests that are being answered.
     answering: AtomicU32,
     read_ended: AtomicBool,
     multiplexed: AtomicBool,
@@ -64,8 +59,8 @@ impl Activity {
             peer,
             accepted: Instant::now(),
             // Who connects wants something: the time for the first head runs at once.
-            phase: AtomicU8::new(HEAD),
-            phase_micros: AtomicU64::new(0),
+            in_head: AtomicBool::new(true),
+            since_micros: AtomicU64::new(0),
             stuck_micros: AtomicU64::new(0),
             answering: AtomicU32::new(0),
             read_ended: AtomicBool::new(false),
@@ -79,25 +74,34 @@ impl Activity {
         super::micros_since(self.accepted).max(1)
     }
 
-    fn enter(&self, phase: u8) {
-        self.phase_micros.store(self.now_micros(), Ordering::Relaxed);
-        self.phase.store(phase, Ordering::Relaxed);
+    fn answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed) != 0
+    }
+
+    fn in_head(&self) -> bool {
+        self.in_head.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, in_head: bool) {
+        self.since_micros
+            .store(self.now_micros(), Ordering::Relaxed);
+        self.in_head.store(in_head, Ordering::Relaxed);
     }
 
     /// The connection speaks HTTP/2, where bytes come also without a request.
     pub(super) fn multiplex(&self) {
         self.multiplexed.store(true, Ordering::Relaxed);
-        self.enter(IDLE);
+        self.begin(false);
     }
 
     pub(super) fn request_began(&self) {
         self.answering.fetch_add(1, Ordering::Relaxed);
-        self.phase.store(ANSWERING, Ordering::Relaxed);
+        self.in_head.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn request_ended(&self) {
         if self.answering.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.enter(IDLE);
+            self.begin(false);
         }
     }
 
@@ -107,8 +111,9 @@ impl Activity {
             return;
         }
         self.metrics.received(bytes);
-        if self.phase.load(Ordering::Relaxed) == IDLE && !self.multiplexed.load(Ordering::Relaxed) {
-            self.enter(HEAD);
+        let head = !self.answering() && !self.multiplexed.load(Ordering::Relaxed);
+        if head && !self.in_head() {
+            self.begin(true);
         }
     }
 
@@ -136,9 +141,11 @@ impl Activity {
 
     /// Until when the head that is coming in must be there, if one is.
     pub(super) fn head_due(&self, time: Duration) -> Option<Instant> {
-        (self.phase.load(Ordering::Relaxed) == HEAD)
-            .then(|| self.at(&self.phase_micros).checked_add(time))
-            .flatten()
+        if self.in_head() {
+            self.at(&self.since_micros).checked_add(time)
+        } else {
+            None
+        }
     }
 
     fn at(&self, micros: &AtomicU64) -> Instant {
@@ -148,11 +155,14 @@ impl Activity {
 
     /// Whether the connection has had its time at `now`.
     pub(super) fn verdict(&self, now: Instant, head: Duration, idle: Duration) -> Verdict {
-        let (since, time) = match self.phase.load(Ordering::Relaxed) {
-            HEAD => (self.at(&self.phase_micros), head),
-            ANSWERING if self.stuck() => (self.at(&self.stuck_micros), idle),
-            ANSWERING => (now, idle),
-            _ => (self.at(&self.phase_micros), idle),
+        let (since, time) = if self.stuck() {
+            (self.at(&self.stuck_micros), idle)
+        } else if self.answering() {
+            (now, idle)
+        } else if self.in_head() {
+            (self.at(&self.since_micros), head)
+        } else {
+            (self.at(&self.since_micros), idle)
         };
         match since.checked_add(time) {
             Some(due) if due <= now => Verdict::Cut,
