@@ -13,7 +13,7 @@ let server;
 let db;
 
 before(async () => { server = await Server.start(); });
-after(() => server.stop());
+after(() => server?.stop());
 beforeEach(async () => {
   db = new PouchDB(server.url(freshName()));
   await db.info();

@@ -21,7 +21,7 @@ const SCHEMA = {
 let server;
 const opened = [];
 before(async () => { server = await Server.start(); });
-after(() => server.stop());
+after(() => server?.stop());
 afterEach(async () => { for (const close of opened.splice(0).reverse()) await close(); });
 
 /** A collection of its own that replicates with the server's database, live. */

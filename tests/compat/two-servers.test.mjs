@@ -9,7 +9,7 @@ import { Server } from './harness/server.mjs';
 let left;
 let right;
 before(async () => { [left, right] = await Promise.all([Server.start(), Server.start()]); });
-after(() => Promise.all([left.stop(), right.stop()]));
+after(() => Promise.all([left?.stop(), right?.stop()]));
 
 function pair() {
   const name = freshName('ring');

@@ -42,7 +42,11 @@ pub(crate) fn wanted() -> bool {
 }
 
 impl Line {
-    pub(crate) fn begin<B>(request: &http::Request<B>, peer: SocketAddr, id: [u8; 10]) -> Box<Self> {
+    pub(crate) fn begin<B>(
+        request: &http::Request<B>,
+        peer: SocketAddr,
+        id: [u8; 10],
+    ) -> Box<Self> {
         let path = request
             .uri()
             .path_and_query()

@@ -131,10 +131,16 @@ pub(crate) fn preflight<B>(request: &http::Request<B>) -> Option<Response> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static(METHODS),
+    );
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(asked));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    if asked.get(REQUEST_PRIVATE_NETWORK).is_some_and(|wish| wish == "true") {
+    if asked
+        .get(REQUEST_PRIVATE_NETWORK)
+        .is_some_and(|wish| wish == "true")
+    {
         headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }
     Some(response)
@@ -166,7 +172,10 @@ pub(crate) fn admit(headers: &mut HeaderMap, origin: HeaderValue) {
         ACCESS_CONTROL_ALLOW_CREDENTIALS,
         HeaderValue::from_static("true"),
     );
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(EXPOSED),
+    );
     headers.append(VARY, HeaderValue::from_static("Origin"));
 }
 
@@ -195,7 +204,11 @@ mod tests {
     fn check(options: &CorsOptions, origin: &str, echoed: bool, foreign: bool) {
         let mut request = request("GET", &[("origin", origin), ("host", "couch.example:5984")]);
         let echo = judge(options, &mut request);
-        assert_eq!(echo.is_some_and(|echo| echo == origin), echoed, "{origin}: echo");
+        assert_eq!(
+            echo.is_some_and(|echo| echo == origin),
+            echoed,
+            "{origin}: echo"
+        );
         let marked = request.extensions().get::<ForeignOrigin>().is_some();
         assert_eq!(marked, foreign, "{origin}: foreign");
     }
@@ -243,13 +256,19 @@ mod tests {
             "OPTIONS",
             &[
                 ("access-control-request-method", "PUT"),
-                ("access-control-request-headers", "Content-Type,authorization"),
+                (
+                    "access-control-request-headers",
+                    "Content-Type,authorization",
+                ),
             ],
         ))
         .unwrap();
         assert_eq!(response.status(), 204);
         let headers = response.headers();
-        assert_eq!(headers[ACCESS_CONTROL_ALLOW_HEADERS], "Content-Type,authorization");
+        assert_eq!(
+            headers[ACCESS_CONTROL_ALLOW_HEADERS],
+            "Content-Type,authorization"
+        );
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], METHODS);
         assert!(!headers.contains_key(ALLOW_PRIVATE_NETWORK));
     }

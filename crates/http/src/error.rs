@@ -8,7 +8,6 @@ use adea_accounts::Refusal;
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
-use adea_documents::selector::SelectorError;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::PodError;
@@ -29,20 +28,18 @@ pub(crate) enum ApiError {
     DocumentId(#[from] InvalidDocumentId),
     #[error(transparent)]
     Revision(#[from] InvalidRevision),
-    #[error("{}", .0.reason())]
-    Selector(SelectorError),
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(Cow<'static, str>),
     /// A parameter of a query has a value that it cannot have.
     #[error("{0}")]
     QueryParse(Cow<'static, str>),
-    /// A field of a document has a value that it cannot have.
-    #[error("{0}")]
-    DocumentValidation(Cow<'static, str>),
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),
+    /// A design document has no such function.
+    #[error("missing json key: {0}")]
+    NoMember(String),
     /// There is, but not with this method; these are allowed.
     #[error("Only {0} allowed")]
     MethodNotAllowed(&'static str),
@@ -114,10 +111,8 @@ impl ApiError {
             Self::DatabaseName(_) => (StatusCode::BAD_REQUEST, "illegal_database_name"),
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-            Self::Selector(error) => (StatusCode::BAD_REQUEST, error.error()),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
-            Self::DocumentValidation(_) => (StatusCode::BAD_REQUEST, "doc_validation"),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -202,6 +197,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }

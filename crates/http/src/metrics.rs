@@ -125,7 +125,11 @@ impl Metrics {
                 "http_response_body_bytes",
                 "Bytes of bodies of answers",
             ),
-            received: counter(&mut registry, "http_received_bytes", "Bytes read from sockets"),
+            received: counter(
+                &mut registry,
+                "http_received_bytes",
+                "Bytes read from sockets",
+            ),
             sent: counter(&mut registry, "http_sent_bytes", "Bytes written to sockets"),
             connections: gauge(&mut registry, "http_connections", "Connections open"),
             feeds: gauge(&mut registry, "http_feeds", "Feeds open"),
@@ -300,7 +304,10 @@ mod tests {
     fn value(text: &str, name: &str) -> f64 {
         let line = text
             .lines()
-            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
+            .find(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(' '))
+            })
             .unwrap_or_else(|| panic!("no {name} in\n{text}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
@@ -325,15 +332,30 @@ mod tests {
                 &format!("adea_http_requests_total{{method=\"PUT\",class=\"{class}\"}}"),
             )
         };
-        assert_eq!([of("2xx"), of("3xx"), of("4xx"), of("5xx"), of("none")], [2., 1., 1., 2., 1.]);
+        assert_eq!(
+            [of("2xx"), of("3xx"), of("4xx"), of("5xx"), of("none")],
+            [2., 1., 1., 2., 1.]
+        );
         assert_eq!(value(&text, "adea_http_requests_in_flight"), 0.0);
         assert_eq!(value(&text, "adea_http_response_body_bytes_total"), 70.0);
-        assert_eq!(value(&text, "adea_http_request_duration_seconds_count"), 7.0);
+        assert_eq!(
+            value(&text, "adea_http_request_duration_seconds_count"),
+            7.0
+        );
     }
 
     #[test]
     fn every_status_has_a_class_and_an_unknown_method_a_label() {
-        for (status, expected) in [(200, 0), (399, 1), (400, 2), (498, 2), (499, 4), (500, 3), (599, 3), (0, 4)] {
+        for (status, expected) in [
+            (200, 0),
+            (399, 1),
+            (400, 2),
+            (498, 2),
+            (499, 4),
+            (500, 3),
+            (599, 3),
+            (0, 4),
+        ] {
             assert_eq!(class(status), expected, "{status}");
         }
         assert_eq!(MethodLabel::of(&Method::from_bytes(b"COPY").unwrap()).0, 5);

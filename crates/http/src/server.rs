@@ -191,10 +191,17 @@ impl<H: Handler> Server<H> {
         drop(listener);
         shared.shutdown.raise();
         let all_ended = permits.acquire_many(limit);
-        if tokio::time::timeout(self.drain_time, all_ended).await.is_err() {
-            let left = usize::try_from(limit).unwrap_or(usize::MAX)
+        if tokio::time::timeout(self.drain_time, all_ended)
+            .await
+            .is_err()
+        {
+            let left = usize::try_from(limit)
+                .unwrap_or(usize::MAX)
                 .saturating_sub(permits.available_permits());
-            tracing::warn!(connections = left, "cutting {left} connections that did not end");
+            tracing::warn!(
+                connections = left,
+                "cutting {left} connections that did not end"
+            );
             shared.cut.raise();
         }
         Ok(())
@@ -234,7 +241,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 fn concerns_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())
+    [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        Interrupted,
+    ]
+    .contains(&error.kind())
 }
 
 fn admit<H: Handler>(

@@ -1,12 +1,15 @@
 //! Making, finding, describing and dropping databases, and what is set for them.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adea_accounts::Security;
 use adea_base::{Caller, DatabaseName, Scope};
 use adea_documents::database::{self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics};
-use adea_documents::reader::Reader;
+use adea_documents::json::for_each_member;
+use adea_documents::reader::{IdRange, Reader};
+use adea_documents::record::split_body;
 use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
 use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
 use parking_lot::RwLock;
@@ -27,6 +30,9 @@ pub struct DatabaseEntry {
     pub security: Security,
     /// What stands behind the number in its sequences: nobody else's sequences have it.
     pub sequence_tag: String,
+    /// Whether a design document validates what is written: such a function cannot be run yet,
+    /// so nothing is written that it might refuse.
+    pub validated: bool,
 }
 
 impl DatabaseEntry {
@@ -122,7 +128,45 @@ impl Pod {
             settings: found.settings,
             security,
             sequence_tag: sequence_tag(&seed),
+            validated: self.has_validation(found.number)?,
         })
+    }
+
+    /// Whether a design document of the database has a `validate_doc_update`.
+    fn has_validation(&self, number: DatabaseNumber) -> Result<bool, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: number,
+            scope: Scope::Aggregate,
+        };
+        let mut bodies = Vec::new();
+        let designs = IdRange {
+            first: Some("_design/".to_owned()),
+            last: Some(("_design0".to_owned(), false)),
+        };
+        reader.walk_documents(&designs, Direction::Forward, |_, head| {
+            bodies.extend(head.winner.body.filter(|_| !head.winner.deleted));
+            ControlFlow::Continue(())
+        })?;
+        for body in bodies {
+            let Some(stored) = reader.body(body)? else { continue };
+            let (_, json) = split_body(&stored)?;
+            let mut found = false;
+            for_each_member(json, |name, _| {
+                found |= name == "validate_doc_update";
+                Ok::<_, PodError>(())
+            })?;
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets what is remembered of a database, after a commit that may have changed it.
+    pub(crate) fn forget_database(&self, entry: &DatabaseEntry) {
+        self.inner.databases.forget(entry.name.as_str());
     }
 
     /// Names of databases between `from` and `to`, both inclusive unless told otherwise by who

@@ -45,6 +45,9 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What was asked needs a part of `CouchDB` that is not here yet.
+    #[error("{0} is not implemented in this version.")]
+    Unsupported(&'static str),
     /// The server is shutting down, or a task of it broke.
     #[error("the request was interrupted")]
     Interrupted,

@@ -59,11 +59,11 @@ pub struct CompactionProgress {
     /// The database's name.
     pub database: String,
     /// When it began, in seconds since the Unix epoch.
-    pub started_unix_s: u64,
+    pub started_on: u64,
     /// Documents looked at.
     pub changes_done: u64,
     /// Documents to look at, as counted when it began.
-    pub changes_total: u64,
+    pub total_changes: u64,
     /// The same in percent.
     pub percent: u64,
 }
@@ -73,9 +73,9 @@ impl Compaction {
         let changes_done = self.done.load(Ordering::Relaxed).min(self.total);
         CompactionProgress {
             database: self.database.clone(),
-            started_unix_s: self.started_unix_s,
+            started_on: self.started_unix_s,
             changes_done,
-            changes_total: self.total,
+            total_changes: self.total,
             percent: (changes_done * 100).checked_div(self.total).unwrap_or(0),
         }
     }

@@ -131,7 +131,7 @@ impl Pod {
         let record = reader.record(id)?;
         let Some(revisions) = revisions else {
             let record = record.ok_or(PodError::Missing)?;
-            // CouchDB gives them from the lowest rank... by position and id, rising.
+            // As CouchDB gives them: by generation and id, rising.
             let mut leaves: Vec<&Node> = record.tree.leaves().collect();
             leaves.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
             return leaves
@@ -139,14 +139,14 @@ impl Pod {
                 .map(|leaf| open_one(&reader, &record, leaf, told))
                 .collect();
         };
-        let mut rows = Vec::new();
+        let (mut rows, mut missing) = (Vec::new(), Vec::new());
         for revision in revisions {
             let node = record.as_ref().and_then(|record| {
                 let node = record.tree.find(revision)?;
                 Some((record, node))
             });
             let Some((record, node)) = node else {
-                rows.push(Err(revision.clone()));
+                missing.push(Err(revision.clone()));
                 continue;
             };
             if latest {
@@ -159,6 +159,7 @@ impl Pod {
                 rows.push(open_one(&reader, record, node, told)?);
             }
         }
+        rows.append(&mut missing);
         Ok(rows)
     }
 

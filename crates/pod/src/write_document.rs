@@ -153,6 +153,12 @@ impl Pod {
         entry: &Arc<DatabaseEntry>,
         drafts: Vec<Prepared>,
     ) -> Result<Vec<Outcome>, PodError> {
+        let designs = drafts.iter().filter(|draft| draft.id().is_design()).count();
+        if entry.validated && designs < drafts.len() {
+            return Err(PodError::Unsupported(
+                "A validate_doc_update function, which this database has,",
+            ));
+        }
         let number = entry.number;
         let drafts = Arc::new(drafts);
         let deciding = Arc::clone(&drafts);
@@ -174,6 +180,9 @@ impl Pod {
                 Ok::<_, Decline<PodError>>((outcomes, released))
             })
             .await?;
+        if designs > 0 {
+            self.forget_database(entry);
+        }
         // The pins have served: the commit names the files now.
         drop(drafts);
         if !released.is_empty() {

@@ -90,7 +90,12 @@ export class Server {
     const child = spawn(binary(), [
       'serve', '--listen', `127.0.0.1:${this.port}`, '--data', this.data,
       '--admin-name', ADMIN.name, '--admin-password', ADMIN.password, ...this.args,
-    ], { stdio: ['ignore', 'pipe', 'pipe'] });
+    ], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Neither the caller's settings nor an adea.toml where the test runs may change what is tested.
+      cwd: this.data,
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ADEA_'))),
+    });
     this.#child = child;
     live.add(child);
     this.#exited = new Promise((resolve) => {

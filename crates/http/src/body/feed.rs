@@ -87,7 +87,10 @@ mod tests {
 
     #[test]
     fn a_chunk_is_framed_as_http_says() {
-        assert_eq!(frame_chunk(b"0123456789abcdefg"), "11\r\n0123456789abcdefg\r\n");
+        assert_eq!(
+            frame_chunk(b"0123456789abcdefg"),
+            "11\r\n0123456789abcdefg\r\n"
+        );
     }
 
     #[test]

@@ -247,7 +247,6 @@ async fn put(
     let path = document_path(&entry, id.as_str());
     let location = exchange.url(&format!("{path}/{}", reply::path_segment(&name)));
     reply::set(&mut response, header::LOCATION, &location);
-    reply::set_etag(&mut response, &revision);
     Ok(response)
 }
 

@@ -195,12 +195,16 @@ fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, ApiError> {
             "`filter` must be of the form `designname/filtername`",
         )),
         Some(name) => {
-            let ddoc = name.split('/').next().unwrap_or("");
+            let (ddoc, function) = name.split_once('/').unwrap_or((name, ""));
             let id = format!("_design/{ddoc}");
             let told = adea_pod::Told::default();
             let database = exchange.app.pod.database(&database_of(exchange)?)?;
             let which = adea_pod::Which::Winner;
-            exchange.app.pod.read(&database, &exchange.caller, &id, &which, told)?;
+            let found = exchange.app.pod.read(&database, &exchange.caller, &id, &which, told)?;
+            let filters = member(&found.body.json, "filters")?.unwrap_or_default();
+            if member(&filters, function)?.is_none() {
+                return Err(ApiError::NoMember(function.to_owned()));
+            }
             Err(ApiError::NotImplemented("A filter by a design document's function"))
         }
     }

@@ -382,8 +382,8 @@ impl Rows {
         entry: &Arc<DatabaseEntry>,
         mut listing: Listing,
     ) -> Self {
+        let by_keys = listing.keys.is_some();
         let mut keys = listing.keys.take().unwrap_or_default();
-        let by_keys = !keys.is_empty();
         let skip = usize::try_from(listing.skip).unwrap_or(usize::MAX);
         if listing.descending {
             keys.reverse();
@@ -397,7 +397,6 @@ impl Rows {
         } else {
             listing.limit.unwrap_or(u64::MAX)
         };
-        // Given an empty array of keys, nothing is listed.
         Self {
             app: Arc::clone(app),
             caller: caller.clone(),

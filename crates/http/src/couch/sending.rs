@@ -409,12 +409,14 @@ fn bulk_get_whole(rows: &[Got], asked: &Asked) -> Response {
 
 impl RowFault {
     fn write(&self, out: &mut Vec<u8>, id: &str) {
-        out.extend_from_slice(b"{\"error\":{\"id\":");
-        write_json_string(out, id);
-        out.extend_from_slice(b",\"rev\":");
+        out.extend_from_slice(b"{\"error\":{\"rev\":");
         write_json_string(out, self.revision.as_deref().unwrap_or("undefined"));
-        out.push(b',');
-        crate::error::write_row_error(out, self.error, &self.reason);
+        out.extend_from_slice(b",\"reason\":");
+        write_json_string(out, &self.reason);
+        out.extend_from_slice(b",\"id\":");
+        write_json_string(out, id);
+        out.extend_from_slice(b",\"error\":");
+        write_json_string(out, self.error);
         out.extend_from_slice(b"}}");
     }
 }

@@ -214,27 +214,27 @@ const LINGER_BYTES_MAX: usize = 16 << 20;
 /// the 413 or 431 that tells it what is wrong.
 async fn linger(mut stream: TcpStream) {
     if stream.shutdown().await.is_ok() {
-        let until_end = std::future::poll_fn(|cx| poll_discard(&mut stream, cx, LINGER_BYTES_MAX));
+        let mut bytes_left = LINGER_BYTES_MAX;
+        let until_end = std::future::poll_fn(|cx| poll_discard(&mut stream, cx, &mut bytes_left));
         drop(tokio::time::timeout(LINGER_TIME_MAX, until_end).await);
     }
 }
 
-/// Reads and forgets; ready when the peer has closed or has sent `bytes_max` in one go.
+/// Reads and forgets; ready when the peer has closed or has sent more than `bytes_left`, which is
+/// counted down.
 pub(super) fn poll_discard(
     stream: &mut TcpStream,
     cx: &mut Context<'_>,
-    bytes_max: usize,
+    bytes_left: &mut usize,
 ) -> Poll<()> {
     let mut scrap = [const { MaybeUninit::uninit() }; 4_096];
-    let mut bytes = 0_usize;
-    while bytes < bytes_max {
+    loop {
         let mut buffer = ReadBuf::uninit(&mut scrap);
-        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)) {
-            Ok(()) if !buffer.filled().is_empty() => {
-                bytes = bytes.saturating_add(buffer.filled().len());
-            }
-            Ok(()) | Err(_) => break,
+        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+        let bytes = buffer.filled().len();
+        match bytes_left.checked_sub(bytes) {
+            Some(left) if bytes > 0 && read.is_ok() => *bytes_left = left,
+            Some(_) | None => return Poll::Ready(()),
         }
     }
-    Poll::Ready(())
 }

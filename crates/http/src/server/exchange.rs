@@ -28,8 +28,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 
-const NAME: HeaderValue =
-    HeaderValue::from_static(concat!("CouchDB/3.5.0 (adea/", env!("CARGO_PKG_VERSION"), ")"));
+const NAME: HeaderValue = HeaderValue::from_static(concat!(
+    "CouchDB/3.5.0 (adea/",
+    env!("CARGO_PKG_VERSION"),
+    ")"
+));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
 const BODY_TIME: HeaderName = HeaderName::from_static("x-couchdb-body-time");
 const MUST_REVALIDATE: HeaderValue = HeaderValue::from_static("must-revalidate");
@@ -99,13 +102,13 @@ async fn shielded<F: Future<Output = Response>>(handled: F) -> Result<Response, 
     let mut handled = pin!(handled);
     // What the handler shares with others it shares through locks that a panic does not poison, and
     // stores that take a whole commit or nothing.
-    std::future::poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
+    std::future::poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
             Ok(Poll::Ready(response)) => Poll::Ready(Ok(response)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(Err(Panicked)),
-        }
-    })
+        },
+    )
     .await
 }
 
@@ -186,8 +189,7 @@ impl Record {
         Self {
             activity: Arc::clone(activity),
             started: Instant::now(),
-            line: (log && access_log::wanted())
-                .then(|| Line::begin(request, activity.peer, id)),
+            line: (log && access_log::wanted()).then(|| Line::begin(request, activity.peer, id)),
             bytes: 0,
             method: MethodLabel::of(request.method()),
             status: CLIENT_GONE,
@@ -209,7 +211,9 @@ impl Record {
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_add(bytes.try_into().unwrap_or(u64::MAX));
     }
 
     pub(super) fn complete(&mut self) {

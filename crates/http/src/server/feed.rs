@@ -42,6 +42,7 @@ pub(super) struct FeedConnection {
     /// Only while the peer takes nothing.
     patience: Option<Pin<Box<Sleep>>>,
     patience_ms: u32,
+    unasked_bytes_left: usize,
     open: Open,
 }
 
@@ -59,8 +60,8 @@ impl FeedConnection {
             record: feed.record,
             cut: shared.cut.waiting(),
             patience: None,
-            patience_ms: u32::try_from(shared.options.idle_timeout.as_millis())
-                .unwrap_or(u32::MAX),
+            patience_ms: u32::try_from(shared.options.idle_timeout.as_millis()).unwrap_or(u32::MAX),
+            unasked_bytes_left: UNASKED_BYTES_MAX,
             open,
         }
     }
@@ -122,7 +123,7 @@ impl Future for FeedConnection {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if poll_discard(&mut this.stream, cx, UNASKED_BYTES_MAX).is_ready()
+        if poll_discard(&mut this.stream, cx, &mut this.unasked_bytes_left).is_ready()
             || this.cut.poll(cx).is_ready()
         {
             return Poll::Ready(());
@@ -179,7 +180,10 @@ mod tests {
         let mut response = Response::new(Body::Empty);
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
-        headers.insert("content-type", HeaderValue::from_static("text/event-stream"));
+        headers.insert(
+            "content-type",
+            HeaderValue::from_static("text/event-stream"),
+        );
         headers.insert(DATE, HeaderValue::from_static("today"));
         let head = head(&response.into_parts().0);
         assert_eq!(

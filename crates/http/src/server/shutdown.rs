@@ -62,7 +62,9 @@ impl ShutdownSignal {
 
 impl fmt::Debug for ShutdownSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ShutdownSignal").field(&self.is_down()).finish()
+        f.debug_tuple("ShutdownSignal")
+            .field(&self.is_down())
+            .finish()
     }
 }
 

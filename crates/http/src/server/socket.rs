@@ -124,7 +124,8 @@ impl Activity {
                 self.metrics.sent(result.as_ref().map_or(0, |&bytes| bytes));
             }
             Poll::Pending if !self.stuck() => {
-                self.stuck_micros.store(self.now_micros(), Ordering::Relaxed);
+                self.stuck_micros
+                    .store(self.now_micros(), Ordering::Relaxed);
             }
             Poll::Pending => {}
         }

@@ -70,7 +70,7 @@ async fn a_compaction_shows_and_a_second_one_does_nothing() {
     assert!(pod.database_info(&entry).unwrap().compacting);
     let running = pod.compactions();
     assert_eq!((running.len(), running[0].database.as_str()), (1, "db"));
-    assert_eq!((running[0].changes_done, running[0].changes_total), (0, 1));
+    assert_eq!((running[0].changes_done, running[0].total_changes), (0, 1));
     assert!(!pod.compact(&entry).await.unwrap());
     let ended = async {
         while !pod.compactions().is_empty() {
