@@ -15,10 +15,6 @@ use arguments::{Arguments, Command};
 use clap::Parser;
 use commands::{CommandError, Done};
 
-/// Small memory is a promise of this program, and many threads free what others allocated.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(Arguments::parse().into_command()) {
         Ok(Done::Well) => ExitCode::SUCCESS,

@@ -224,6 +224,7 @@ impl Pod {
             .transact(Self::permit(), move |tx| database::drop_database(tx, &unwanted))
             .await?;
         self.inner.databases.forget(name.as_str());
+        self.inner.store.watch().close(number.0);
         let pod = self.clone();
         tokio::spawn(async move { pod.sweep_logged(number).await });
         Ok(())
@@ -275,14 +276,6 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn statistics(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
         Ok(database::statistics(self.view().as_ref(), entry.number)?)
-    }
-
-    /// Whether the database behind `entry` is still there.
-    ///
-    /// # Errors
-    /// [`PodError::Engine`] if the store cannot be read.
-    pub fn still_there(&self, entry: &DatabaseEntry) -> Result<bool, PodError> {
-        Ok(database::settings(self.view().as_ref(), entry.number)?.is_some())
     }
 
     /// Listens for changes of a database.

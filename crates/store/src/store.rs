@@ -23,7 +23,7 @@ use crate::engine::{Engine, EngineError, KeyRange, Space, View};
 use crate::error::{CommitError, TransactError};
 use crate::key;
 use crate::permit::WritePermit;
-use crate::transaction::{Pending, Transaction};
+use crate::transaction::{Pending, Transaction, touch};
 use crate::value::{Reader, put_varint};
 use crate::watch::Watch;
 
@@ -93,7 +93,7 @@ struct Group {
     pending: Pending,
     sequence: u64,
     bytes: usize,
-    topics: Vec<u64>,
+    topics: Vec<(u64, u64)>,
 }
 
 struct Shared {
@@ -336,10 +336,8 @@ impl Attempt<'_> {
                 group.bytes += tx.ops().iter().map(Op::size).sum::<usize>();
                 let (sequence, touched) = tx.keep();
                 group.sequence = sequence;
-                for topic in touched {
-                    if !group.topics.contains(&topic) {
-                        group.topics.push(topic);
-                    }
+                for (topic, reached) in touched {
+                    touch(&mut group.topics, topic, reached);
                 }
                 Some(Box::new(move |done| {
                     drop(answer.send(done.map(|()| value).map_err(TransactError::Commit)));

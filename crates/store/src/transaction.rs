@@ -133,7 +133,7 @@ pub struct Transaction<'t> {
     pending: &'t mut Pending,
     begin: usize,
     sequence: u64,
-    touched: Vec<u64>,
+    touched: Vec<(u64, u64)>,
 }
 
 impl<'t> Transaction<'t> {
@@ -199,11 +199,10 @@ impl<'t> Transaction<'t> {
         self.sequence = self.sequence.max(sequence);
     }
 
-    /// Wakes who waits for `topic` once this is durable.
+    /// Wakes who waits for `topic` once this is durable, and tells him that it reaches up to the
+    /// last sequence handed out so far.
     pub fn touch(&mut self, topic: u64) {
-        if !self.touched.contains(&topic) {
-            self.touched.push(topic);
-        }
+        touch(&mut self.touched, topic, self.sequence);
     }
 
     /// What this transaction decided so far.
@@ -213,13 +212,21 @@ impl<'t> Transaction<'t> {
     }
 
     /// Keeps the decision: the sequence it ended at and the topics it touched.
-    pub(crate) fn keep(self) -> (u64, Vec<u64>) {
+    pub(crate) fn keep(self) -> (u64, Vec<(u64, u64)>) {
         (self.sequence, self.touched)
     }
 
     /// Takes the decision back.
     pub(crate) fn undo(self) {
         self.pending.truncate(self.begin);
+    }
+}
+
+/// Notes that `topic` reaches up to `sequence`.
+pub(crate) fn touch(topics: &mut Vec<(u64, u64)>, topic: u64, sequence: u64) {
+    match topics.iter_mut().find(|(known, _)| *known == topic) {
+        Some((_, reached)) => *reached = (*reached).max(sequence),
+        None => topics.push((topic, sequence)),
     }
 }
 

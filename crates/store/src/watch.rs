@@ -1,19 +1,24 @@
 //! Waking those who wait for a change, and nobody else.
 //!
-//! A topic is a number (a database's); a writer raises its position once a commit that touched
-//! it is durable. Waiting costs a few words of memory and no thread; a topic that nobody waits
-//! for costs nothing at all.
+//! A topic is a number (a database's); once a commit that touched it is durable, its position is
+//! raised to that commit's sequence. Whoever waits learns by that, without reading anything, how far
+//! there is something to read. Waiting costs a few words of memory and no thread; a topic that
+//! nobody waits for costs nothing at all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 struct Topic {
+    /// The sequence of the commit that touched it last; 0 if none did since somebody listens.
     position: AtomicU64,
+    /// How often it was touched, since two touches may leave the sequence where it was.
+    touches: AtomicU64,
+    closed: AtomicBool,
     changed: Notify,
 }
 
@@ -37,7 +42,7 @@ impl Watch {
     #[must_use]
     pub fn subscribe(&self, topic: u64) -> Subscription {
         let entry = Arc::clone(self.topics.lock().entry(topic).or_default());
-        let seen = entry.position.load(Ordering::Acquire);
+        let seen = entry.touches.load(Ordering::Acquire);
         Subscription {
             watch: self.clone(),
             number: topic,
@@ -46,20 +51,31 @@ impl Watch {
         }
     }
 
-    /// Tells everybody who waits for one of `topics`.
-    pub(crate) fn publish(&self, topics: &[u64]) {
-        let awaited: Vec<Arc<Topic>> = {
+    /// Tells everybody who waits for one of `topics` up to which sequence it reaches.
+    pub(crate) fn publish(&self, topics: &[(u64, u64)]) {
+        let awaited: Vec<(Arc<Topic>, u64)> = {
             let known = self.topics.lock();
             if known.is_empty() {
                 return;
             }
             topics
                 .iter()
-                .filter_map(|topic| known.get(topic).cloned())
+                .filter_map(|(topic, reached)| Some((known.get(topic).cloned()?, *reached)))
                 .collect()
         };
-        for topic in awaited {
-            topic.position.fetch_add(1, Ordering::AcqRel);
+        for (topic, reached) in awaited {
+            topic.position.fetch_max(reached, Ordering::AcqRel);
+            topic.touches.fetch_add(1, Ordering::AcqRel);
+            topic.changed.notify_waiters();
+        }
+    }
+
+    /// Tells everybody who waits for `topic` that nothing more will come.
+    pub fn close(&self, topic: u64) {
+        let known = self.topics.lock().get(&topic).cloned();
+        if let Some(topic) = known {
+            topic.closed.store(true, Ordering::Release);
+            topic.touches.fetch_add(1, Ordering::AcqRel);
             topic.changed.notify_waiters();
         }
     }
@@ -77,9 +93,9 @@ impl Subscription {
     pub async fn changed(&mut self) {
         loop {
             let notified = self.topic.changed.notified();
-            let position = self.topic.position.load(Ordering::Acquire);
-            if position != self.seen {
-                self.seen = position;
+            let touches = self.topic.touches.load(Ordering::Acquire);
+            if touches != self.seen {
+                self.seen = touches;
                 return;
             }
             notified.await;
@@ -89,7 +105,20 @@ impl Subscription {
     /// Takes everything up to now as seen: call it before reading, so that a change during the
     /// reading is noticed after it.
     pub fn mark_seen(&mut self) {
-        self.seen = self.topic.position.load(Ordering::Acquire);
+        self.seen = self.topic.touches.load(Ordering::Acquire);
+    }
+
+    /// The sequence of the commit that touched the topic last; 0 if that was before anybody
+    /// listened.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.topic.position.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.topic.closed.load(Ordering::Acquire)
     }
 }
 
@@ -111,9 +140,9 @@ mod tests {
     async fn a_change_before_waiting_is_not_missed() {
         let watch = Watch::default();
         let mut subscription = watch.subscribe(7);
-        watch.publish(&[7]);
+        watch.publish(&[(7, 1)]);
         subscription.changed().await;
-        watch.publish(&[8]);
+        watch.publish(&[(8, 2)]);
         tokio::select! {
             biased;
             () = subscription.changed() => panic!("woken by another topic"),
@@ -129,7 +158,7 @@ mod tests {
             let mut subscription = watch.subscribe(1);
             waiting.spawn(async move { subscription.changed().await });
         }
-        watch.publish(&[1]);
+        watch.publish(&[(1, 3)]);
         while let Some(woken) = waiting.join_next().await {
             woken.unwrap();
         }

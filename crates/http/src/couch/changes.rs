@@ -378,7 +378,7 @@ pub(crate) struct Feed {
     position: u64,
     /// Where a walk downwards is.
     below: u64,
-    /// Where a feed that ends will end.
+    /// Up to here there may be something to tell.
     until: u64,
     told: u64,
     opened: bool,
@@ -465,10 +465,6 @@ impl Feed {
         if self.is_full() {
             return Ok(false);
         }
-        let follows = self.asked.form != Form::Normal;
-        if follows && !self.asked.descending {
-            self.until = self.app.pod.statistics(&self.entry)?.update_sequence;
-        }
         let (after, until, direction) = if self.asked.descending {
             (self.asked.since.min(self.below), self.below, Direction::Reverse)
         } else {
@@ -516,43 +512,36 @@ impl Feed {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
             (Direction::Reverse, None) => self.below = after,
             (Direction::Forward, Some(at)) if full || more => self.position = at,
-            // Walked to its end: everything up to there was seen.
-            (Direction::Forward, _) => self.position = until,
+            // Walked to its end: nothing lies behind the last row up to there.
+            (Direction::Forward, at) => self.position = at.unwrap_or(until),
         }
         Ok(more)
     }
 
     /// What the page that is due depends on, if others may be told the same.
-    fn shared_key(&self) -> Result<Option<PageKey>, PodError> {
+    fn shared_key(&self) -> Option<PageKey> {
         let asked = &self.asked;
         let alike = matches!(asked.filter, Filter::All)
             && !asked.descending
             && asked.sequence_interval == 1
             && !asked.attachments
             && asked.limit == u64::MAX;
-        if !alike {
-            return Ok(None);
-        }
-        let until = self.app.pod.statistics(&self.entry)?.update_sequence;
-        if self.position >= until {
-            return Ok(None);
-        }
-        Ok(Some(PageKey {
+        (alike && self.position < self.until).then(|| PageKey {
             database: self.entry.number.0,
             after: self.position,
-            until,
+            until: self.until,
             form: asked.form,
             all_leaves: asked.all_leaves,
             include_docs: asked.include_docs,
             conflicts: asked.conflicts,
             encoding_info: asked.encoding_info,
             comma: self.told > 0,
-        }))
+        })
     }
 
     /// A page, made or shared; and whether there may be more right away.
     fn shared_page(&mut self) -> Result<(Option<Told>, bool), PodError> {
-        let key = self.shared_key()?;
+        let key = self.shared_key();
         if let Some(key) = &key
             && let Some(page) = self.app.feeds.get(key)
         {
@@ -598,6 +587,7 @@ impl Feed {
         loop {
             if let Some(subscription) = &mut self.subscription {
                 subscription.mark_seen();
+                self.until = self.until.max(subscription.position());
             }
             if let Some(piece) = self.advance()? {
                 return Ok(Some(piece));
@@ -658,7 +648,7 @@ impl Feed {
         tokio::select! {
             biased;
             () = subscription.changed() => {
-                if self.app.pod.still_there(&self.entry)? {
+                if !subscription.is_closed() {
                     return Ok(None);
                 }
             }

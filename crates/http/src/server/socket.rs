@@ -239,6 +239,24 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Moves what was read before into `buffer`; whether there was anything.
+    fn read_opening(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let unread = self
+            .opening
+            .get(usize::from(self.opening_read)..usize::from(self.opening_end))
+            .unwrap_or_default();
+        let (now, _) = unread.split_at(unread.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.opening_read = self
+            .opening_read
+            .saturating_add(u8::try_from(now.len()).unwrap_or(u8::MAX));
+        !now.is_empty()
+    }
+}
+
+/// What was read before and what has come since are read together: hyper doubles its buffer if it
+/// does not get a head in one go.
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -246,22 +264,20 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.opening_read < this.opening_end {
-            let unread = this
-                .opening
-                .get(usize::from(this.opening_read)..usize::from(this.opening_end))
-                .unwrap_or_default();
-            let (now, _) = unread.split_at(unread.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            let now = u8::try_from(now.len()).unwrap_or(u8::MAX);
-            this.opening_read = this.opening_read.saturating_add(now);
-            return Poll::Ready(Ok(()));
-        }
+        let from_opening = this.read_opening(buffer);
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        this.activity
-            .read(buffer.filled().len().saturating_sub(before));
-        Poll::Ready(Ok(()))
+        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                let bytes = buffer.filled().len().saturating_sub(before);
+                if bytes > 0 || !from_opening {
+                    this.activity.read(bytes);
+                }
+                Poll::Ready(Ok(()))
+            }
+            // What there is is enough; the rest shows at the next read.
+            Poll::Ready(Err(_)) | Poll::Pending if from_opening => Poll::Ready(Ok(())),
+            other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Disk {
     /// # Errors
     /// [`EngineError`] if the files are damaged or the system refuses.
     pub fn open(path: &Path, options: DiskOptions) -> Result<Self, EngineError> {
-        let cache = Cache::new_hyper_clock_cache(options.memory / 2, 0);
+        let cache = Cache::new_lru_cache(options.memory / 2);
         let families = [
             ColumnFamilyDescriptor::new(INDEX, index_options(&cache, options)),
             ColumnFamilyDescriptor::new(BODY, body_options(&cache, options)),
