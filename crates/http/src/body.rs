@@ -11,7 +11,7 @@
 
 mod feed;
 
-pub use feed::{FeedChunk, FeedSource, frame_chunk};
+pub(crate) use feed::{FeedChunk, FeedSource, frame_chunk};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -30,12 +30,12 @@ pub type Response = http::Response<Body>;
 
 /// Response extension: who asked, for the access log.
 #[derive(Clone, Debug)]
-pub struct LoggedUser(pub Arc<str>);
+pub(crate) struct LoggedUser(pub(crate) Arc<str>);
 
 /// Response extension: this stream may be compressed. Never set on a feed, whose pieces would
 /// wait in the compressor.
 #[derive(Clone, Copy, Debug)]
-pub struct Compressible;
+pub(crate) struct Compressible;
 
 /// Why a body ends before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,8 +248,9 @@ impl BodySender {
         self.pieces.closed().await;
     }
 
-    /// Cuts the response off after what was sent; the client sees that it is not whole.
-    pub fn abort(self, reason: impl Into<Cow<'static, str>>) {
+    /// Has the response be cut off after what was sent, once all is dropped that could send more;
+    /// the client sees that it is not whole.
+    pub fn abort(&self, reason: impl Into<Cow<'static, str>>) {
         self.fail(BodyError::new(reason));
     }
 
@@ -291,6 +292,7 @@ mod tests {
         let (sender, mut body) = Body::channel(4);
         sender.send("half".into()).await.unwrap();
         sender.abort("the disk is gone");
+        drop(sender);
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "half");
         let second = body.frame().await.unwrap().unwrap_err();

@@ -385,6 +385,7 @@ mod tests {
         response.extensions_mut().insert(Compressible);
         compress(&mut response);
         sender.abort("no more");
+        drop(sender);
         assert!(response.into_body().collect().await.is_err());
     }
 }

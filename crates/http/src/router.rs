@@ -109,7 +109,8 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         segments(parts.uri.path())
     });
     let answered = match routed {
-        Ok(segments) => route(exchange, segments).await,
+        // Boxed, so that a connection keeps no room for it while it is idle.
+        Ok(segments) => Box::pin(route(exchange, segments)).await,
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.response());
@@ -214,4 +215,24 @@ pub(crate) fn options(allowed: &'static str) -> Response {
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_answer<F, A>(_: F) -> usize
+    where
+        F: Fn(Arc<App>, Request, SocketAddr) -> A,
+        A: Future<Output = Response>,
+    {
+        size_of::<A>()
+    }
+
+    /// Every connection keeps room for an answer in the making, also while it is idle.
+    #[test]
+    fn an_answer_in_the_making_is_small() {
+        let size = size_of_answer(handle);
+        assert!(size <= 2_048, "{size} bytes");
+    }
 }

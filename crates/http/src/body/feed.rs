@@ -57,7 +57,7 @@ pub trait FeedSource: Send + Sync {
 
 /// Frames `payload` as one chunk of HTTP/1.1; empty for an empty payload.
 #[must_use]
-pub fn frame_chunk(payload: &[u8]) -> Bytes {
+pub(crate) fn frame_chunk(payload: &[u8]) -> Bytes {
     if payload.is_empty() {
         return Bytes::new();
     }
