@@ -11,7 +11,7 @@
 use std::hint::black_box;
 
 use adea_base::Entropy;
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha1::{Digest as _, Sha1};
@@ -276,11 +276,18 @@ fn argon2id(
     out: &mut [u8],
 ) -> bool {
     Params::new(memory_kib, passes, lanes, Some(out.len())).is_ok_and(|params| {
+        // glibc gives a block back to the system when it is freed only if it is larger than any
+        // it keeps at hand, 32 MiB. What is asked for beyond the need is never touched.
+        let mut blocks = Vec::with_capacity(params.block_count().max(RETURNED_TO_SYSTEM_BLOCKS));
+        blocks.resize(params.block_count(), Block::default());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(password, salt, out)
+            .hash_password_into_with_memory(password, salt, out, blocks.as_mut_slice())
             .is_ok()
     })
 }
+
+/// Blocks of 1 KiB in an allocation that glibc always gives back to the system.
+const RETURNED_TO_SYSTEM_BLOCKS: usize = 33 << 10;
 
 fn pbkdf2(prf: Prf, password: &[u8], salt: &[u8], iterations: u32, out: &mut [u8]) {
     match prf {
