@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use adea_documents::json::{Draft, normalise, parse_bulk, parse_document};
+use adea_fuzz::json::{Draft, normalise, parse_bulk, parse_document};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

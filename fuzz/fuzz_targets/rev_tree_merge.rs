@@ -7,8 +7,8 @@
 
 #![no_main]
 
-use adea_documents::rev_tree::{MAX_LEAVES, RevTree, WinnerHead};
-use adea_documents::revision::{Revision, RevisionId};
+use adea_fuzz::rev_tree::{MAX_LEAVES, RevTree, WinnerHead};
+use adea_fuzz::revision::{Revision, RevisionId};
 use libfuzzer_sys::fuzz_target;
 
 /// Edits beyond this generation are not made: an id must fit into an MD5.

@@ -59,7 +59,10 @@ impl DatabaseName {
     /// Whether only `CouchDB`'s own words may name it (`_users`, `_replicator`, ...).
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.0.rsplit('/').next().is_some_and(|last| last.starts_with('_'))
+        self.0
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.starts_with('_'))
     }
 }
 
@@ -102,7 +105,7 @@ impl DocumentId {
         if id.is_empty() {
             return Err(InvalidDocumentId::Empty);
         }
-        if id.starts_with('_') && !id.strip_prefix("_design/").is_some_and(|n| !n.is_empty()) {
+        if id.starts_with('_') && id.strip_prefix("_design/").is_none_or(|n| n.is_empty()) {
             return Err(InvalidDocumentId::Reserved);
         }
         if id.len() > DOCUMENT_ID_MAX {
@@ -136,10 +139,19 @@ mod tests {
 
     #[test]
     fn database_names_follow_couchdbs_rule() {
-        for good in ["a", "a1_$()+/-", "app/mine", "_users", "_replicator", "x/_users"] {
+        for good in [
+            "a",
+            "a1_$()+/-",
+            "app/mine",
+            "_users",
+            "_replicator",
+            "x/_users",
+        ] {
             assert!(DatabaseName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "A", "1a", "_x", "a b", "ä", "/_users", "A/_users", "_users/a"] {
+        for bad in [
+            "", "A", "1a", "_x", "a b", "ä", "/_users", "A/_users", "_users/a",
+        ] {
             assert!(DatabaseName::parse(bad).is_err(), "{bad}");
         }
         assert!(DatabaseName::parse(&"a".repeat(239)).is_err());
@@ -148,7 +160,10 @@ mod tests {
     #[test]
     fn document_ids_may_not_start_with_an_underscore() {
         assert!(DocumentId::parse("_design/x").is_ok());
-        assert_eq!(DocumentId::parse("_design/"), Err(InvalidDocumentId::Reserved));
+        assert_eq!(
+            DocumentId::parse("_design/"),
+            Err(InvalidDocumentId::Reserved)
+        );
         assert_eq!(DocumentId::parse("_foo"), Err(InvalidDocumentId::Reserved));
         assert_eq!(DocumentId::parse(""), Err(InvalidDocumentId::Empty));
     }

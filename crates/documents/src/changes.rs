@@ -27,8 +27,8 @@ impl Reader<'_> {
         let range = keys::sequences(self.database, after, until);
         let mut cursor = self.view.range(Space::Index, range, direction)?;
         while let Some((key, value)) = cursor.next()? {
-            let sequence = keys::number_of(self.database, key)
-                .ok_or_else(|| corrupt("a change's key"))?;
+            let sequence =
+                keys::number_of(self.database, key).ok_or_else(|| corrupt("a change's key"))?;
             if visit(sequence, decode_change(value, sequence)?)?.is_break() {
                 break;
             }

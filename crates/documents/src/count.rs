@@ -71,7 +71,7 @@ fn read(value: &[u8]) -> Result<u64, EngineError> {
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
-pub fn changes_after(
+pub(crate) fn changes_after(
     view: &dyn View,
     database: DatabaseNumber,
     after: u64,

@@ -134,10 +134,7 @@ pub fn find(view: &dyn View, name: &DatabaseName) -> Result<Option<Database>, En
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
-pub fn settings(
-    view: &dyn View,
-    number: DatabaseNumber,
-) -> Result<Option<Settings>, EngineError> {
+pub fn settings(view: &dyn View, number: DatabaseNumber) -> Result<Option<Settings>, EngineError> {
     view.get(Space::Index, &keys::header(number))?
         .map(|bytes| Settings::decode(&bytes).ok_or_else(|| corrupt("a database's settings")))
         .transpose()
@@ -282,11 +279,9 @@ pub fn sweep(
     let mut released = Vec::new();
     let mut rows = Vec::new();
     {
-        let mut cursor = tx.committed().range(
-            Space::Index,
-            keys::all_attached(number),
-            Direction::Forward,
-        )?;
+        let mut cursor =
+            tx.committed()
+                .range(Space::Index, keys::all_attached(number), Direction::Forward)?;
         while rows.len() < limit
             && let Some((key, value)) = cursor.next()?
         {

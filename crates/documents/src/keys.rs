@@ -206,7 +206,11 @@ mod tests {
             assert!(range.from <= sequence(number, 6) && sequence(number, u64::MAX) < range.to);
             assert!(sequence(number, 5) < range.from);
             let all = everything(number);
-            for key in [header(number), document(number, "\u{10ffff}"), attached(number, 9)] {
+            for key in [
+                header(number),
+                document(number, "\u{10ffff}"),
+                attached(number, 9),
+            ] {
                 assert!(all.from <= key && key < all.to);
             }
         }

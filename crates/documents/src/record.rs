@@ -118,7 +118,10 @@ pub fn encode_change(id: &str, sequence: u64, tree: &RevTree) -> Vec<u8> {
     put_bytes(&mut out, id.as_bytes());
     let body = tree.winner().and_then(crate::rev_tree::Node::body);
     // Nearly always the winner is what was just written: then this is 1.
-    put_varint(&mut out, body.map_or(0, |body| sequence.saturating_sub(body) + 1));
+    put_varint(
+        &mut out,
+        body.map_or(0, |body| sequence.saturating_sub(body) + 1),
+    );
     let count = tree.leaf_count();
     let listed = if count > LEAVES_LISTED_MAX { 1 } else { count };
     put_varint(&mut out, count as u64);
@@ -307,6 +310,8 @@ pub fn split_body(bytes: &[u8]) -> Result<(Vec<Attachment>, &[u8]), EngineError>
 pub fn parse_digest(digest: &str) -> Option<[u8; 16]> {
     use base64::Engine as _;
     let text = digest.strip_prefix("md5-")?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     bytes.try_into().ok()
 }

@@ -140,7 +140,9 @@ impl Rendering<'_> {
     fn write_meta(&self, out: &mut Vec<u8>) {
         let meta = self.meta;
         if let Some((start, ids)) = &meta.revisions {
-            out.extend_from_slice(format!(",\"_revisions\":{{\"start\":{start},\"ids\":[").as_bytes());
+            out.extend_from_slice(
+                format!(",\"_revisions\":{{\"start\":{start},\"ids\":[").as_bytes(),
+            );
             for (n, id) in ids.iter().enumerate() {
                 if n > 0 {
                     out.push(b',');

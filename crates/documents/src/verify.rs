@@ -58,7 +58,10 @@ impl Check<'_, '_> {
     fn documents(&mut self) -> Result<(), EngineError> {
         let number = self.reader.database;
         let range = keys::documents(number);
-        let mut cursor = self.reader.view.range(Space::Index, range, Direction::Forward)?;
+        let mut cursor = self
+            .reader
+            .view
+            .range(Space::Index, range, Direction::Forward)?;
         while let Some((key, value)) = cursor.next()? {
             self.findings.documents += 1;
             let id = keys::rest_of(number, key).unwrap_or_default();
@@ -82,7 +85,10 @@ impl Check<'_, '_> {
                 record.sequence
             ));
         }
-        *self.blocks.entry(count::block_of(record.sequence)).or_default() += 1;
+        *self
+            .blocks
+            .entry(count::block_of(record.sequence))
+            .or_default() += 1;
         if record.tree.is_deleted() {
             self.totals.deleted += 1;
         } else {
@@ -92,7 +98,10 @@ impl Check<'_, '_> {
         self.totals.update_sequence = self.totals.update_sequence.max(record.sequence);
         for leaf in record.tree.leaves() {
             if leaf.body().is_none() {
-                self.fault(format!("document {id:?}: leaf {} has no body", leaf.revision()));
+                self.fault(format!(
+                    "document {id:?}: leaf {} has no body",
+                    leaf.revision()
+                ));
             }
         }
         for node in record.tree.nodes() {
@@ -108,7 +117,10 @@ impl Check<'_, '_> {
     fn changes(&mut self) -> Result<(), EngineError> {
         let number = self.reader.database;
         let range = keys::sequences(number, 0, u64::MAX);
-        let mut cursor = self.reader.view.range(Space::Index, range, Direction::Forward)?;
+        let mut cursor = self
+            .reader
+            .view
+            .range(Space::Index, range, Direction::Forward)?;
         let mut changes = 0;
         while let Some((key, value)) = cursor.next()? {
             changes += 1;
@@ -127,7 +139,10 @@ impl Check<'_, '_> {
     fn bodies(&mut self) -> Result<(), EngineError> {
         let number = self.reader.database;
         let range = keys::everything(number);
-        let mut cursor = self.reader.view.range(Space::Body, range, Direction::Forward)?;
+        let mut cursor = self
+            .reader
+            .view
+            .range(Space::Body, range, Direction::Forward)?;
         while let Some((key, value)) = cursor.next()? {
             self.findings.bodies += 1;
             let sequence = keys::body_sequence_of(number, key).unwrap_or_default();
@@ -152,7 +167,11 @@ impl Check<'_, '_> {
         }
         let addresses: Vec<[u8; 32]> = body.attachments.iter().map(|a| a.address).collect();
         let key = keys::attached(self.reader.database, sequence);
-        let stored = self.reader.view.get(Space::Index, &key)?.unwrap_or_default();
+        let stored = self
+            .reader
+            .view
+            .get(Space::Index, &key)?
+            .unwrap_or_default();
         if stored != addresses.concat() {
             self.fault(format!("body {sequence}: its attachments are not listed"));
         }

@@ -310,11 +310,18 @@ impl<'w, 't> Writer<'w, 't> {
         record: &Record,
         revision: &Revision,
     ) -> Result<Vec<Attachment>, EngineError> {
-        let Some(body) = record.tree.find(revision).and_then(crate::rev_tree::Node::body) else {
+        let Some(body) = record
+            .tree
+            .find(revision)
+            .and_then(crate::rev_tree::Node::body)
+        else {
             return Ok(Vec::new());
         };
         let stored = self.tx.get(Space::Body, &keys::body(self.database, body))?;
-        stored.map_or(Ok(Vec::new()), |bytes| Ok(Body::decode(&bytes)?.attachments))
+        stored.map_or(
+            Ok(Vec::new()),
+            |bytes| Ok(Body::decode(&bytes)?.attachments),
+        )
     }
 
     /// Writes what an accepted change leaves: body, change, record, and their counts.
@@ -395,7 +402,8 @@ impl<'w, 't> Writer<'w, 't> {
             self.references.added.extend(addresses);
         }
         let key = keys::body(self.database, sequence);
-        self.tx.put(Space::Body, key, encode_body(attachments, json));
+        self.tx
+            .put(Space::Body, key, encode_body(attachments, json));
     }
 
     fn drop_body(&mut self, sequence: u64) -> Result<(), EngineError> {
@@ -404,7 +412,8 @@ impl<'w, 't> Writer<'w, 't> {
             self.references.dropped.extend(database::addresses(&value));
             self.tx.delete(Space::Index, attached);
         }
-        self.tx.delete(Space::Body, keys::body(self.database, sequence));
+        self.tx
+            .delete(Space::Body, keys::body(self.database, sequence));
         Ok(())
     }
 }

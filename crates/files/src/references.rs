@@ -38,6 +38,14 @@ pub fn count(view: &dyn View, digest: Digest) -> Result<u64, EngineError> {
         .map_or(Ok(0), |value| read(&value))
 }
 
+/// Whether a revision refers to `digest`, as the transaction leaves it.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn is_referenced(tx: &Transaction<'_>, digest: Digest) -> Result<bool, EngineError> {
+    Ok(tx.get(Space::Index, &count_key(digest))?.is_some())
+}
+
 /// The content of `digest`, if it lies in the store.
 ///
 /// # Errors

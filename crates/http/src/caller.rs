@@ -26,7 +26,9 @@ pub(crate) async fn who(
         return Ok(app.pod.authenticate(sign_in).await?);
     }
     if !foreign
-        && let Some(cookies) = headers.get(header::COOKIE).and_then(|value| value.to_str().ok())
+        && let Some(cookies) = headers
+            .get(header::COOKIE)
+            .and_then(|value| value.to_str().ok())
         && let Some(cookie) = adea_accounts::from_cookie_header(cookies)
     {
         return Ok(app.pod.authenticate(SignIn::Cookie(cookie)).await?);

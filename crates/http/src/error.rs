@@ -167,9 +167,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Upload(error) => match error {
-            UploadError::TooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large")
-            }
+            UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::DiskFull(_)
             | UploadError::SyncFailed(_)
             | UploadError::Io(_)
@@ -222,9 +220,10 @@ fn of_draft(error: &DraftError) -> (StatusCode, &'static str) {
         | DraftError::RevisionsIds
         | DraftError::RevisionIdNotText
         | DraftError::RevisionIdInvalid => (StatusCode::BAD_REQUEST, "doc_validation"),
-        DraftError::TooManyDocuments => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "max_bulk_docs_count_exceeded")
-        }
+        DraftError::TooManyDocuments => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "max_bulk_docs_count_exceeded",
+        ),
         DraftError::Json(_)
         | DraftError::NotAnObject
         | DraftError::TooManyRevisions

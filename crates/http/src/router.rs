@@ -12,7 +12,9 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::body::{Request, Response};
 use crate::caller;
-use crate::couch::{attachment, bulk, changes, database, document, listing, local, server, session};
+use crate::couch::{
+    attachment, bulk, changes, database, document, listing, local, server, session,
+};
 use crate::error::ApiError;
 use crate::reply;
 use crate::wire::path::segments;
@@ -84,12 +86,19 @@ impl Exchange {
 /// Answers one request.
 pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -> Response {
     let (parts, body) = request.into_parts();
-    let foreign = parts.extensions.get::<crate::cors::ForeignOrigin>().is_some();
+    let foreign = parts
+        .extensions
+        .get::<crate::cors::ForeignOrigin>()
+        .is_some();
     let signed = match caller::who(&app, &parts.headers, foreign).await {
         Ok(signed) => signed,
         Err(error) => return error.response(),
     };
-    let name = signed.caller.name().map(Arc::from);
+    let name = if app.options.access_log {
+        signed.caller.name().map(Arc::from)
+    } else {
+        None
+    };
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -101,9 +110,9 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         database: String::new(),
         app,
     };
-    let renewed = signed.renewed_cookie.map(|value| {
-        session::cookie_header(&exchange.app, &value)
-    });
+    let renewed = signed
+        .renewed_cookie
+        .map(|value| session::cookie_header(&exchange.app, &value));
     let routed = Query::parse(parts.uri.query()).and_then(|query| {
         exchange.query = query;
         segments(parts.uri.path())
@@ -132,7 +141,8 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::welcome(&exchange);
     };
     let rest: Vec<String> = segments.collect();
-    if first.starts_with('_') && !matches!(first.as_str(), "_users" | "_replicator" | "_global_changes")
+    if first.starts_with('_')
+        && !matches!(first.as_str(), "_users" | "_replicator" | "_global_changes")
     {
         return server::route(exchange, &first, &rest).await;
     }
@@ -146,12 +156,8 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
     let access = entry.security.access(&exchange.caller);
     access.require_member()?;
     match (second.as_str(), more) {
-        ("_design", [ddoc, function @ ..]) => {
-            design(exchange, entry, ddoc, function).await
-        }
-        ("_local", [_, _, ..]) => Err(ApiError::bad(
-            "_local documents do not accept attachments.",
-        )),
+        ("_design", [ddoc, function @ ..]) => design(exchange, entry, ddoc, function).await,
+        ("_local", [_, _, ..]) => Err(ApiError::bad("_local documents do not accept attachments.")),
         ("_local", [name]) => local::route(exchange, entry, name).await,
         ("_all_docs", []) => listing::all_docs(exchange, entry).await,
         ("_all_docs" | "_design_docs" | "_local_docs", [queries]) if queries == "queries" => {
@@ -164,7 +170,11 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         ("_bulk_get", []) => bulk::get(exchange, entry).await,
         ("_revs_diff", []) => bulk::revs_diff(exchange, entry).await,
         ("_missing_revs", []) => bulk::missing_revs(exchange, entry).await,
-        (special, _) if special.starts_with('_') && !special.starts_with("_design/") && !special.starts_with("_local/") => {
+        (special, _)
+            if special.starts_with('_')
+                && !special.starts_with("_design/")
+                && !special.starts_with("_local/") =>
+        {
             database::special(exchange, entry, special, more).await
         }
         (id, []) => match id.strip_prefix("_local/") {

@@ -159,7 +159,12 @@ async fn begin_new_life(data: &Path) -> Result<Report, BackupError> {
     let path = data.to_owned();
     let opened = spawn_blocking(move || {
         let files = Directory::on_disk(&path).map_err(at(&path.join(BLOBS)))?;
-        let disk = Disk::open(&path.join(STORE), DiskOptions { memory: COPY_MEMORY })?;
+        let disk = Disk::open(
+            &path.join(STORE),
+            DiskOptions {
+                memory: COPY_MEMORY,
+            },
+        )?;
         let store = Store::open(Arc::new(disk), StoreOptions::default())?;
         Ok::<_, BackupError>((store, files))
     });
@@ -248,7 +253,12 @@ impl Drop for Target {
 /// Opens the copied store: that it opens is the best proof of a copy. Says what it holds, and
 /// which files it refers to.
 fn read_copy(store: &Path, files: &Directory) -> Result<(BackupReport, Vec<Digest>), BackupError> {
-    let copy = Disk::open(store, DiskOptions { memory: COPY_MEMORY })?;
+    let copy = Disk::open(
+        store,
+        DiskOptions {
+            memory: COPY_MEMORY,
+        },
+    )?;
     let view = adea_store::Engine::view(&copy);
     let view = view.as_ref();
     let mut report = BackupReport::default();
@@ -269,7 +279,9 @@ fn read_copy(store: &Path, files: &Directory) -> Result<(BackupReport, Vec<Diges
         if present.contains(&digest) {
             wanted.push(digest);
         } else if references::content(view, digest)?.is_none() {
-            report.faults.push(format!("attachment {digest} is missing"));
+            report
+                .faults
+                .push(format!("attachment {digest} is missing"));
         }
     }
     Ok((report, wanted))
@@ -324,7 +336,9 @@ fn take_lock(lock: &File, directory: &Path) -> Result<(), BackupError> {
 fn inside(path: &Path, directory: &Path) -> Result<bool, BackupError> {
     let absolute = std::path::absolute(path).map_err(at(path))?;
     // The nearest part that exists is what symbolic links can lead astray.
-    let existing = absolute.ancestors().find_map(|part| fs::canonicalize(part).ok());
+    let existing = absolute
+        .ancestors()
+        .find_map(|part| fs::canonicalize(part).ok());
     let Ok(directory) = fs::canonicalize(directory) else {
         return Ok(false);
     };

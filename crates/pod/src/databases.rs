@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use adea_accounts::Security;
 use adea_base::{Caller, DatabaseName, Scope};
-use adea_documents::database::{self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics};
+use adea_documents::database::{
+    self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics,
+};
 use adea_documents::json::for_each_member;
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
@@ -150,7 +152,9 @@ impl Pod {
             ControlFlow::Continue(())
         })?;
         for body in bodies {
-            let Some(stored) = reader.body(body)? else { continue };
+            let Some(stored) = reader.body(body)? else {
+                continue;
+            };
             let (_, json) = split_body(&stored)?;
             let mut found = false;
             for_each_member(json, |name, _| {
@@ -221,7 +225,9 @@ impl Pod {
         let number = self
             .inner
             .store
-            .transact(Self::permit(), move |tx| database::drop_database(tx, &unwanted))
+            .transact(Self::permit(), move |tx| {
+                database::drop_database(tx, &unwanted)
+            })
             .await?;
         self.inner.databases.forget(name.as_str());
         self.inner.store.watch().close(number.0);
@@ -296,7 +302,10 @@ impl Pod {
                 continue;
             };
             let made = self.create_database(&name, false).await;
-            if !matches!(made, Ok(()) | Err(PodError::Database(DatabaseError::Exists))) {
+            if !matches!(
+                made,
+                Ok(()) | Err(PodError::Database(DatabaseError::Exists))
+            ) {
                 return made;
             }
         }
@@ -306,7 +315,11 @@ impl Pod {
 
 /// A reader of `entry` over `view`, for a caller who was let in.
 #[must_use]
-pub(crate) fn reader<'v>(view: &'v dyn View, entry: &DatabaseEntry, _caller: &Caller) -> Reader<'v> {
+pub(crate) fn reader<'v>(
+    view: &'v dyn View,
+    entry: &DatabaseEntry,
+    _caller: &Caller,
+) -> Reader<'v> {
     Reader {
         view,
         database: entry.number,

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use adea_base::Caller;
 use adea_documents::record::{Attachment, Leaf, split_body};
-use adea_documents::revision::Revision;
 use adea_documents::rev_tree::Node;
+use adea_documents::revision::Revision;
 use adea_store::{Direction, EngineError};
 
 use crate::databases::{DatabaseEntry, reader};
@@ -74,48 +74,53 @@ impl Pod {
         } else {
             None
         };
-        reader.walk_changes(range.after, range.until, range.direction, |sequence, change| {
-            let all = if range.leaves {
-                reader.leaves_of(&change)?
-            } else {
-                Vec::new()
-            };
-            let mut row = ChangeRow {
-                sequence,
-                id: change.id,
-                winner: &change.winner,
-                leaves: if range.leaves {
-                    &all
+        reader.walk_changes(
+            range.after,
+            range.until,
+            range.direction,
+            |sequence, change| {
+                let all = if range.leaves {
+                    reader.leaves_of(&change)?
                 } else {
-                    std::slice::from_ref(&change.winner)
-                },
-                document: None,
-            };
-            let (Some(walk), Some(body)) = (walk.as_mut(), change.body) else {
-                return Ok(visit(&row));
-            };
-            let conflicts = if range.conflicts && change.leaves.as_ref().is_none_or(|l| l.len() > 1)
-            {
-                let record = reader.record(change.id)?.unwrap_or_default();
-                record.tree.conflicts().map(Node::revision).collect()
-            } else {
-                Vec::new()
-            };
-            let visited = walk.with_body(body, |stored| {
-                let (attachments, json) = split_body(stored)?;
-                let visited = visit(&ChangeRow {
-                    document: Some(RowDocument {
-                        json,
-                        attachments,
-                        conflicts,
-                    }),
-                    ..row
-                });
-                Ok::<_, EngineError>(visited)
-            })?;
-            row.document = None;
-            Ok(visited.unwrap_or_else(|| visit(&row)))
-        })?;
+                    Vec::new()
+                };
+                let mut row = ChangeRow {
+                    sequence,
+                    id: change.id,
+                    winner: &change.winner,
+                    leaves: if range.leaves {
+                        &all
+                    } else {
+                        std::slice::from_ref(&change.winner)
+                    },
+                    document: None,
+                };
+                let (Some(walk), Some(body)) = (walk.as_mut(), change.body) else {
+                    return Ok(visit(&row));
+                };
+                let conflicts =
+                    if range.conflicts && change.leaves.as_ref().is_none_or(|l| l.len() > 1) {
+                        let record = reader.record(change.id)?.unwrap_or_default();
+                        record.tree.conflicts().map(Node::revision).collect()
+                    } else {
+                        Vec::new()
+                    };
+                let visited = walk.with_body(body, |stored| {
+                    let (attachments, json) = split_body(stored)?;
+                    let visited = visit(&ChangeRow {
+                        document: Some(RowDocument {
+                            json,
+                            attachments,
+                            conflicts,
+                        }),
+                        ..row
+                    });
+                    Ok::<_, EngineError>(visited)
+                })?;
+                row.document = None;
+                Ok(visited.unwrap_or_else(|| visit(&row)))
+            },
+        )?;
         Ok(())
     }
 

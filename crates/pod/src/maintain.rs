@@ -115,7 +115,12 @@ struct Sweep<'p> {
 
 impl Drop for Sweep<'_> {
     fn drop(&mut self) {
-        self.pod.inner.maintenance.sweeping.lock().remove(&self.number);
+        self.pod
+            .inner
+            .maintenance
+            .sweeping
+            .lock()
+            .remove(&self.number);
     }
 }
 
@@ -342,10 +347,15 @@ impl Pod {
             let Some(page) = page.await.map_err(|_| PodError::Interrupted)?? else {
                 return Ok(());
             };
-            if !page.superfluous.is_empty() && !self.compact_documents(number, page.superfluous).await? {
+            if !page.superfluous.is_empty()
+                && !self.compact_documents(number, page.superfluous).await?
+            {
                 return Ok(());
             }
-            marked.compaction.done.fetch_add(page.walked, Ordering::Relaxed);
+            marked
+                .compaction
+                .done
+                .fetch_add(page.walked, Ordering::Relaxed);
             from = page.next;
         }
         self.trim_purges(number).await?;

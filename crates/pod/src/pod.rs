@@ -233,9 +233,17 @@ impl Pod {
         use std::sync::atomic::Ordering;
         let step = 1 + u64::from(self.inner.entropy.bytes::<1>()[0]);
         let count = self.inner.uuid_counter.fetch_add(step, Ordering::Relaxed);
-        let prefix = self.inner.identity.instance.get(..10).unwrap_or("0000000000");
+        let prefix = self
+            .inner
+            .identity
+            .instance
+            .get(..10)
+            .unwrap_or("0000000000");
         let minute = self.inner.clock.now_unix_s() / 64;
-        format!("{prefix}{minute:010x}{:012x}", count.wrapping_add(count << 20) & 0xffff_ffff_ffff)
+        format!(
+            "{prefix}{minute:010x}{:012x}",
+            count.wrapping_add(count << 20) & 0xffff_ffff_ffff
+        )
     }
 
     /// The right to write. With one pod there is one term.

@@ -39,10 +39,16 @@ impl StoredFile {
 /// Whether `CouchDB` compresses attachments of this type.
 fn is_compressible(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or("").trim();
-    essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"))
-        || ["application/javascript", "application/json", "application/xml"]
-            .iter()
-            .any(|known| essence.eq_ignore_ascii_case(known))
+    essence
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("text/"))
+        || [
+            "application/javascript",
+            "application/json",
+            "application/xml",
+        ]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 impl Pod {

@@ -106,7 +106,8 @@ impl Check<'_> {
                 "{count} dropped databases still take room; the next start gives it back"
             ));
         }
-        self.numbers.extend(dropped.into_iter().map(|number| number.0));
+        self.numbers
+            .extend(dropped.into_iter().map(|number| number.0));
         Ok(())
     }
 
@@ -121,7 +122,10 @@ impl Check<'_> {
         };
         let number = found.number;
         if !self.numbers.insert(number.0) {
-            self.fault(format!("database {name}: another has its number {}", number.0));
+            self.fault(format!(
+                "database {name}: another has its number {}",
+                number.0
+            ));
         }
         let last = database::statistics(self.view, number)?.update_sequence;
         if last > self.sequence || number.0 > self.sequence {
@@ -198,7 +202,9 @@ impl Check<'_> {
                 self.fault(format!("attachment {digest}: {error}"));
             }
             if is_inline && is_file {
-                self.note(format!("attachment {digest} lies in the store and in a file"));
+                self.note(format!(
+                    "attachment {digest} lies in the store and in a file"
+                ));
             }
         }
         let uncounted: Vec<_> = self.referred.drain().collect();
@@ -209,7 +215,9 @@ impl Check<'_> {
             ));
         }
         for digest in inline {
-            self.fault(format!("attachment {digest} is stored and nobody refers to it"));
+            self.fault(format!(
+                "attachment {digest} is stored and nobody refers to it"
+            ));
         }
         if !files.is_empty() {
             let count = files.len();
@@ -227,7 +235,9 @@ impl Check<'_> {
         let mut cursor = self.view.range(Space::Body, range, Direction::Forward)?;
         let mut faults = Vec::new();
         while let Some((key, value)) = cursor.next()? {
-            let address = key.get(1..).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            let address = key
+                .get(1..)
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             let Some(digest) = address.map(Digest::from_bytes) else {
                 faults.push(format!("key {key:02x?} is no attachment's address"));
                 continue;

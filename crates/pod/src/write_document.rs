@@ -11,8 +11,8 @@ use adea_documents::local::{self, LocalDocument};
 use adea_documents::record::{Attachment, Body, Encoding};
 use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::{Draft, DraftAttachment, Writer};
-use adea_files::Pin;
-use adea_store::Decline;
+use adea_files::{Digest, Pin, references};
+use adea_store::{Decline, EngineError, Transaction};
 use bytes::Bytes;
 
 use crate::databases::{DatabaseEntry, no_database};
@@ -37,6 +37,9 @@ pub struct Prepared {
     draft: Draft,
     edit: DraftedEdit,
     inline: HashMap<[u8; 32], Bytes>,
+    /// Contents taken over from another document: their addresses and names. Its own reference to
+    /// them may be gone by the time this is written.
+    carried: Vec<([u8; 32], String)>,
     /// Held until the commit that names the files is done.
     _pins: Vec<Pin>,
 }
@@ -90,6 +93,7 @@ impl Pod {
             },
             edit,
             inline: HashMap::new(),
+            carried: Vec::new(),
             _pins: Vec::new(),
         };
         for field in draft.attachments {
@@ -166,10 +170,17 @@ impl Pod {
             .inner
             .store
             .transact(Self::permit(), move |tx| {
+                let mut gone = Vec::with_capacity(deciding.len());
+                for prepared in deciding.iter() {
+                    gone.push(carried_and_gone(tx, prepared)?);
+                }
                 let mut writer = Writer::open(tx, number).map_err(no_database)?;
                 let mut outcomes = Vec::with_capacity(deciding.len());
-                for prepared in deciding.iter() {
-                    outcomes.push(write_one(&mut writer, prepared)?);
+                for (prepared, gone) in deciding.iter().zip(gone) {
+                    outcomes.push(match gone {
+                        Some(error) => Err(error),
+                        None => write_one(&mut writer, prepared)?,
+                    });
                 }
                 let references = writer.finish()?;
                 let released = settle_references(tx, &references, |address| {
@@ -191,8 +202,10 @@ impl Pod {
         Ok(outcomes)
     }
 
-    /// A draft that replaces the attachments of `found` and keeps its body.
-    #[must_use]
+    /// A draft that keeps the body of a revision and changes its attachments.
+    ///
+    /// # Errors
+    /// [`PodError::Draft`] if the stored body is damaged.
     pub fn with_attachments(
         id: DocumentId,
         body: &Body,
@@ -211,6 +224,7 @@ impl Pod {
             },
             edit,
             inline: HashMap::new(),
+            carried: Vec::new(),
             _pins: Vec::new(),
         };
         let replaced = added.as_ref().map(|file| file.attachment.name.clone());
@@ -241,7 +255,7 @@ impl Pod {
     ) -> Result<Prepared, PodError> {
         let parsed = adea_documents::json::parse_document(&body.json)?;
         let pins = body.attachments.iter().map(|attachment| {
-            let digest = adea_files::Digest::from_bytes(attachment.address);
+            let digest = Digest::from_bytes(attachment.address);
             self.inner.files.pin(digest)
         });
         let attachments = body.attachments.iter().map(|attachment| {
@@ -261,6 +275,11 @@ impl Pod {
             },
             edit,
             inline: HashMap::new(),
+            carried: body
+                .attachments
+                .iter()
+                .map(|attachment| (attachment.address, attachment.name.clone()))
+                .collect(),
         })
     }
 
@@ -316,6 +335,22 @@ impl Prepared {
     }
 }
 
+/// The first content that a draft takes over and that nobody refers to any more.
+fn carried_and_gone(
+    tx: &Transaction<'_>,
+    prepared: &Prepared,
+) -> Result<Option<WriteError>, EngineError> {
+    for (address, name) in &prepared.carried {
+        if !references::is_referenced(tx, Digest::from_bytes(*address))? {
+            return Ok(Some(WriteError::MissingStub {
+                id: prepared.draft.id.as_str().to_owned(),
+                name: name.clone(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
 fn write_one(
     writer: &mut Writer<'_, '_>,
     prepared: &Prepared,
@@ -359,4 +394,3 @@ pub fn encoding_of(given: Option<&str>) -> Encoding {
 fn parse_digest(digest: &str) -> Option<[u8; 16]> {
     adea_documents::record::parse_digest(digest).or(Some([0; 16]))
 }
-

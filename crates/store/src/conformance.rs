@@ -47,7 +47,9 @@ pub fn check(engine: &dyn Engine, seed: u64) {
     for _ in 0..60 {
         let before = model.clone();
         let view = engine.view();
-        let ops: Vec<Op> = (0..1 + script.below(8)).map(|_| any_op(&mut script)).collect();
+        let ops: Vec<Op> = (0..1 + script.below(8))
+            .map(|_| any_op(&mut script))
+            .collect();
         for op in &ops {
             apply_to_model(&mut model, op);
         }
@@ -101,8 +103,9 @@ fn apply_to_model(model: &mut Model, op: &Op) {
         Op::Delete { space, key } => {
             model.remove(&(*space, key.clone()));
         }
-        Op::DeleteRange { space, range } => model
-            .retain(|(s, key), _| s != space || *key < range.from || *key >= range.to),
+        Op::DeleteRange { space, range } => {
+            model.retain(|(s, key), _| s != space || *key < range.from || *key >= range.to)
+        }
     }
 }
 
@@ -132,7 +135,8 @@ fn compare(view: &dyn crate::engine::View, model: &Model, script: &mut Script) {
                 let mut cursor = view
                     .range(space, range.clone(), direction)
                     .expect("a range opens");
-                drop(cursor.next().expect("a range is walked"));
+                let first = cursor.next().expect("a range is walked");
+                assert!(first.is_some(), "a range that has a last row has a first");
                 if expected.len() > 1 {
                     cursor.seek(target).expect("a cursor seeks");
                     let row = cursor.next().expect("a range is walked");

@@ -78,13 +78,16 @@ pub enum Direction {
     Reverse,
 }
 
+/// A row of a range: key and value.
+pub type Row<'c> = (&'c [u8], &'c [u8]);
+
 /// Walks a range; a row is borrowed until the next step.
 pub trait Cursor {
     /// The next key and value, or `None` after the last.
     ///
     /// # Errors
     /// [`EngineError`] if the engine cannot read.
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError>;
+    fn next(&mut self) -> Result<Option<Row<'_>>, EngineError>;
 
     /// Jumps, so that [`Cursor::next`] gives the first row from `key` on in the cursor's
     /// direction; a key outside the range is taken as its border.

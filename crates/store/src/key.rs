@@ -29,7 +29,9 @@ pub fn take_ordered(bytes: &[u8]) -> Option<(u64, &[u8])> {
     if length > 8 {
         return None;
     }
-    let n = digits.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+    let n = digits
+        .iter()
+        .fold(0u64, |n, byte| n << 8 | u64::from(*byte));
     Some((n, rest))
 }
 

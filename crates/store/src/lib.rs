@@ -27,7 +27,7 @@ pub use data_dir::{DATA_FORMAT, DataDir, DataDirError};
 pub use engine::disk::{Disk, DiskOptions};
 pub use engine::faulty::{Fault, Faulty};
 pub use engine::memory::{Contents, Memory};
-pub use engine::{Cursor, Direction, Engine, EngineError, KeyRange, Space, View};
+pub use engine::{Cursor, Direction, Engine, EngineError, KeyRange, Row, Space, View};
 pub use error::{CommitError, TransactError};
 pub use permit::WritePermit;
 pub use store::{Decline, Durability, Health, Store, StoreOptions};

@@ -435,7 +435,8 @@ impl Committer {
                     break;
                 }
             }
-            let full = waiting.len() >= GROUP_TRANSACTIONS_MAX || self.group.bytes >= GROUP_BYTES_MAX;
+            let full =
+                waiting.len() >= GROUP_TRANSACTIONS_MAX || self.group.bytes >= GROUP_BYTES_MAX;
             next = (!full).then(|| receiver.try_recv().ok()).flatten();
         }
         drop(view);
@@ -478,7 +479,9 @@ impl Committer {
         let topics = std::mem::take(&mut self.group.topics);
         match applied {
             Ok(()) => {
-                self.shared.syncs.fetch_add(u64::from(strict), Ordering::Relaxed);
+                self.shared
+                    .syncs
+                    .fetch_add(u64::from(strict), Ordering::Relaxed);
                 self.unsynced |= !strict;
                 self.shared
                     .sequence

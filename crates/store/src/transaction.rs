@@ -56,7 +56,9 @@ impl Pending {
                     Some(at) => *at = place,
                     None => {
                         self.newest.insert_unique(hash, place, |at| {
-                            ops.get(*at).and_then(key_of).map_or(hash, |k| hasher.hash_one(k))
+                            ops.get(*at)
+                                .and_then(key_of)
+                                .map_or(hash, |k| hasher.hash_one(k))
                         });
                     }
                 }

@@ -14,9 +14,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<Done, CommandError> {
         ConfigCommand::Explain { key, settings, .. } => {
             let loaded = load(settings)?;
             let text = match key {
-                Some(key) => {
-                    explain::one(&loaded.values, &key).map_err(CommandError::Setting)?
-                }
+                Some(key) => explain::one(&loaded.values, &key).map_err(CommandError::Setting)?,
                 None => explain::all(&loaded.values),
             };
             say(&text)?;

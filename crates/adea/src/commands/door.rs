@@ -34,7 +34,9 @@ pub(crate) enum DoorError {
     #[error("{0:?} should be http://name:password@host:port")]
     Url(String),
     /// A proxy with TLS may stand before the server, but this client speaks none.
-    #[error("https is not spoken here; ask the server on its own address, http://name:password@host:port")]
+    #[error(
+        "https is not spoken here; ask the server on its own address, http://name:password@host:port"
+    )]
     Tls,
     /// Nobody answers there.
     #[error("{address} does not answer: {error}")]
@@ -70,7 +72,10 @@ impl Door {
             Some("https") => return Err(DoorError::Tls),
             Some(_) | None => return Err(wrong()),
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(wrong)?;
         let user = uri
             .authority()
             .and_then(|authority| authority.as_str().rsplit_once('@'));
@@ -135,15 +140,23 @@ impl Door {
             let headers = request.headers_mut();
             headers.insert(AUTHORIZATION, value.clone());
         }
-        let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| broken(&error))?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
         let body = body.map_err(|error| broken(&error))?.to_bytes();
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);
         }
-        let reason = value.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
+        let reason = value
+            .get("reason")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason given");
         Err(DoorError::Refused {
             status,
             reason: reason.to_owned(),
@@ -191,11 +204,20 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told_without_the_password() {
-        for url in ["", "admin:secret@host", "ftp://admin:secret@host", "http://secret@host", "http://a:%zz@host"] {
+        for url in [
+            "",
+            "admin:secret@host",
+            "ftp://admin:secret@host",
+            "http://secret@host",
+            "http://a:%zz@host",
+        ] {
             let error = Door::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
-        assert!(matches!(Door::parse("https://a:b@host"), Err(DoorError::Tls)));
+        assert!(matches!(
+            Door::parse("https://a:b@host"),
+            Err(DoorError::Tls)
+        ));
     }
 
     /// Answers one request with `answer`, and gives back what was asked.
@@ -219,12 +241,18 @@ mod tests {
     #[tokio::test]
     async fn the_server_is_asked_and_its_answer_read() {
         let body = r#"{"ok":true,"documents":3,"files":1,"bytes":9,"faults":["x"]}"#;
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let (made, asked) = served(answer.leak()).await;
         let made = made.unwrap();
         assert_eq!((made.documents, made.files, made.bytes), (3, 1, 9));
         assert_eq!(made.faults, ["x"]);
-        assert!(asked.starts_with("POST /_adea/backup HTTP/1.1\r\n"), "{asked}");
+        assert!(
+            asked.starts_with("POST /_adea/backup HTTP/1.1\r\n"),
+            "{asked}"
+        );
         assert!(asked.ends_with(r#"{"to":"/b/today"}"#), "{asked}");
         assert!(asked.contains("Basic YTpi"), "{asked}");
     }
@@ -233,9 +261,15 @@ mod tests {
     async fn a_refusal_is_told_in_the_words_of_the_server() {
         let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 35\r\n\r\n\
             {\"error\":\"x\",\"reason\":\"not an admin\"}";
-        let answer = answer.replace("35", &answer.rsplit("\r\n").next().unwrap().len().to_string());
+        let answer = answer.replace(
+            "35",
+            &answer.rsplit("\r\n").next().unwrap().len().to_string(),
+        );
         let (made, _) = served(answer.leak()).await;
         let error = made.unwrap_err().to_string();
-        assert!(error.contains("401") && error.contains("not an admin"), "{error}");
+        assert!(
+            error.contains("401") && error.contains("not an admin"),
+            "{error}"
+        );
     }
 }

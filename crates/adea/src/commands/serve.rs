@@ -97,7 +97,10 @@ async fn announce_admin(pod: &Pod, config: &Config) -> Result<(), CommandError> 
             "The password is shown only now. Choose your own with ADEA_ADMIN_PASSWORD.",
         ])),
         FirstAdmin::Set => {
-            tracing::info!(name, "administrator {name} has the password of the configuration");
+            tracing::info!(
+                name,
+                "administrator {name} has the password of the configuration"
+            );
             Ok(())
         }
         FirstAdmin::Unchanged => Ok(()),
@@ -106,9 +109,16 @@ async fn announce_admin(pod: &Pod, config: &Config) -> Result<(), CommandError> 
 
 /// Lines with a frame around them.
 fn boxed(lines: &[&str]) -> String {
-    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let width = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
     let edge = format!("+-{}-+\n", "-".repeat(width));
-    let rows: String = lines.iter().map(|line| format!("| {line:width$} |\n")).collect();
+    let rows: String = lines
+        .iter()
+        .map(|line| format!("| {line:width$} |\n"))
+        .collect();
     format!("{edge}{rows}{edge}")
 }
 
@@ -144,6 +154,9 @@ mod tests {
 
     #[test]
     fn a_box_fits_its_longest_line() {
-        assert_eq!(boxed(&["ab", "", "é"]), "+----+\n| ab |\n|    |\n| é  |\n+----+\n");
+        assert_eq!(
+            boxed(&["ab", "", "é"]),
+            "+----+\n| ab |\n|    |\n| é  |\n+----+\n"
+        );
     }
 }

@@ -53,7 +53,13 @@ fn find(
         },
     };
     let pod = &exchange.app.pod;
-    let found = pod.read(entry, &exchange.caller, id.as_str(), &which, Told::default())?;
+    let found = pod.read(
+        entry,
+        &exchange.caller,
+        id.as_str(),
+        &which,
+        Told::default(),
+    )?;
     sending::visible(exchange, entry, id.as_str(), found)
 }
 
@@ -88,7 +94,9 @@ async fn get(
         Encoding::Gzip if accepts_gzip => {
             let mut response = content(reader.read_all(), Some(attachment.stored_length));
             let gzip = HeaderValue::from_static("gzip");
-            response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, gzip);
             response
         }
         Encoding::Gzip => {
@@ -189,8 +197,10 @@ impl http_body::Body for ChunksBody {
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.length
-            .map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+        self.length.map_or_else(
+            http_body::SizeHint::default,
+            http_body::SizeHint::with_exact,
+        )
     }
 }
 

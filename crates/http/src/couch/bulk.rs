@@ -240,7 +240,9 @@ fn read_wanted(body: &[u8]) -> Result<Vec<Wanted>, ApiError> {
             let mut rows = Vec::new();
             let is_array = for_each_item(value, |item| {
                 if rows.len() == GETS_MAX {
-                    return Err(ApiError::TooMany("Too many documents in one request.".into()));
+                    return Err(ApiError::TooMany(
+                        "Too many documents in one request.".into(),
+                    ));
                 }
                 rows.push(read_one_wanted(item)?);
                 Ok::<_, ApiError>(())
@@ -362,7 +364,9 @@ fn read_asking(body: &[u8]) -> Result<Asking, ApiError> {
             let text = read_text(item)?.ok_or_else(|| ApiError::bad("Invalid rev format"))?;
             count += 1;
             if count > REVISIONS_MAX {
-                return Err(ApiError::TooMany("Too many revisions in one request.".into()));
+                return Err(ApiError::TooMany(
+                    "Too many revisions in one request.".into(),
+                ));
             }
             revisions.push(Revision::parse(&text)?);
             Ok::<_, ApiError>(())
@@ -372,7 +376,9 @@ fn read_asking(body: &[u8]) -> Result<Asking, ApiError> {
         }
         count += 1;
         if count > REVISIONS_MAX {
-            return Err(ApiError::TooMany("Too many documents in one request.".into()));
+            return Err(ApiError::TooMany(
+                "Too many documents in one request.".into(),
+            ));
         }
         asking.push((id.to_owned(), revisions));
         Ok::<_, ApiError>(())
@@ -427,7 +433,10 @@ pub(crate) async fn revs_diff(
         out.push(b'}');
     })
     .await?;
-    Ok(reply::json(StatusCode::OK, [&b"{"[..], &rows, b"}\n"].concat()))
+    Ok(reply::json(
+        StatusCode::OK,
+        [&b"{"[..], &rows, b"}\n"].concat(),
+    ))
 }
 
 /// Answers `_missing_revs`.
@@ -475,7 +484,11 @@ pub(crate) async fn post(
         let Row::Local { id, number } = write_local(&exchange, &entry, name, draft).await? else {
             return Err(ApiError::NotFound("missing"));
         };
-        return Ok(reply::written(StatusCode::CREATED, &id, &format!("0-{number}")));
+        return Ok(reply::written(
+            StatusCode::CREATED,
+            &id,
+            &format!("0-{number}"),
+        ));
     }
     let prepared = prepare(&exchange, &entry, &id, draft, true).await?;
     let batch = exchange.query.get("batch") == Some("ok");

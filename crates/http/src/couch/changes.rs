@@ -89,7 +89,10 @@ fn read_since(text: &str, entry: &DatabaseEntry, newest: u64) -> Result<u64, Api
     };
     let number: u64 = number.parse().map_err(|_| malformed())?;
     let known = tag.is_none_or(|tag| tag == entry.sequence_tag);
-    if tag.is_some_and(|tag| !tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=+/".contains(&b))) {
+    if tag.is_some_and(|tag| {
+        !tag.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_=+/".contains(&b))
+    }) {
         return Err(malformed());
     }
     Ok(if known && number <= newest { number } else { 0 })
@@ -117,11 +120,19 @@ fn read_asked(
         None | Some("main_only" | "") => false,
         Some("all_docs") => true,
         Some(_) => {
-            return Err(ApiError::query("Supported `style` values: main_only, all_docs"));
+            return Err(ApiError::query(
+                "Supported `style` values: main_only, all_docs",
+            ));
         }
     };
-    let last_event = exchange.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let since = match last_event.filter(|id| !id.is_empty()).or(query.any(&["since", "last-event-id"])) {
+    let last_event = exchange
+        .headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok());
+    let since = match last_event
+        .filter(|id| !id.is_empty())
+        .or(query.any(&["since", "last-event-id"]))
+    {
         None | Some("" | "0") => 0,
         Some(text) => read_since(text, entry, newest)?,
     };
@@ -170,7 +181,9 @@ fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, ApiError> {
             let ids = match (&from_body, query.get("doc_ids")) {
                 (Some(ids), _) => read_ids(ids)?,
                 (None, Some(ids)) => read_ids(ids.as_bytes())?,
-                (None, None) => return Err(ApiError::bad("`doc_ids` filter parameter is not provided.")),
+                (None, None) => {
+                    return Err(ApiError::bad("`doc_ids` filter parameter is not provided."));
+                }
             };
             Ok(Filter::Ids(ids))
         }
@@ -183,8 +196,8 @@ fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, ApiError> {
             if !value.is_object() {
                 return Err(ApiError::bad("Selector error: expected a JSON object"));
             }
-            let selector = Selector::parse(&value)
-                .map_err(|error| ApiError::bad(error.reason()))?;
+            let selector =
+                Selector::parse(&value).map_err(|error| ApiError::bad(error.reason()))?;
             Ok(Filter::Selector(Box::new(selector)))
         }
         Some("_view") if query.get("view").is_none() => {
@@ -200,12 +213,17 @@ fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, ApiError> {
             let told = adea_pod::Told::default();
             let database = exchange.app.pod.database(&database_of(exchange)?)?;
             let which = adea_pod::Which::Winner;
-            let found = exchange.app.pod.read(&database, &exchange.caller, &id, &which, told)?;
+            let found = exchange
+                .app
+                .pod
+                .read(&database, &exchange.caller, &id, &which, told)?;
             let filters = member(&found.body.json, "filters")?.unwrap_or_default();
             if member(&filters, function)?.is_none() {
                 return Err(ApiError::NoMember(function.to_owned()));
             }
-            Err(ApiError::NotImplemented("A filter by a design document's function"))
+            Err(ApiError::NotImplemented(
+                "A filter by a design document's function",
+            ))
         }
     }
 }
@@ -232,7 +250,9 @@ fn read_ids(json: &[u8]) -> Result<HashSet<String>, ApiError> {
     let mut ids = HashSet::new();
     let is_array = for_each_item(json, |item| {
         if ids.len() == IDS_MAX {
-            return Err(ApiError::TooMany("Too many `doc_ids` in one filter.".into()));
+            return Err(ApiError::TooMany(
+                "Too many `doc_ids` in one filter.".into(),
+            ));
         }
         ids.extend(read_text(item)?.map(std::borrow::Cow::into_owned));
         Ok::<_, ApiError>(())
@@ -240,7 +260,9 @@ fn read_ids(json: &[u8]) -> Result<HashSet<String>, ApiError> {
     if is_array {
         Ok(ids)
     } else {
-        Err(ApiError::bad("`doc_ids` filter parameter is not a list of doc ids."))
+        Err(ApiError::bad(
+            "`doc_ids` filter parameter is not a list of doc ids.",
+        ))
     }
 }
 
@@ -265,7 +287,7 @@ pub(crate) async fn route(
     let newest = exchange.app.pod.statistics(&entry)?.update_sequence;
     let asked = read_asked(&exchange, &entry, &body, newest)?;
     if asked.form == Form::Normal {
-        return normal(exchange, entry, asked, newest);
+        return normal(&exchange, entry, asked, newest);
     }
     let state = Feed::new(&exchange, entry, asked, newest, Some(subscription));
     Ok(feed::response(state))
@@ -273,7 +295,7 @@ pub(crate) async fn route(
 
 /// A feed that ends where the database stood when it was asked.
 fn normal(
-    exchange: Exchange,
+    exchange: &Exchange,
     entry: Arc<DatabaseEntry>,
     asked: Asked,
     newest: u64,
@@ -284,13 +306,13 @@ fn normal(
     });
     let etag = format!("{hash:016X}");
     let cacheable = exchange.reads();
-    if cacheable && matches_etag(&exchange, &etag) {
+    if cacheable && matches_etag(exchange, &etag) {
         let mut response = reply::empty(StatusCode::NOT_MODIFIED);
         reply::set_etag(&mut response, &etag);
         return Ok(response);
     }
     let heartbeats = asked.heartbeat.is_some();
-    let mut state = Feed::new(&exchange, entry, asked, newest, None);
+    let mut state = Feed::new(exchange, entry, asked, newest, None);
     let mut response = if heartbeats {
         feed::response(state)
     } else {
@@ -466,7 +488,11 @@ impl Feed {
             return Ok(false);
         }
         let (after, until, direction) = if self.asked.descending {
-            (self.asked.since.min(self.below), self.below, Direction::Reverse)
+            (
+                self.asked.since.min(self.below),
+                self.below,
+                Direction::Reverse,
+            )
         } else {
             (self.position, self.until, Direction::Forward)
         };

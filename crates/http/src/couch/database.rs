@@ -107,9 +107,7 @@ pub(crate) async fn special(
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match (name, rest.as_slice()) {
         ("_security", []) => security(exchange, entry).await,
-        ("_revs_limit", []) => {
-            limit(exchange, entry, Limit::Revisions).await
-        }
+        ("_revs_limit", []) => limit(exchange, entry, Limit::Revisions).await,
         ("_purged_infos_limit", []) => limit(exchange, entry, Limit::Purges).await,
         ("_purge", []) => purge(exchange, entry).await,
         ("_purged_infos", []) => purged_infos(&exchange, &entry),
@@ -149,7 +147,9 @@ pub(crate) async fn special(
             Ok(reply::ok(StatusCode::ACCEPTED))
         }
         (special, []) if exchange.reads() => {
-            DocumentId::parse(special).map(|_| ()).or(Err(ApiError::NotFound("missing")))?;
+            DocumentId::parse(special)
+                .map(|_| ())
+                .or(Err(ApiError::NotFound("missing")))?;
             Err(ApiError::NotFound("missing"))
         }
         (special, []) => {
@@ -192,7 +192,8 @@ async fn security(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<R
             let normal = adea_documents::json::normalise(&body)?;
             let text = String::from_utf8(normal)
                 .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
-            let security = Security::parse(&text).map_err(|error| ApiError::bad(error.to_string()))?;
+            let security =
+                Security::parse(&text).map_err(|error| ApiError::bad(error.to_string()))?;
             let text = security.as_text().to_owned();
             exchange
                 .app
@@ -233,10 +234,13 @@ async fn limit(
                 .and_then(|text| text.trim().parse().ok())
                 .filter(|value| *value > 0)
                 .ok_or_else(|| ApiError::bad("The limit must be a positive integer."))?;
-            let changed = exchange.app.pod.change_settings(&entry, move |settings| match which {
-                Limit::Revisions => settings.revisions_limit = value,
-                Limit::Purges => settings.purges_limit = value,
-            });
+            let changed = exchange
+                .app
+                .pod
+                .change_settings(&entry, move |settings| match which {
+                    Limit::Revisions => settings.revisions_limit = value,
+                    Limit::Purges => settings.purges_limit = value,
+                });
             changed.await?;
             Ok(reply::ok(StatusCode::OK))
         }
@@ -292,7 +296,13 @@ fn purged_infos(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, 
         return Err(ApiError::MethodNotAllowed("GET,HEAD"));
     }
     let mut out = b"{\"purged_infos\":[".to_vec();
-    for (n, purge) in exchange.app.pod.purges(entry, &exchange.caller)?.iter().enumerate() {
+    for (n, purge) in exchange
+        .app
+        .pod
+        .purges(entry, &exchange.caller)?
+        .iter()
+        .enumerate()
+    {
         out.extend_from_slice(if n == 0 { b"{\"id\":" } else { b",{\"id\":" });
         write_json_string(&mut out, &purge.id);
         out.extend_from_slice(b",\"revs\":[");
@@ -307,4 +317,3 @@ fn purged_infos(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, 
     out.extend_from_slice(b"]}\n");
     Ok(reply::json(StatusCode::OK, out))
 }
-

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adea_base::DocumentId;
-use adea_documents::json::{AttachmentContent, Draft, parse_document};
+use adea_documents::json::{AttachmentContent, AttachmentField, Draft, parse_document};
 use adea_documents::revision::{Revision, RevisionId};
 use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared, StoredFile, Told, Which};
 use http::{Method, StatusCode, header};
@@ -14,7 +14,7 @@ use crate::couch::sending::{self, Asked};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
-use crate::wire::multipart_reader::{Boundary, BoundaryError, Event, MultipartReader};
+use crate::wire::multipart_reader::{Boundary, BoundaryError, Event, MultipartReader, PartMatcher};
 
 /// Answers for `/{db}/{doc}`.
 pub(crate) async fn route(
@@ -135,7 +135,9 @@ pub(crate) fn drafted_edit(
         Some(_) | None => revision.map(|revision| (revision.generation, vec![revision.id])),
     };
     let (start, ids) = path.ok_or_else(|| {
-        ApiError::bad("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
+        ApiError::bad(
+            "When `new_edits: false`, the document needs `_rev` or `_revisions` specified",
+        )
     })?;
     Ok(DraftedEdit::Replicated(start, ids))
 }
@@ -296,17 +298,10 @@ async fn copy(
     write(exchange, entry, prepared).await
 }
 
-/// What a multipart/related request has brought so far.
-#[derive(Default)]
-struct Parts {
-    json: Vec<u8>,
-    draft: Option<Draft>,
-    /// For each attachment that follows, its place in the draft.
-    following: Vec<usize>,
-    /// Those that have come, by their place among the following.
-    come: Vec<bool>,
-    stored: Vec<(usize, StoredFile)>,
-}
+/// The most parts of a multipart request.
+const PARTS_MAX: usize = 10_000;
+/// The most bytes behind the last boundary.
+const EPILOGUE_MAX: usize = 64 << 10;
 
 /// Reads a document with its attachments in parts behind it.
 async fn related(
@@ -317,53 +312,10 @@ async fn related(
     new_edits: bool,
 ) -> Result<Prepared, ApiError> {
     let mut reader = MultipartReader::new(boundary, PARTS_MAX);
-    let mut parts = Parts::default();
-    let mut upload = None;
-    loop {
-        let Some(event) = next_event(exchange, &mut reader).await? else {
-            break;
-        };
-        match event {
-            Event::PartStart(head) => {
-                if parts.draft.is_some() {
-                    let at = parts.follower(head.filename.as_deref());
-                    let field = at.and_then(|at| parts.draft.as_ref()?.attachments.get(at));
-                    let (Some(at), Some(field)) = (at, field) else {
-                        return Err(ApiError::bad("A part belongs to no attachment"));
-                    };
-                    let encoding = adea_pod::encoding_of(field.encoding.as_deref());
-                    let content_type = adea_pod::content_type_of(field.content_type.as_deref());
-                    let begun = exchange.app.pod.begin_upload(content_type, encoding);
-                    upload = Some((at, begun, 0_u64));
-                }
-            }
-            Event::Data(data) => match &mut upload {
-                Some((_, upload, received)) => {
-                    *received += data.len() as u64;
-                    upload.write(data).await.map_err(PodError::from)?;
-                }
-                None => {
-                    if (parts.json.len() + data.len()) as u64 > intake::JSON_BODY_MAX {
-                        return Err(ApiError::TooLarge);
-                    }
-                    parts.json.extend_from_slice(&data);
-                }
-            },
-            Event::PartEnd => match upload.take() {
-                Some((at, upload, received)) => {
-                    let stored = finish_part(exchange, &parts, at, upload, received).await?;
-                    parts.stored.push((at, stored));
-                }
-                None => {
-                    let json = bytes::Bytes::from(std::mem::take(&mut parts.json));
-                    let draft = intake::parsed(json, parse_document).await??;
-                    check_draft(exchange, &id, &draft)?;
-                    parts.begin(draft);
-                }
-            },
-            Event::End => break,
-        }
-    }
+    let json = document_part(exchange, &mut reader).await?;
+    let draft = intake::parsed(json, parse_document).await??;
+    check_draft(exchange, &id, &draft)?;
+    let stored = attachment_parts(exchange, &mut reader, &draft).await?;
     // What comes after the last boundary means nothing, and is bounded.
     let mut epilogue = 0;
     while let Some(piece) = intake::next_piece(&mut exchange.body).await? {
@@ -372,73 +324,94 @@ async fn related(
             return Err(ApiError::TooLarge);
         }
     }
-    let draft = parts
-        .draft
-        .take()
-        .ok_or_else(|| ApiError::bad("The request has no document"))?;
-    parts.stored.sort_by_key(|(at, _)| *at);
-    let stored = parts.stored.into_iter().map(|(_, stored)| stored).collect();
     prepare(exchange, entry, id, draft, new_edits, stored).await
 }
 
-/// The most parts of a multipart request.
-const PARTS_MAX: usize = 10_000;
-/// The most bytes behind the last boundary.
-const EPILOGUE_MAX: usize = 64 << 10;
-
-impl Parts {
-    /// Takes the document in.
-    fn begin(&mut self, draft: Draft) {
-        let fields = draft.attachments.iter().enumerate();
-        self.following = fields
-            .filter(|(_, field)| field.content == AttachmentContent::Follows)
-            .map(|(at, _)| at)
-            .collect();
-        self.come = vec![false; self.following.len()];
-        self.draft = Some(draft);
-    }
-
-    /// Which attachment the next part holds: by its name, else by order. Gives its place in the
-    /// draft.
-    fn follower(&mut self, filename: Option<&str>) -> Option<usize> {
-        let draft = self.draft.as_ref()?;
-        let names = self
-            .following
-            .iter()
-            .zip(&self.come)
-            .filter_map(|(at, come)| {
-                let name = draft.attachments.get(*at)?.name.as_str();
-                // One that has come stands in the row, and is no more to be found.
-                Some(if *come { "" } else { name })
-            });
-        let place = named_place(names, filename)?;
-        *self.come.get_mut(place)? = true;
-        self.following.get(place).copied()
+/// Reads the first part, which is the document's JSON.
+async fn document_part(
+    exchange: &mut Exchange,
+    reader: &mut MultipartReader,
+) -> Result<bytes::Bytes, ApiError> {
+    let mut json = Vec::new();
+    loop {
+        match next_event(exchange, reader).await? {
+            Some(Event::PartStart(_)) => {}
+            Some(Event::Data(data)) => {
+                if (json.len() + data.len()) as u64 > intake::JSON_BODY_MAX {
+                    return Err(ApiError::TooLarge);
+                }
+                json.extend_from_slice(&data);
+            }
+            Some(Event::PartEnd) => return Ok(bytes::Bytes::from(json)),
+            Some(Event::End) | None => {
+                return Err(ApiError::bad("The request has no document"));
+            }
+        }
     }
 }
 
-/// The place of `filename` among `names`, or the first that waits.
-fn named_place<'n>(
-    names: impl Iterator<Item = &'n str> + Clone,
-    filename: Option<&str>,
-) -> Option<usize> {
-    let by_name = filename.and_then(|wanted| names.clone().position(|name| name == wanted));
-    by_name.or_else(|| names.clone().position(|name| !name.is_empty()))
+/// Stores the contents that follow, and gives them in the order of the draft.
+async fn attachment_parts(
+    exchange: &mut Exchange,
+    reader: &mut MultipartReader,
+    draft: &Draft,
+) -> Result<Vec<StoredFile>, ApiError> {
+    let following: Vec<&AttachmentField> = draft
+        .attachments
+        .iter()
+        .filter(|field| field.content == AttachmentContent::Follows)
+        .collect();
+    let mut matcher = PartMatcher::new(following.iter().map(|field| field.name.as_str()));
+    let mut stored: Vec<(usize, StoredFile)> = Vec::new();
+    loop {
+        match next_event(exchange, reader).await? {
+            Some(Event::PartStart(head)) => {
+                let place = matcher.place(head.filename.as_deref());
+                let field = place.and_then(|place| following.get(place));
+                let (Some(place), Some(field)) = (place, field) else {
+                    return Err(ApiError::bad("A part belongs to no attachment"));
+                };
+                stored.push((place, attachment_part(exchange, reader, field).await?));
+            }
+            Some(Event::Data(_) | Event::PartEnd) => {}
+            Some(Event::End) | None => break,
+        }
+    }
+    if let Some(name) = matcher.missing().next() {
+        return Err(ApiError::bad(format!(
+            "Attachment {name} was announced and did not come"
+        )));
+    }
+    stored.sort_by_key(|(place, _)| *place);
+    Ok(stored.into_iter().map(|(_, stored)| stored).collect())
 }
 
-async fn finish_part(
-    exchange: &Exchange,
-    parts: &Parts,
-    at: usize,
-    upload: adea_files::Upload,
-    received: u64,
+/// Stores the content of the part that has just begun.
+async fn attachment_part(
+    exchange: &mut Exchange,
+    reader: &mut MultipartReader,
+    field: &AttachmentField,
 ) -> Result<StoredFile, ApiError> {
-    let field = parts
-        .draft
-        .as_ref()
-        .and_then(|draft| draft.attachments.get(at))
-        .ok_or_else(|| ApiError::bad("A part belongs to no attachment"))?;
-    let encoded = field.encoding.as_deref().is_some_and(|encoding| encoding != "identity");
+    let encoding = adea_pod::encoding_of(field.encoding.as_deref());
+    let content_type = adea_pod::content_type_of(field.content_type.as_deref());
+    let mut upload = exchange.app.pod.begin_upload(content_type, encoding);
+    let mut received = 0;
+    loop {
+        match next_event(exchange, reader).await? {
+            Some(Event::Data(data)) => {
+                received += data.len() as u64;
+                upload.write(data).await.map_err(PodError::from)?;
+            }
+            Some(Event::PartEnd) => break,
+            Some(Event::PartStart(_) | Event::End) | None => {
+                return Err(ApiError::bad("A part has no end"));
+            }
+        }
+    }
+    let encoded = field
+        .encoding
+        .as_deref()
+        .is_some_and(|encoding| encoding != "identity");
     let announced = if encoded {
         field.encoded_length
     } else {
@@ -450,7 +423,6 @@ async fn finish_part(
             field.name
         )));
     }
-    let content_type = adea_pod::content_type_of(field.content_type.as_deref());
     let pod = &exchange.app.pod;
     let mut stored = pod.finish_upload(upload, &field.name, content_type).await?;
     stored.set_revision_position(field.revpos.unwrap_or(0));

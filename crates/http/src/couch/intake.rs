@@ -54,7 +54,9 @@ pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
     if let Some(second) = next_piece(&mut exchange.body).await? {
         let expected = declared.and_then(|length| usize::try_from(length).ok());
         let mut gathered = BytesMut::with_capacity(
-            expected.unwrap_or(0).clamp(body.len() + second.len(), 1 << 20),
+            expected
+                .unwrap_or(0)
+                .clamp(body.len() + second.len(), 1 << 20),
         );
         gathered.extend_from_slice(&body);
         gathered.extend_from_slice(&second);

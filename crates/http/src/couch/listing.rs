@@ -105,7 +105,11 @@ impl Listing {
         inclusive: bool,
     ) -> Result<(), ApiError> {
         if let (Some(start), Some(end)) = (&start, &end) {
-            let reversed = if self.descending { start < end } else { start > end };
+            let reversed = if self.descending {
+                start < end
+            } else {
+                start > end
+            };
             if reversed {
                 return Err(ApiError::query(format!(
                     "No rows can match your key range, reverse your start_key and end_key or set descending={}",
@@ -147,7 +151,10 @@ impl Listing {
             return Err(ApiError::bad("Request body must be a JSON object"));
         }
         let text = |name: &[&str]| {
-            let found = members.iter().rev().find(|(known, _)| name.contains(&known.as_str()));
+            let found = members
+                .iter()
+                .rev()
+                .find(|(known, _)| name.contains(&known.as_str()));
             found.and_then(|(_, value)| std::str::from_utf8(value).ok())
         };
         let flag = |name, before: bool| text(&[name]).map_or(before, |value| value == "true");
@@ -237,10 +244,18 @@ pub(crate) async fn design_docs(
 ) -> Result<Response, ApiError> {
     let (exchange, mut listing) = read_listing(exchange, &entry).await?;
     let range = &mut listing.range;
-    if range.first.as_deref().is_none_or(|first| first < "_design/") {
+    if range
+        .first
+        .as_deref()
+        .is_none_or(|first| first < "_design/")
+    {
         range.first = Some("_design/".to_owned());
     }
-    if range.last.as_ref().is_none_or(|(last, _)| last.as_str() > "_design0") {
+    if range
+        .last
+        .as_ref()
+        .is_none_or(|(last, _)| last.as_str() > "_design0")
+    {
         range.last = Some(("_design0".to_owned(), false));
     }
     list(exchange, entry, listing).await
@@ -272,7 +287,9 @@ pub(crate) async fn queries(
                 Ok::<_, ApiError>(())
             })?;
             if !is_array || found.len() > 1_000 {
-                return Err(ApiError::bad("`queries` must be an array of at most 1000 queries."));
+                return Err(ApiError::bad(
+                    "`queries` must be an array of at most 1000 queries.",
+                ));
             }
             listings = Some(found);
         }
@@ -284,17 +301,21 @@ pub(crate) async fn queries(
         heads.push(head(&exchange, &entry, listing)?);
     }
     let (app, caller) = (Arc::clone(&exchange.app), exchange.caller.clone());
-    Ok(stream(exchange, "application/json", move |out| async move {
-        out.text("{\"results\":[\r\n").await?;
-        for (n, (listing, head)) in listings.into_iter().zip(heads).enumerate() {
-            let rows = Rows::new(&app, &caller, &entry, listing);
-            out.text(if n == 0 { "" } else { ",\r\n" }).await?;
-            out.bytes(Bytes::from(head)).await?;
-            rows.send(&out, Vec::new()).await?;
-            out.text("\r\n]}").await?;
-        }
-        out.text("\r\n]}\n").await
-    }))
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |out| async move {
+            out.text("{\"results\":[\r\n").await?;
+            for (n, (listing, head)) in listings.into_iter().zip(heads).enumerate() {
+                let rows = Rows::new(&app, &caller, &entry, listing);
+                out.text(if n == 0 { "" } else { ",\r\n" }).await?;
+                out.bytes(Bytes::from(head)).await?;
+                rows.send(&out, Vec::new()).await?;
+                out.text("\r\n]}").await?;
+            }
+            out.text("\r\n]}\n").await
+        },
+    ))
 }
 
 /// The front of a listing, up to its rows.
@@ -357,10 +378,14 @@ async fn list(
         out.extend_from_slice(b"\r\n]}\n");
         return Ok(reply::json(StatusCode::OK, out));
     }
-    Ok(stream(exchange, "application/json", move |sink| async move {
-        rows.send(&sink, out).await?;
-        sink.text("\r\n]}\n").await
-    }))
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |sink| async move {
+            rows.send(&sink, out).await?;
+            sink.text("\r\n]}\n").await
+        },
+    ))
 }
 
 /// A listing on its way: where it is, and what is left of it.
@@ -439,7 +464,14 @@ impl Rows {
         }
         let range = &self.listing.range;
         let direction = self.listing.direction();
-        let rows = pod.list(&self.entry, &self.caller, range, direction, self.skip, count)?;
+        let rows = pod.list(
+            &self.entry,
+            &self.caller,
+            range,
+            direction,
+            self.skip,
+            count,
+        )?;
         self.skip = 0;
         self.left -= rows.len() as u64;
         match rows.last() {
@@ -530,7 +562,9 @@ impl Rows {
                 latest: false,
             };
             let pod = &self.app.pod;
-            meta = pod.read(&self.entry, &self.caller, &row.id, &which, told)?.meta;
+            meta = pod
+                .read(&self.entry, &self.caller, &row.id, &which, told)?
+                .meta;
         }
         Rendering {
             id: &row.id,
@@ -554,7 +588,11 @@ fn write_row(out: &mut Vec<u8>, row: &ListedDocument) {
     write_json_string(out, &row.id);
     out.extend_from_slice(b",\"value\":{\"rev\":");
     write_revision(out, &row.revision);
-    out.extend_from_slice(if row.deleted { b",\"deleted\":true}" } else { b"}" });
+    out.extend_from_slice(if row.deleted {
+        b",\"deleted\":true}"
+    } else {
+        b"}"
+    });
 }
 
 /// Streams a listing with the attachments' contents inside the documents.

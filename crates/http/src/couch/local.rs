@@ -30,7 +30,10 @@ pub(crate) async fn route(
     }
     match exchange.method.as_str() {
         "GET" | "HEAD" => {
-            let document = exchange.app.pod.read_local(&entry, &exchange.caller, name)?;
+            let document = exchange
+                .app
+                .pod
+                .read_local(&entry, &exchange.caller, name)?;
             let mut out = Vec::with_capacity(document.json.len() + 64);
             write_document(&mut out, name, &document);
             out.push(b'\n');
@@ -115,7 +118,11 @@ async fn delete(
     _named: Option<u64>,
 ) -> Result<Response, ApiError> {
     exchange.app.pod.delete_local(&entry, name).await?;
-    Ok(reply::written(StatusCode::OK, &format!("_local/{name}"), "0-0"))
+    Ok(reply::written(
+        StatusCode::OK,
+        &format!("_local/{name}"),
+        "0-0",
+    ))
 }
 
 async fn copy(
@@ -133,12 +140,19 @@ async fn copy(
         .strip_prefix("_local/")
         .ok_or_else(|| ApiError::bad("A local document is copied to a local document."))?
         .to_owned();
-    let source = exchange.app.pod.read_local(&entry, &exchange.caller, name)?;
+    let source = exchange
+        .app
+        .pod
+        .read_local(&entry, &exchange.caller, name)?;
     let copied = LocalDocument {
         number: 1,
         json: source.json,
     };
-    exchange.app.pod.write_local(&entry, &target, copied).await?;
+    exchange
+        .app
+        .pod
+        .write_local(&entry, &target, copied)
+        .await?;
     let id = format!("_local/{target}");
     Ok(reply::written(StatusCode::CREATED, &id, "0-1"))
 }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 
-use crate::body::{Body, BodySender, Response};
+use crate::body::{Body, BodySender, Compressible, Response};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -141,7 +141,10 @@ pub(crate) fn visible(
         if let Some(fields) = value.as_object_mut() {
             fields.insert("_id".to_owned(), id.into());
         }
-        let seen = exchange.app.pod.visible_user(entry, &exchange.caller, &value)?;
+        let seen = exchange
+            .app
+            .pod
+            .visible_user(entry, &exchange.caller, &value)?;
         let text = serde_json::to_vec(&seen)
             .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
         found.body.json = adea_documents::json::parse_document(&text)?.body;
@@ -163,13 +166,17 @@ pub(crate) async fn document(
         return Ok(reply::json(StatusCode::OK, out));
     }
     if wants_multipart(&exchange, "multipart/related") {
-        return Ok(related(exchange, id, found, asked));
+        return Ok(related(exchange, id, &found, asked));
     }
     let pieces = with_data(id, &found, asked);
-    Ok(stream(exchange, "application/json", move |out| async move {
-        out.pieces(pieces).await?;
-        out.text("\n").await
-    }))
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |out| async move {
+            out.pieces(pieces).await?;
+            out.text("\n").await
+        },
+    ))
 }
 
 /// A document in pieces, with the contents that are to be sent inside it.
@@ -212,9 +219,9 @@ fn part(attachment: &Attachment) -> AttachmentPart<'_> {
     }
 }
 
-fn related(exchange: Exchange, id: &str, found: Found, asked: &Asked) -> Response {
+fn related(exchange: Exchange, id: &str, found: &Found, asked: &Asked) -> Response {
     let writer = RelatedWriter::new(Boundary::from_random(exchange.app.pod.entropy().bytes()));
-    let (json, following) = with_following(id, &found, asked);
+    let (json, following) = with_following(id, found, asked);
     let length = writer.content_length(json.len() as u64, following.iter().map(part));
     let content_type = writer.content_type();
     let mut response = stream(exchange, "", move |out| async move {
@@ -255,25 +262,29 @@ pub(crate) async fn open_revisions(
         asked.attachments = true;
         return Ok(mixed(exchange, id, seen, asked));
     }
-    Ok(stream(exchange, "application/json", move |out| async move {
-        out.text("[").await?;
-        for (n, row) in seen.iter().enumerate() {
-            out.text(if n == 0 { "" } else { "," }).await?;
-            match row {
-                Ok(found) => {
-                    out.text("{\"ok\":").await?;
-                    out.pieces(with_data(&id, found, &asked)).await?;
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |out| async move {
+            out.text("[").await?;
+            for (n, row) in seen.iter().enumerate() {
+                out.text(if n == 0 { "" } else { "," }).await?;
+                match row {
+                    Ok(found) => {
+                        out.text("{\"ok\":").await?;
+                        out.pieces(with_data(&id, found, &asked)).await?;
+                    }
+                    Err(revision) => {
+                        let mut json = b"{\"missing\":".to_vec();
+                        write_revision(&mut json, revision);
+                        out.bytes(Bytes::from(json)).await?;
+                    }
                 }
-                Err(revision) => {
-                    let mut json = b"{\"missing\":".to_vec();
-                    write_revision(&mut json, revision);
-                    out.bytes(Bytes::from(json)).await?;
-                }
+                out.text("}").await?;
             }
-            out.text("}").await?;
-        }
-        out.text("]\n").await
-    }))
+            out.text("]\n").await
+        },
+    ))
 }
 
 fn mixed(
@@ -290,7 +301,8 @@ fn mixed(
             match row {
                 Ok(found) => {
                     let inner = Boundary::from_random(entropy.bytes());
-                    out.mixed_document(&mut writer, inner, &id, found, &asked).await?;
+                    out.mixed_document(&mut writer, inner, &id, found, &asked)
+                        .await?;
                 }
                 Err(revision) => {
                     let mut json = b"{\"missing\":".to_vec();
@@ -319,7 +331,9 @@ impl Got {
     /// How this row was asked for.
     fn asked(&self, all: &Asked) -> Asked {
         let mut asked = all.clone();
-        asked.attachments_since.extend(self.attachments_since.iter().cloned());
+        asked
+            .attachments_since
+            .extend(self.attachments_since.iter().cloned());
         asked
     }
 }
@@ -337,7 +351,14 @@ pub(crate) fn bulk_get(exchange: Exchange, rows: Vec<Got>, asked: Asked) -> Resp
         Accepts::Anything | Accepts::Only { json: true, .. } => true,
         Accepts::Only { multipart, .. } => {
             let related = accepts(&exchange, "multipart/related");
-            !multipart && !matches!(related, Accepts::Only { multipart: true, .. })
+            !multipart
+                && !matches!(
+                    related,
+                    Accepts::Only {
+                        multipart: true,
+                        ..
+                    }
+                )
         }
     };
     if !as_json {
@@ -345,7 +366,10 @@ pub(crate) fn bulk_get(exchange: Exchange, rows: Vec<Got>, asked: Asked) -> Resp
     }
     let sends = |row: &Got| {
         let asked = row.asked(&asked);
-        row.documents.iter().flatten().any(|found| asked.sends_any(found))
+        row.documents
+            .iter()
+            .flatten()
+            .any(|found| asked.sends_any(found))
     };
     if !rows.iter().any(sends) {
         return bulk_get_whole(&rows, &asked);
@@ -363,7 +387,8 @@ pub(crate) fn bulk_get(exchange: Exchange, rows: Vec<Got>, asked: Asked) -> Resp
                 match document {
                     Ok(found) => {
                         out.text("{\"ok\":").await?;
-                        out.pieces(with_data(&row.id, found, &row.asked(&asked))).await?;
+                        out.pieces(with_data(&row.id, found, &row.asked(&asked)))
+                            .await?;
                         out.text("}").await?;
                     }
                     Err(fault) => {
@@ -437,7 +462,10 @@ fn bulk_get_mixed(exchange: Exchange, rows: Vec<Got>, mut asked: Asked) -> Respo
                     }
                     Err(fault) => {
                         let mut json = b"{\"rev\":".to_vec();
-                        write_json_string(&mut json, fault.revision.as_deref().unwrap_or("undefined"));
+                        write_json_string(
+                            &mut json,
+                            fault.revision.as_deref().unwrap_or("undefined"),
+                        );
                         json.push(b',');
                         crate::error::write_row_error(&mut json, fault.error, &fault.reason);
                         json.push(b'}');
@@ -466,11 +494,7 @@ pub(crate) struct Out {
 }
 
 /// Makes an answer that `produce` writes in a task of its own.
-pub(crate) fn stream<F, Fut>(
-    exchange: Exchange,
-    content_type: &'static str,
-    produce: F,
-) -> Response
+pub(crate) fn stream<F, Fut>(exchange: Exchange, content_type: &'static str, produce: F) -> Response
 where
     F: FnOnce(Arc<Out>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), Broken>> + Send + 'static,
@@ -486,13 +510,15 @@ where
             Ok(()) | Err(Broken::Closed) => {}
             Err(Broken::Failed(reason)) => {
                 tracing::error!(%reason, "an answer was cut off");
-                if let Some(out) = Arc::into_inner(out) {
-                    out.sender.abort(reason);
-                }
+                out.sender.abort(reason);
             }
         }
     });
-    reply::with_type(StatusCode::OK, content_type, body)
+    let mut response = reply::with_type(StatusCode::OK, content_type, body);
+    if content_type == "application/json" {
+        response.extensions_mut().insert(Compressible);
+    }
+    response
 }
 
 impl Out {
@@ -549,7 +575,8 @@ impl Out {
         self.bytes(writer.document_head()).await?;
         self.bytes(json).await?;
         for attachment in following {
-            self.bytes(writer.attachment_head(&part(attachment))).await?;
+            self.bytes(writer.attachment_head(&part(attachment)))
+                .await?;
             self.stored(attachment).await?;
         }
         self.bytes(writer.end()).await

@@ -46,18 +46,25 @@ pub(crate) async fn route(
         ("_dbs_info", []) => dbs_info(exchange).await,
         ("_active_tasks", []) => active_tasks(&exchange),
         ("_membership", []) => only_get(&exchange, || {
-            "{\"all_nodes\":[\"adea@127.0.0.1\"],\"cluster_nodes\":[\"adea@127.0.0.1\"]}\n".to_owned()
+            "{\"all_nodes\":[\"adea@127.0.0.1\"],\"cluster_nodes\":[\"adea@127.0.0.1\"]}\n"
+                .to_owned()
         }),
         ("_metrics", []) | ("_node", ["_local", "_prometheus"]) => metrics(&exchange),
-        ("_node", ["_local"]) => only_get(&exchange, || "{\"name\":\"adea@127.0.0.1\"}\n".to_owned()),
+        ("_node", ["_local"]) => {
+            only_get(&exchange, || "{\"name\":\"adea@127.0.0.1\"}\n".to_owned())
+        }
         ("_adea", ["backup"]) => backup(exchange).await,
-        ("_replicate" | "_scheduler", _) => Err(ApiError::NotImplemented("Replication by the server")),
+        ("_replicate" | "_scheduler", _) => {
+            Err(ApiError::NotImplemented("Replication by the server"))
+        }
         ("_db_updates", []) => Err(ApiError::NotImplemented("The feed of databases")),
         ("_cluster_setup" | "_node" | "_reshard", _) => {
             exchange.require_server_admin()?;
             Err(ApiError::NotImplemented("This part of the administration"))
         }
-        ("_search_analyze" | "_nouveau_analyze", []) => Err(ApiError::NotImplemented("Full-text search")),
+        ("_search_analyze" | "_nouveau_analyze", []) => {
+            Err(ApiError::NotImplemented("Full-text search"))
+        }
         ("_utils", _) => Err(ApiError::NotImplemented("The console")),
         ("_config" | "_restart" | "_log" | "_stats" | "_oauth", _) => {
             Err(ApiError::Gone("This was part of CouchDB 1.x."))
@@ -79,10 +86,9 @@ fn up(exchange: &Exchange) -> Result<Response, ApiError> {
         return Err(ApiError::MethodNotAllowed("GET,HEAD"));
     }
     Ok(match exchange.app.pod.health() {
-        _ if exchange.app.shutdown.is_down() => reply::json(
-            StatusCode::NOT_FOUND,
-            "{\"status\":\"stopping\"}\n",
-        ),
+        _ if exchange.app.shutdown.is_down() => {
+            reply::json(StatusCode::NOT_FOUND, "{\"status\":\"stopping\"}\n")
+        }
         Health::Healthy => reply::json(StatusCode::OK, "{\"status\":\"ok\",\"seeds\":{}}\n"),
         Health::Poisoned(reason) => {
             let mut out = b"{\"status\":\"read_only\",\"reason\":".to_vec();
@@ -135,7 +141,11 @@ fn names(exchange: &Exchange) -> Result<Vec<String>, ApiError> {
     let end = name(exchange, &["endkey", "end_key"])?;
     let (from, to, direction) = if descending {
         let from = end.map(|end| if inclusive { end } else { format!("{end}\0") });
-        (from, start.map(|start| format!("{start}\0")), Direction::Reverse)
+        (
+            from,
+            start.map(|start| format!("{start}\0")),
+            Direction::Reverse,
+        )
     } else {
         let to = end.map(|end| if inclusive { format!("{end}\0") } else { end });
         (start, to, Direction::Forward)
@@ -179,7 +189,9 @@ async fn dbs_info(mut exchange: Exchange) -> Result<Response, ApiError> {
                     let mut found = Vec::new();
                     for_each_item(value, |item| {
                         if found.len() == INFOS_MAX {
-                            return Err(ApiError::bad(format!("`keys` is limited to {INFOS_MAX} names")));
+                            return Err(ApiError::bad(format!(
+                                "`keys` is limited to {INFOS_MAX} names"
+                            )));
                         }
                         found.extend(read_text(item)?.map(std::borrow::Cow::into_owned));
                         Ok::<_, ApiError>(())
@@ -225,7 +237,9 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
         if n > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(b"{\"node\":\"adea@127.0.0.1\",\"type\":\"database_compaction\",\"database\":");
+        out.extend_from_slice(
+            b"{\"node\":\"adea@127.0.0.1\",\"type\":\"database_compaction\",\"database\":",
+        );
         write_json_string(&mut out, task.database.as_str());
         let percent = task.percent;
         out.extend_from_slice(
@@ -248,9 +262,24 @@ fn metrics(exchange: &Exchange) -> Result<Response, ApiError> {
     let mut text = exchange.app.metrics.render();
     let (commits, syncs, topics) = exchange.app.pod.counts();
     for (name, kind, help, value) in [
-        ("adea_store_commits_total", "counter", "Transactions committed.", commits),
-        ("adea_store_syncs_total", "counter", "Batches brought to stable storage.", syncs),
-        ("adea_feed_topics", "gauge", "Databases that somebody listens to.", topics as u64),
+        (
+            "adea_store_commits_total",
+            "counter",
+            "Transactions committed.",
+            commits,
+        ),
+        (
+            "adea_store_syncs_total",
+            "counter",
+            "Batches brought to stable storage.",
+            syncs,
+        ),
+        (
+            "adea_feed_topics",
+            "gauge",
+            "Databases that somebody listens to.",
+            topics as u64,
+        ),
     ] {
         let lines = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         match text.rfind("# EOF") {
@@ -283,19 +312,31 @@ async fn backup(mut exchange: Exchange) -> Result<Response, ApiError> {
     let to = to.ok_or_else(|| ApiError::bad("`to` must name a directory."))?;
     let path = std::path::Path::new(&to);
     if !path.is_absolute() {
-        return Err(ApiError::bad("`to` must be an absolute path on the server."));
+        return Err(ApiError::bad(
+            "`to` must be an absolute path on the server.",
+        ));
     }
     match exchange.app.pod.backup(path).await {
         Ok(report) => {
             let mut out = b"{\"ok\":true,\"to\":".to_vec();
             write_json_string(&mut out, &to);
             out.extend_from_slice(
-                format!(",\"files\":{},\"bytes\":{}}}\n", report.files, report.bytes).as_bytes(),
+                format!(
+                    ",\"documents\":{},\"files\":{},\"bytes\":{},\"faults\":[",
+                    report.documents, report.files, report.bytes
+                )
+                .as_bytes(),
             );
+            for (n, fault) in report.faults.iter().enumerate() {
+                if n > 0 {
+                    out.push(b',');
+                }
+                write_json_string(&mut out, fault);
+            }
+            out.extend_from_slice(b"]}\n");
             Ok(reply::json(StatusCode::CREATED, out))
         }
         Err(adea_pod::BackupError::Pod(error)) => Err((*error).into()),
         Err(error) => Err(ApiError::bad(error.to_string())),
     }
 }
-

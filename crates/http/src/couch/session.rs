@@ -74,7 +74,8 @@ async fn post(exchange: &mut Exchange) -> Result<Response, ApiError> {
     let body = intake::whole(exchange).await?;
     let content_type = exchange.header(&header::CONTENT_TYPE).unwrap_or("");
     let (name, password) = if content_type.starts_with("application/x-www-form-urlencoded") {
-        let text = std::str::from_utf8(&body).map_err(|_| ApiError::bad("The form is not UTF-8."))?;
+        let text =
+            std::str::from_utf8(&body).map_err(|_| ApiError::bad("The form is not UTF-8."))?;
         let form = Query::parse(Some(text))?;
         let field = |names: &[&str]| form.any(names).unwrap_or("").to_owned();
         (field(&["name", "username"]), field(&["password"]))

@@ -7,7 +7,8 @@ const SEGMENTS_MAX: usize = 64;
 
 /// Decodes a percent-encoded text; `plus` says whether `+` is a space.
 pub(crate) fn decode(text: &str, plus: bool) -> Result<String, ApiError> {
-    if !text.contains('%') && !(plus && text.contains('+')) {
+    let escaped = text.contains('%') || (plus && text.contains('+'));
+    if !escaped {
         return Ok(text.to_owned());
     }
     let mut out = Vec::with_capacity(text.len());

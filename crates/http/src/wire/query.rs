@@ -18,7 +18,11 @@ impl Query {
     /// Reads the part of a URL behind `?`.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, ApiError> {
         let mut pairs = Vec::new();
-        for pair in text.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+        for pair in text
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
             if pairs.len() == PARAMETERS_MAX {
                 return Err(ApiError::bad("The query has too many parameters."));
             }

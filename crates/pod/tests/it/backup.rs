@@ -11,7 +11,11 @@ use crate::scratch::{Scratch, attach, blobs, database, large, options, put};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_while_writing_restores_whole_and_as_a_new_instance() {
     let scratch = Scratch::new();
-    let (data, to, new) = (scratch.path("data"), scratch.path("backup"), scratch.path("new"));
+    let (data, to, new) = (
+        scratch.path("data"),
+        scratch.path("backup"),
+        scratch.path("new"),
+    );
     let pod = Pod::open(options(&data)).await.unwrap();
     let entry = database(&pod, "db").await;
     let acknowledged = attach(&pod, &entry, "before", large(1), None).await;
@@ -34,7 +38,10 @@ async fn a_backup_while_writing_restores_whole_and_as_a_new_instance() {
     ended.store(true, Ordering::Release);
     writer.await.unwrap();
     assert_eq!(made.faults, Vec::<String>::new());
-    assert!(made.documents >= 1 && made.files >= 1 && made.bytes > 200_000, "{made:?}");
+    assert!(
+        made.documents >= 1 && made.files >= 1 && made.bytes > 200_000,
+        "{made:?}"
+    );
     assert!(to.join("FORMAT").exists() && !to.join("LOCK").exists());
 
     let before = contents(&to);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use adea_documents::everything;
 use adea_pod::{Pod, Report};
 use adea_store::{
-    Direction, Disk, DiskOptions, Durability, Space, Store, StoreOptions, TransactError, WritePermit,
+    Direction, Disk, DiskOptions, Durability, Space, Store, StoreOptions, TransactError,
+    WritePermit,
 };
 
 use crate::scratch::{Scratch, attach, blobs, database, large, options, put};
@@ -108,11 +109,19 @@ async fn damaged_attachments_are_found() {
     bytes[1_000] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     let faults = check(&data).await.faults;
-    assert!(faults.len() == 1 && faults[0].contains("holds the bytes of"), "{faults:?}");
+    assert!(
+        faults.len() == 1 && faults[0].contains("holds the bytes of"),
+        "{faults:?}"
+    );
     std::fs::remove_file(&file).unwrap();
     let faults = check(&data).await.faults;
-    assert!(faults.len() == 1 && faults[0].contains("missing"), "{faults:?}");
-    let inline = keys(&data, Space::Body, &[adea_store::key::FILES]).pop().unwrap();
+    assert!(
+        faults.len() == 1 && faults[0].contains("missing"),
+        "{faults:?}"
+    );
+    let inline = keys(&data, Space::Body, &[adea_store::key::FILES])
+        .pop()
+        .unwrap();
     damage(&data, Space::Body, inline.clone(), Some(vec![8; 100])).await;
     assert_eq!(check(&data).await.faults.len(), 2);
     damage(&data, Space::Body, inline, None).await;
@@ -128,12 +137,25 @@ async fn wrong_counts_of_references_and_keys_of_nobody_are_found() {
     assert_eq!(counts.len(), 2);
     damage(&data, Space::Index, counts[0].clone(), Some(vec![1, 5])).await;
     let faults = check(&data).await.faults;
-    assert!(faults.len() == 1 && faults[0].contains("5 references are counted"), "{faults:?}");
+    assert!(
+        faults.len() == 1 && faults[0].contains("5 references are counted"),
+        "{faults:?}"
+    );
     damage(&data, Space::Index, counts[0].clone(), Some(vec![1, 1])).await;
     damage(&data, Space::Index, vec![0x77, 1], Some(vec![])).await;
-    damage(&data, Space::Body, vec![adea_store::key::DATABASE, 2, 0xaa, 0xbb, 1, 1], Some(vec![])).await;
+    damage(
+        &data,
+        Space::Body,
+        vec![adea_store::key::DATABASE, 2, 0xaa, 0xbb, 1, 1],
+        Some(vec![]),
+    )
+    .await;
     let report = check(&data).await;
-    assert_eq!((report.faults.len(), report.notes.len()), (0, 2), "{report:?}");
+    assert_eq!(
+        (report.faults.len(), report.notes.len()),
+        (0, 2),
+        "{report:?}"
+    );
 }
 
 fn copy_tree(from: &Path, to: &Path) {

@@ -25,13 +25,17 @@ async fn a_dropped_database_gives_its_files_back_and_no_one_elses() {
     attach(&pod, &gone, "small", vec![3; 10], None).await;
     attach(&pod, &kept, "shared", large(2), None).await;
     assert_eq!(blobs(&data).len(), 2);
-    pod.drop_database(&DatabaseName::parse("gone").unwrap()).await.unwrap();
+    pod.drop_database(&DatabaseName::parse("gone").unwrap())
+        .await
+        .unwrap();
     let swept = async {
         while blobs(&data).len() > 1 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), swept).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), swept)
+        .await
+        .unwrap();
     let report = whole(&pod).await;
     assert_eq!((report.attachments, report.documents), (1, 1));
 }
@@ -53,7 +57,10 @@ async fn compaction_drops_old_bodies_and_keeps_leaves() {
     assert_eq!((whole(&pod).await.bodies, blobs(&data).len()), (603, 2));
     assert!(pod.compact(&entry).await.unwrap());
     let report = whole(&pod).await;
-    assert_eq!((report.documents, report.bodies, report.attachments), (302, 302, 1));
+    assert_eq!(
+        (report.documents, report.bodies, report.attachments),
+        (302, 302, 1)
+    );
     assert_eq!(blobs(&data).len(), 1);
     assert!(pod.compactions().is_empty());
     assert!(!pod.database_info(&entry).unwrap().compacting);
@@ -77,7 +84,9 @@ async fn a_compaction_shows_and_a_second_one_does_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), ended)
+        .await
+        .unwrap();
     whole(&pod).await;
 }
 
@@ -88,9 +97,15 @@ async fn a_purged_revision_takes_its_attachment_along() {
     let pod = Pod::open(options(&data)).await.unwrap();
     let entry = database(&pod, "db").await;
     let revision = attach(&pod, &entry, "doc", large(1), None).await;
-    let wanted = vec![(id("doc"), vec![revision.clone()]), (id("none"), vec![revision.clone()])];
+    let wanted = vec![
+        (id("doc"), vec![revision.clone()]),
+        (id("none"), vec![revision.clone()]),
+    ];
     let purged = pod.purge(&entry, wanted).await.unwrap();
-    let expected = [("doc".to_owned(), vec![revision]), ("none".to_owned(), Vec::new())];
+    let expected = [
+        ("doc".to_owned(), vec![revision]),
+        ("none".to_owned(), Vec::new()),
+    ];
     assert_eq!(purged, expected);
     assert!(blobs(&data).is_empty());
     assert_eq!(whole(&pod).await.documents, 0);

@@ -14,7 +14,7 @@ use rocksdb::{
     WriteOptions,
 };
 
-use super::{Cursor, Direction, Engine, EngineError, KeyRange, Space, View};
+use super::{Cursor, Direction, Engine, EngineError, KeyRange, Row, Space, View};
 use crate::commit::Op;
 
 const INDEX: &str = "default";
@@ -40,9 +40,10 @@ pub struct Disk {
 
 impl From<rocksdb::Error> for EngineError {
     fn from(error: rocksdb::Error) -> Self {
-        match error.kind() {
-            rocksdb::ErrorKind::Corruption => Self::Corrupt(error.into_string()),
-            _ => Self::Failed(error.into_string()),
+        if error.kind() == rocksdb::ErrorKind::Corruption {
+            Self::Corrupt(error.into_string())
+        } else {
+            Self::Failed(error.into_string())
         }
     }
 }
@@ -209,7 +210,7 @@ struct DiskCursor<'v> {
 }
 
 impl Cursor for DiskCursor<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError> {
+    fn next(&mut self) -> Result<Option<Row<'_>>, EngineError> {
         if self.empty {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Cursor, Direction, Engine, EngineError, KeyRange, Space, View};
+use super::{Cursor, Direction, Engine, EngineError, KeyRange, Row, Space, View};
 use crate::commit::Op;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -123,7 +123,7 @@ struct Rows<'m> {
 }
 
 impl Cursor for Rows<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError> {
+    fn next(&mut self) -> Result<Option<Row<'_>>, EngineError> {
         if self.range.from >= self.range.to {
             return Ok(None);
         }

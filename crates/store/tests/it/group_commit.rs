@@ -8,8 +8,16 @@ use adea_store::{
 
 const PERMIT: WritePermit = WritePermit::of_term(1);
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot open its store has failed"
+)]
 fn open(engine: &Arc<Faulty>) -> Store {
-    Store::open(Arc::clone(engine) as Arc<dyn Engine>, StoreOptions::default()).unwrap()
+    Store::open(
+        Arc::clone(engine) as Arc<dyn Engine>,
+        StoreOptions::default(),
+    )
+    .unwrap()
 }
 
 async fn put(store: &Store, key: Vec<u8>, value: Vec<u8>) -> Result<u64, TransactError<()>> {
@@ -65,7 +73,10 @@ async fn an_older_term_is_fenced() {
     let fenced = put(&store, vec![9], vec![]).await;
     assert!(matches!(
         fenced,
-        Err(TransactError::Commit(CommitError::Fenced { permit: 1, current: 5 }))
+        Err(TransactError::Commit(CommitError::Fenced {
+            permit: 1,
+            current: 5
+        }))
     ));
 }
 
@@ -73,9 +84,16 @@ async fn an_older_term_is_fenced() {
 async fn a_commit_shipped_elsewhere_makes_the_same_bytes() {
     let here = Arc::new(Memory::new());
     let there = Arc::new(Memory::new());
-    let first = Store::open(Arc::clone(&here) as Arc<dyn Engine>, StoreOptions::default()).unwrap();
-    let second =
-        Store::open(Arc::clone(&there) as Arc<dyn Engine>, StoreOptions::default()).unwrap();
+    let first = Store::open(
+        Arc::clone(&here) as Arc<dyn Engine>,
+        StoreOptions::default(),
+    )
+    .unwrap();
+    let second = Store::open(
+        Arc::clone(&there) as Arc<dyn Engine>,
+        StoreOptions::default(),
+    )
+    .unwrap();
     for n in 0..20u8 {
         let commit: Result<Commit, TransactError<()>> = first
             .transact(PERMIT, move |tx| {
@@ -110,8 +128,14 @@ async fn nothing_acknowledged_is_lost_to_faults_and_power_cuts() {
             let after = script.below(12);
             engine.inject(match script.below(3) {
                 0 => Fault::DiskFull { after },
-                1 => Fault::SyncFails { after, survives: true },
-                _ => Fault::SyncFails { after, survives: false },
+                1 => Fault::SyncFails {
+                    after,
+                    survives: true,
+                },
+                _ => Fault::SyncFails {
+                    after,
+                    survives: false,
+                },
             });
             let store = open(&engine);
             for _ in 0..10 {
@@ -135,7 +159,10 @@ async fn nothing_acknowledged_is_lost_to_faults_and_power_cuts() {
             for (key, value) in &acknowledged {
                 let read = store.view().get(Space::Index, key).unwrap().unwrap();
                 let in_doubt = unknown.iter().any(|(k, v)| k == key && *v == read);
-                assert!(read == *value || in_doubt, "seed {seed}: a poisoned store reads");
+                assert!(
+                    read == *value || in_doubt,
+                    "seed {seed}: a poisoned store reads"
+                );
             }
             store.close();
             engine = Arc::new(engine.power_cut());

@@ -1,0 +1,1 @@
+../../crates/documents/src/rev_tree.rs
