@@ -34,6 +34,8 @@ pub struct Record {
 pub struct RecordHead {
     /// The sequence of its last change.
     pub sequence: u64,
+    /// Bytes of the winner's body and attachments.
+    pub external_bytes: u64,
     /// The winner.
     pub winner: WinnerHead,
 }
@@ -80,9 +82,10 @@ impl RecordHead {
     /// # Errors
     /// [`EngineError::Corrupt`] if it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        let (sequence, _, tree) = split(bytes).ok_or_else(|| damaged(()))?;
+        let (sequence, external_bytes, tree) = split(bytes).ok_or_else(|| damaged(()))?;
         Ok(Self {
             sequence,
+            external_bytes,
             winner: WinnerHead::decode(tree).map_err(damaged)?,
         })
     }

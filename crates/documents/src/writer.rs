@@ -12,7 +12,7 @@ use crate::database::{self, Settings, Statistics};
 use crate::error::{DatabaseError, WriteError, corrupt};
 use crate::keys::{self, DatabaseNumber};
 use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
-use crate::rev_tree::{Inserted, MergeError};
+use crate::rev_tree::{Inserted, MergeError, RevTree};
 use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
 
 /// An attachment as a draft brings it.
@@ -135,11 +135,13 @@ impl<'w, 't> Writer<'w, 't> {
             .collect();
         let id = next_revision(draft.deleted, parent.as_ref(), &draft.term, &digests);
         let revision = Revision { generation, id };
-        let sequence = self.tx.next_sequence();
+        // Drawn when it is used: one that refuses leaves the order as it was.
+        let sequence = self.tx.sequence() + 1;
         let inserted = record
             .tree
             .insert_edit(based_on, revision.clone(), draft.deleted, sequence)
             .map_err(conflict)?;
+        self.tx.advance_sequence(sequence);
         let body = match inserted {
             Inserted::New => Some((attachments.as_slice(), draft.json.as_slice())),
             Inserted::AlreadyPresent => None,
@@ -165,9 +167,9 @@ impl<'w, 't> Writer<'w, 't> {
             generation: start,
             id: id.clone(),
         });
-        let known = newest
-            .as_ref()
-            .is_some_and(|newest| record.tree.find(newest).is_some_and(|n| n.body().is_some()));
+        let node = newest.as_ref().and_then(|newest| record.tree.find(newest));
+        let known = node.is_some_and(|node| node.body().is_some());
+        let before_merge = node.is_some().then(|| record.tree.clone());
         // What is known already needs no attachments, and may name stubs that are gone here.
         let attachments = if known {
             Vec::new()
@@ -175,7 +177,7 @@ impl<'w, 't> Writer<'w, 't> {
             let parent = nearest_with_body(&record, start, path);
             self.resolve(draft, &record, parent.as_ref(), start)?
         };
-        let sequence = self.tx.next_sequence();
+        let sequence = self.tx.sequence() + 1;
         let merged = record
             .tree
             .merge(path, start, draft.deleted, sequence)
@@ -187,9 +189,11 @@ impl<'w, 't> Writer<'w, 't> {
                     }
                 })
             })?;
-        if !merged.changed {
+        // Ancestors that are cut off again at once are nothing new either.
+        if !merged.changed || before_merge.is_some_and(|b| b == self.stemmed(&record.tree)) {
             return Ok(());
         }
+        self.tx.advance_sequence(sequence);
         let body = merged
             .stores_body()
             .then_some((attachments.as_slice(), draft.json.as_slice()));
@@ -260,6 +264,12 @@ impl<'w, 't> Writer<'w, 't> {
             self.tx.touch(self.database.0);
         }
         Ok(self.references)
+    }
+
+    fn stemmed(&self, tree: &RevTree) -> RevTree {
+        let mut tree = tree.clone();
+        tree.stem(usize::try_from(self.settings.revisions_limit).unwrap_or(usize::MAX));
+        tree
     }
 
     /// Turns what a draft says of attachments into what is stored: stubs are looked up in the

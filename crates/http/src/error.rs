@@ -58,6 +58,9 @@ pub(crate) enum ApiError {
     /// The peer went away or sent nothing for too long.
     #[error("The request body did not arrive in full: {0}")]
     Incomplete(String),
+    /// Too many large bodies at once; try again.
+    #[error("The server holds as many large requests as it can; try again.")]
+    Busy,
     /// A range that the resource does not have.
     #[error("Requested range not satisfiable")]
     Range,
@@ -119,6 +122,7 @@ impl ApiError {
             Self::DocumentTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large"),
             Self::TooMany(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
             Self::Incomplete(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
             Self::Range => (
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "requested_range_not_satisfiable",

@@ -36,6 +36,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Tells when to end.
     pub shutdown: ShutdownSignal,
+    /// Room for large bodies, in steps of 1 MiB.
+    pub large_bodies: Arc<tokio::sync::Semaphore>,
     /// Pages of feeds that many listeners share.
     pub feeds: FeedCache,
 }
@@ -49,6 +51,7 @@ impl App {
             options,
             metrics: Metrics::new(),
             shutdown,
+            large_bodies: Arc::new(tokio::sync::Semaphore::new(couch::intake::LARGE_BODIES)),
             feeds: FeedCache::default(),
         })
     }

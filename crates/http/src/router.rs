@@ -31,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) body: hyper::body::Incoming,
     pub(crate) caller: adea_base::Caller,
     pub(crate) handler: Option<&'static str>,
+    /// The room that a large body takes among all that are held.
+    pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
     /// The name of the database that the path begins with.
     pub(crate) database: String,
 }
@@ -107,6 +109,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         body,
         caller: signed.caller,
         handler: signed.handler,
+        room: None,
         database: String::new(),
         app,
     };

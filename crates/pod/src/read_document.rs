@@ -71,6 +71,8 @@ pub struct ListedDocument {
     pub deleted: bool,
     /// Where its body lies.
     pub body: Option<u64>,
+    /// Bytes of its body and attachments.
+    pub external_bytes: u64,
     /// Whether it has conflicts.
     pub conflicts: bool,
 }
@@ -112,55 +114,98 @@ impl Pod {
         found(&record, node, &stored, told)
     }
 
-    /// Several revisions of document `id` at one moment: those named, or all leaves. With
-    /// `latest`, the leaves that descend from those named.
+    /// The winner of document `id` although it is deleted.
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] if there never was such a document.
+    pub fn read_tombstone(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        told: Told,
+    ) -> Result<(Found, Vec<Revision>), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let record = reader.record(id)?.ok_or(PodError::Missing)?;
+        let winner = record.tree.winner().ok_or(PodError::Missing)?;
+        let body = winner.body().ok_or(PodError::Missing)?;
+        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
+        Ok((found(&record, winner, &stored, told)?, Vec::new()))
+    }
+
+    /// Which revisions of document `id` are meant by those named, or by none for all leaves: each
+    /// that is here, and then those that are not. With `latest`, the leaves that descend from
+    /// those named.
     ///
     /// # Errors
     /// [`PodError::Missing`] if all leaves are asked of a document that never was.
-    pub fn read_open(
+    pub fn open_revisions(
         &self,
         entry: &DatabaseEntry,
         caller: &Caller,
         id: &str,
         revisions: Option<&[Revision]>,
         latest: bool,
-        told: Told,
-    ) -> Result<Vec<Result<Found, Revision>>, PodError> {
+    ) -> Result<Vec<Result<Revision, Revision>>, PodError> {
         let view = self.view();
-        let reader = reader(view.as_ref(), entry, caller);
-        let record = reader.record(id)?;
+        let record = reader(view.as_ref(), entry, caller).record(id)?;
+        let rising = |mut nodes: Vec<&Node>| {
+            // As CouchDB gives them: by generation and id.
+            nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+            nodes
+                .into_iter()
+                .map(|node| Ok(node.revision()))
+                .collect::<Vec<_>>()
+        };
         let Some(revisions) = revisions else {
             let record = record.ok_or(PodError::Missing)?;
-            // As CouchDB gives them: by generation and id, rising.
-            let mut leaves: Vec<&Node> = record.tree.leaves().collect();
-            leaves.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
-            return leaves
-                .into_iter()
-                .map(|leaf| open_one(&reader, &record, leaf, told))
-                .collect();
+            return Ok(rising(record.tree.leaves().collect()));
         };
         let (mut rows, mut missing) = (Vec::new(), Vec::new());
         for revision in revisions {
-            let node = record.as_ref().and_then(|record| {
-                let node = record.tree.find(revision)?;
-                Some((record, node))
-            });
-            let Some((record, node)) = node else {
-                missing.push(Err(revision.clone()));
-                continue;
-            };
-            if latest {
-                let mut leaves = record.tree.leaves_under(revision);
-                leaves.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
-                for leaf in leaves {
-                    rows.push(open_one(&reader, record, leaf, told)?);
-                }
-            } else {
-                rows.push(open_one(&reader, record, node, told)?);
+            let tree = record.as_ref().map(|record| &record.tree);
+            match tree.and_then(|tree| Some((tree, tree.find(revision)?))) {
+                None => missing.push(Err(revision.clone())),
+                Some((tree, _)) if latest => rows.extend(rising(tree.leaves_under(revision))),
+                Some((_, node)) if node.body().is_some() => rows.push(Ok(revision.clone())),
+                Some(_) => missing.push(Err(revision.clone())),
             }
         }
         rows.append(&mut missing);
         Ok(rows)
+    }
+
+    /// Revision `revision` of document `id`, or with `latest` the first of the leaves that descend
+    /// from it, and the names of the others, which are read one by one by who wants them.
+    ///
+    /// # Errors
+    /// [`PodError::Missing`] if it is not here.
+    pub fn read_named(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        revision: &Revision,
+        latest: bool,
+        told: Told,
+    ) -> Result<(Found, Vec<Revision>), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let record = reader.record(id)?.ok_or(PodError::Missing)?;
+        let named = record.tree.find(revision).ok_or(PodError::Missing)?;
+        let mut nodes = if latest {
+            record.tree.leaves_under(revision)
+        } else {
+            vec![named]
+        };
+        nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+        let mut nodes = nodes.into_iter();
+        let first = nodes.next().ok_or(PodError::Missing)?;
+        let body = first.body().ok_or(PodError::Missing)?;
+        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
+        let found = found(&record, first, &stored, told)?;
+        Ok((found, nodes.map(Node::revision).collect()))
     }
 
     /// What a peer lacks of document `id`.
@@ -315,22 +360,8 @@ fn listed(id: &str, head: RecordHead) -> ListedDocument {
         revision: head.winner.revision,
         deleted: head.winner.deleted,
         body: head.winner.body,
+        external_bytes: head.external_bytes,
         conflicts: head.winner.live_conflicts,
-    }
-}
-
-fn open_one(
-    reader: &adea_documents::reader::Reader<'_>,
-    record: &Record,
-    node: &Node,
-    told: Told,
-) -> Result<Result<Found, Revision>, PodError> {
-    let Some(body) = node.body() else {
-        return Ok(Err(node.revision()));
-    };
-    match reader.body(body)? {
-        Some(stored) => Ok(Ok(found(record, node, &stored, told)?)),
-        None => Ok(Err(node.revision())),
     }
 }
 

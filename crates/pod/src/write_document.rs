@@ -67,7 +67,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Upload`] if the disk is full or at fault; [`PodError::Refused`] where accounts
-    /// are written and this caller may not.
+    /// or design documents are written and this caller may not.
     pub async fn prepare(
         &self,
         entry: &DatabaseEntry,
@@ -77,6 +77,7 @@ impl Pod {
         edit: DraftedEdit,
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
+        may_write(entry, caller, &id)?;
         let draft = if entry.name.is_users() {
             self.prepare_user(entry, draft, id.as_str(), caller).await?
         } else {
@@ -207,12 +208,15 @@ impl Pod {
     /// # Errors
     /// [`PodError::Draft`] if the stored body is damaged.
     pub fn with_attachments(
+        entry: &DatabaseEntry,
+        caller: &Caller,
         id: DocumentId,
         body: &Body,
         edit: DraftedEdit,
         removed: Option<&str>,
         added: Option<StoredFile>,
     ) -> Result<Prepared, PodError> {
+        may_write(entry, caller, &id)?;
         let parsed = adea_documents::json::parse_document(&body.json)?;
         let mut prepared = Prepared {
             draft: Draft {
@@ -249,10 +253,13 @@ impl Pod {
     /// [`PodError::Draft`] if the stored body is damaged.
     pub fn copied(
         &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
         id: DocumentId,
         body: &Body,
         edit: DraftedEdit,
     ) -> Result<Prepared, PodError> {
+        may_write(entry, caller, &id)?;
         let parsed = adea_documents::json::parse_document(&body.json)?;
         let pins = body.attachments.iter().map(|attachment| {
             let digest = Digest::from_bytes(attachment.address);
@@ -333,6 +340,14 @@ impl Prepared {
             .attachments
             .push(DraftAttachment::Stored(attachment));
     }
+}
+
+/// Design documents are the administrators': their functions run for everybody.
+fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
+    if id.is_design() {
+        entry.security.access(caller).require_admin(caller)?;
+    }
+    Ok(())
 }
 
 /// The first content that a draft takes over and that nobody refers to any more.

@@ -243,13 +243,29 @@ async fn put(
     let stored = pod.finish_upload(upload, &name, &content_type).await?;
     let edit = DraftedEdit::Edit(named.clone());
     let prepared = match &before {
-        Some(found) => Pod::with_attachments(id.clone(), &found.body, edit, None, Some(stored))?,
+        Some(found) => Pod::with_attachments(
+            &entry,
+            &exchange.caller,
+            id.clone(),
+            &found.body,
+            edit,
+            None,
+            Some(stored),
+        )?,
         None => {
             let empty = adea_documents::record::Body {
                 attachments: Vec::new(),
                 json: b"{}".to_vec(),
             };
-            Pod::with_attachments(id.clone(), &empty, edit, None, Some(stored))?
+            Pod::with_attachments(
+                &entry,
+                &exchange.caller,
+                id.clone(),
+                &empty,
+                edit,
+                None,
+                Some(stored),
+            )?
         }
     };
     let revision = pod.write(&entry, prepared).await?.to_string();
@@ -272,7 +288,15 @@ async fn delete(
         return Err(PodError::Write(adea_documents::WriteError::Conflict).into());
     }
     let edit = DraftedEdit::Edit(named);
-    let prepared = Pod::with_attachments(id.clone(), &found.body, edit, Some(&name), None)?;
+    let prepared = Pod::with_attachments(
+        &entry,
+        &exchange.caller,
+        id.clone(),
+        &found.body,
+        edit,
+        Some(&name),
+        None,
+    )?;
     let revision = exchange.app.pod.write(&entry, prepared).await?.to_string();
     let mut response = reply::written(StatusCode::OK, id.as_str(), &revision);
     reply::set_etag(&mut response, &revision);

@@ -8,14 +8,14 @@ use adea_documents::json::{
 };
 use adea_documents::render::write_revision;
 use adea_documents::revision::Revision;
-use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared, Which};
+use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared};
 use http::{Method, StatusCode};
 
 use crate::body::Response;
 use crate::couch::document::drafted_edit;
 use crate::couch::intake::{self, check_draft, id_of};
 use crate::couch::local;
-use crate::couch::sending::{self, Asked, Got, RowFault};
+use crate::couch::sending::{self, Asked, Wanted};
 use crate::error::{ApiError, of_write, write_row_error};
 use crate::reply;
 use crate::router::Exchange;
@@ -210,13 +210,6 @@ impl Answer {
     }
 }
 
-/// What a `_bulk_get` asks for in one row.
-struct Wanted {
-    id: Option<String>,
-    revision: Option<String>,
-    attachments_since: Vec<Revision>,
-}
-
 /// Answers `_bulk_get`.
 pub(crate) async fn get(
     mut exchange: Exchange,
@@ -226,11 +219,7 @@ pub(crate) async fn get(
     let body = intake::whole(&mut exchange).await?;
     let wanted = intake::parsed(body, read_wanted).await??;
     let asked = Asked::of(&exchange.query)?;
-    let mut rows = Vec::with_capacity(wanted.len());
-    for row in wanted {
-        rows.push(read_row(&exchange, &entry, row, &asked)?);
-    }
-    Ok(sending::bulk_get(exchange, rows, asked))
+    sending::bulk_get(exchange, entry, wanted, asked)
 }
 
 fn read_wanted(body: &[u8]) -> Result<Vec<Wanted>, ApiError> {
@@ -278,78 +267,6 @@ fn read_one_wanted(item: &[u8]) -> Result<Wanted, ApiError> {
         Ok::<_, ApiError>(())
     })?;
     Ok(row)
-}
-
-fn read_row(
-    exchange: &Exchange,
-    entry: &Arc<DatabaseEntry>,
-    wanted: Wanted,
-    asked: &Asked,
-) -> Result<Got, ApiError> {
-    let fault = |error, reason: &str| RowFault {
-        revision: wanted.revision.clone(),
-        error,
-        reason: reason.to_owned(),
-    };
-    let Some(id) = wanted.id.clone() else {
-        return Ok(Got {
-            id: "undefined".to_owned(),
-            documents: vec![Err(fault("bad_request", "document id missed"))],
-            attachments_since: Vec::new(),
-        });
-    };
-    if let Err(error) = DocumentId::parse(&id) {
-        let documents = vec![Err(fault("illegal_docid", &error.to_string()))];
-        return Ok(Got {
-            id,
-            documents,
-            attachments_since: Vec::new(),
-        });
-    }
-    let pod = &exchange.app.pod;
-    let told = asked.told;
-    let found = match wanted.revision.as_deref() {
-        None => {
-            let read = pod.read(entry, &exchange.caller, &id, &Which::Winner, told);
-            match read {
-                Ok(found) => vec![Ok(found)],
-                // The tombstone stands for the document that is deleted.
-                Err(PodError::Deleted) => pod
-                    .read_open(entry, &exchange.caller, &id, None, false, told)?
-                    .into_iter()
-                    .rev()
-                    .take(1)
-                    .map(|row| row.map_err(|_| fault("not_found", "deleted")))
-                    .collect(),
-                Err(PodError::Missing) => vec![Err(fault("not_found", "missing"))],
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Some(text) => match Revision::parse(text) {
-            Err(error) => vec![Err(fault("bad_request", &error.to_string()))],
-            Ok(revision) => {
-                let named = [revision];
-                let open = Some(&named[..]);
-                pod.read_open(entry, &exchange.caller, &id, open, asked.latest, told)?
-                    .into_iter()
-                    .map(|row| row.map_err(|_| fault("not_found", "missing")))
-                    .collect()
-            }
-        },
-    };
-    let mut documents = Vec::with_capacity(found.len());
-    for row in found {
-        documents.push(match row {
-            Ok(found) => sending::visible(exchange, entry, &id, found)
-                .map_err(|_| fault("not_found", "missing")),
-            Err(fault) => Err(fault),
-        });
-    }
-    Ok(Got {
-        id,
-        documents,
-        attachments_since: wanted.attachments_since,
-    })
 }
 
 /// Ids, and the revisions of each that a peer asks about.

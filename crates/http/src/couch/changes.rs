@@ -5,14 +5,14 @@
 //! costs a few hundred bytes. A page that many listeners are told at once is read and written
 //! once, and shared.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adea_base::Caller;
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
-use adea_documents::render::{Meta, Rendering, write_revision};
+use adea_documents::render::{Meta, Piece, Rendering, Shown, write_revision};
 use adea_documents::selector::Selector;
 use adea_pod::{ChangeRow, ChangesRange, DatabaseEntry, PodError};
 use adea_store::{Direction, Subscription};
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::App;
 use crate::body::Response;
 use crate::couch::document::matches_etag;
+use crate::couch::sending::Base64Content;
 use crate::couch::{feed, intake};
 use crate::error::ApiError;
 use crate::reply;
@@ -34,6 +35,8 @@ use crate::router::Exchange;
 const PAGE_ROWS: u64 = 2_000;
 /// Bytes written before they are sent.
 const PAGE_BYTES: usize = 128 << 10;
+/// Pieces of documents with contents that are held at once.
+const PAGE_PIECES: usize = 64;
 /// The heartbeat that `heartbeat=true` asks for.
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(60);
 /// The most ids a filter may name.
@@ -318,8 +321,11 @@ fn normal(
     } else {
         let mut out = Vec::with_capacity(4 << 10);
         state.open(&mut out);
+        if state.asked.attachments {
+            return Ok(feed::streamed(state, out));
+        }
         let more = state.page(&mut out)?;
-        if more || state.asked.attachments {
+        if more {
             feed::streamed(state, out)
         } else {
             state.close(&mut out);
@@ -403,6 +409,10 @@ pub(crate) struct Feed {
     /// Up to here there may be something to tell.
     until: u64,
     told: u64,
+    /// What is written and not yet sent, where contents are to be sent along.
+    pieces: VecDeque<Piece>,
+    /// The content that is being sent.
+    content: Option<Base64Content>,
     opened: bool,
     ended: bool,
     ends_at: Option<Instant>,
@@ -426,6 +436,8 @@ impl Feed {
             asked: Box::new(asked),
             subscription,
             told: 0,
+            pieces: VecDeque::new(),
+            content: None,
             opened: false,
             ended: false,
             ends_at: None,
@@ -513,6 +525,7 @@ impl Feed {
             asked: &self.asked,
             tag: &self.entry.sequence_tag,
             out,
+            pieces: VecDeque::new(),
             told: self.told,
             at: None,
         };
@@ -524,15 +537,20 @@ impl Feed {
                 page.at = Some(row.sequence);
                 page.row(row);
                 let full = page.told >= page.asked.limit;
-                more = !full && (looked >= PAGE_ROWS || page.out.len() - begin >= PAGE_BYTES);
+                let written = page.out.len().saturating_sub(begin);
+                let heavy = written >= PAGE_BYTES || page.pieces.len() >= PAGE_PIECES;
+                more = !full && (looked >= PAGE_ROWS || heavy);
                 if full || more {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
             })?;
-        let (told, at) = (page.told, page.at);
+        let Page {
+            told, at, pieces, ..
+        } = page;
         self.told = told;
+        self.pieces = pieces;
         let full = self.is_full();
         match (direction, at) {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
@@ -579,6 +597,10 @@ impl Feed {
         let before = self.told;
         let mut out = Vec::new();
         let more = self.page(&mut out)?;
+        if !self.pieces.is_empty() {
+            self.pieces.push_back(Piece::Text(out));
+            return Ok((None, more));
+        }
         if out.is_empty() {
             return Ok((None, more));
         }
@@ -599,6 +621,9 @@ impl Feed {
 
     /// The next piece to send; `None` when the feed has ended. Waits as long as it takes.
     pub(crate) async fn next(&mut self) -> Result<Option<Told>, PodError> {
+        if let Some(piece) = self.next_piece().await? {
+            return Ok(Some(Told::Own(piece)));
+        }
         if self.ended {
             return Ok(None);
         }
@@ -618,8 +643,32 @@ impl Feed {
             if let Some(piece) = self.advance()? {
                 return Ok(Some(piece));
             }
+            if let Some(piece) = self.next_piece().await? {
+                return Ok(Some(Told::Own(piece)));
+            }
             if let Some(piece) = self.wait().await? {
                 return Ok(Some(piece));
+            }
+        }
+    }
+
+    /// The next of the pieces that wait to be sent.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, PodError> {
+        loop {
+            if let Some(content) = &mut self.content {
+                match content.next().await? {
+                    Some(encoded) => return Ok(Some(encoded)),
+                    None => self.content = None,
+                }
+            }
+            match self.pieces.pop_front() {
+                None => return Ok(None),
+                Some(Piece::Text(text)) if text.is_empty() => {}
+                Some(Piece::Text(text)) => return Ok(Some(Bytes::from(text))),
+                Some(Piece::Data(attachment)) => {
+                    let pod = &self.app.pod;
+                    self.content = Some(Base64Content::open(pod, &attachment).await?);
+                }
             }
         }
     }
@@ -627,7 +676,7 @@ impl Feed {
     /// Tells what is there; `None` if there is nothing but to wait.
     fn advance(&mut self) -> Result<Option<Told>, PodError> {
         let (piece, more) = self.shared_page()?;
-        let told = piece.is_some();
+        let told = piece.is_some() || !self.pieces.is_empty();
         let over = self.is_full()
             || match self.asked.form {
                 Form::Normal => !more,
@@ -644,9 +693,13 @@ impl Feed {
                 None => Vec::new(),
             };
             self.close(&mut out);
+            if !self.pieces.is_empty() {
+                self.pieces.push_back(Piece::Text(out));
+                return Ok(None);
+            }
             return Ok(Some(Told::Own(Bytes::from(out))));
         }
-        if piece.is_none() && more {
+        if !told && more {
             // Nothing of a whole page passed the filter: show that we are alive, and go on.
             return Ok(Some(self.heartbeat()));
         }
@@ -703,6 +756,8 @@ struct Page<'p> {
     asked: &'p Asked,
     tag: &'p str,
     out: &'p mut Vec<u8>,
+    /// What was written before `out`, where contents stand in between.
+    pieces: VecDeque<Piece>,
     told: u64,
     at: Option<u64>,
 }
@@ -763,7 +818,7 @@ impl Page<'_> {
             conflicts: document.conflicts.clone(),
             ..Meta::default()
         };
-        Rendering {
+        let rendering = Rendering {
             id: row.id,
             revision: &row.winner.revision,
             deleted: row.winner.deleted,
@@ -771,8 +826,13 @@ impl Page<'_> {
             attachments: &document.attachments,
             meta: &meta,
             encoding_info: self.asked.encoding_info,
+        };
+        if !self.asked.attachments || document.attachments.is_empty() {
+            return rendering.write(self.out);
         }
-        .write(self.out);
+        let before = std::mem::take(self.out);
+        self.pieces.push_back(Piece::Text(before));
+        self.pieces.extend(rendering.pieces(|_| Shown::Data));
     }
 
     fn passes(&self, row: &ChangeRow<'_>) -> bool {

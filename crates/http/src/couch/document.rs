@@ -240,11 +240,7 @@ async fn delete(
     let named = named_revision(&exchange)?;
     // A document that never was is missing; one without a revision named is a conflict.
     let pod = &exchange.app.pod;
-    let told = Told::default();
-    let open = pod.read_open(&entry, &exchange.caller, id.as_str(), None, false, told);
-    if let Err(PodError::Missing) = open {
-        return Err(PodError::Missing.into());
-    }
+    pod.open_revisions(&entry, &exchange.caller, id.as_str(), None, false)?;
     let draft = Draft {
         deleted: true,
         body: b"{}".to_vec(),
@@ -293,7 +289,7 @@ async fn copy(
         pod.prepare(&entry, &exchange.caller, target, draft, edit, Vec::new())
             .await?
     } else {
-        pod.copied(target, &found.body, edit)?
+        pod.copied(&entry, &exchange.caller, target, &found.body, edit)?
     };
     write(exchange, entry, prepared).await
 }

@@ -1,6 +1,7 @@
 //! Taking a request's body in, within bounds: whole for JSON, piece by piece for attachments.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use adea_base::DocumentId;
 use adea_documents::json::{Draft, Field};
@@ -37,6 +38,22 @@ pub(crate) async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Api
     }
 }
 
+/// A body up to this length is simply held.
+const UNCOUNTED: u64 = 1 << 20;
+/// What all larger bodies together may hold, in steps of [`UNCOUNTED`].
+pub(crate) const LARGE_BODIES: usize = 512;
+/// The longest wait for room.
+const ROOM_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Waits until there is room for a body of `length` bytes; it is given back with the exchange.
+async fn make_room(exchange: &mut Exchange, length: u64) -> Result<(), ApiError> {
+    let steps = u32::try_from(length.div_ceil(UNCOUNTED)).unwrap_or(u32::MAX);
+    let room = Arc::clone(&exchange.app.large_bodies).acquire_many_owned(steps);
+    let room = tokio::time::timeout(ROOM_WAIT, room).await;
+    exchange.room = Some(room.ok().and_then(Result::ok).ok_or(ApiError::Busy)?);
+    Ok(())
+}
+
 /// The whole body, decompressed if it was sent so.
 pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
     let limit = JSON_BODY_MAX.min(exchange.app.options.request_bytes_max);
@@ -45,6 +62,9 @@ pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
         .and_then(|text| text.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
+    }
+    if let Some(length) = declared.filter(|length| *length > UNCOUNTED) {
+        make_room(exchange, length).await?;
     }
     let first = next_piece(&mut exchange.body).await?;
     let Some(first) = first else {
@@ -65,12 +85,23 @@ pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
                 return Err(ApiError::TooLarge);
             }
             gathered.extend_from_slice(&piece);
+            if exchange.room.is_none() && gathered.len() as u64 > UNCOUNTED {
+                make_room(exchange, limit).await?;
+            }
         }
         body = gathered.freeze();
     }
     match exchange.header(&header::CONTENT_ENCODING) {
         None | Some("identity" | "") => Ok(body),
-        Some("gzip" | "x-gzip") => decompress(&body, limit),
+        Some("gzip" | "x-gzip") => match decompress(&body, UNCOUNTED) {
+            Err(ApiError::TooLarge) => {
+                // It grows: as long as is allowed, as far as anybody knows.
+                exchange.room = None;
+                make_room(exchange, limit).await?;
+                decompress(&body, limit)
+            }
+            small => small,
+        },
         Some(_) => Err(ApiError::ContentType("of encoding gzip or identity")),
     }
 }

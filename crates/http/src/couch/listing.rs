@@ -1,8 +1,10 @@
 //! Listings: `_all_docs`, `_design_docs`, `_local_docs`, by range or by keys, streamed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
+use adea_documents::local::LocalDocument;
 use adea_documents::reader::IdRange;
 use adea_documents::record::split_body;
 use adea_documents::render::{Meta, Rendering, write_revision};
@@ -23,6 +25,8 @@ use crate::wire::query::Query;
 
 /// Rows read in one view.
 const PAGE: u64 = 1_000;
+/// Bytes of documents that are held at once, and written before they are sent.
+const PAGE_BYTES: u64 = 512 << 10;
 /// Documents passed over are counted one by one; of more, the offset is not told.
 const OFFSET_COUNTED_MAX: u64 = 10_000;
 /// The most keys one request may ask for.
@@ -397,8 +401,13 @@ struct Rows {
     skip: u64,
     left: u64,
     keys: std::vec::IntoIter<String>,
+    /// Rows that were read and not yet written.
+    waiting: VecDeque<ListedRow>,
     any: bool,
 }
+
+/// A row that was read: the key it was asked by, and the document, if there is one.
+type ListedRow = (String, Option<ListedDocument>);
 
 impl Rows {
     fn new(
@@ -429,6 +438,7 @@ impl Rows {
             skip: listing.skip,
             left,
             keys,
+            waiting: VecDeque::new(),
             any: false,
             listing: Listing {
                 keys: by_keys.then(Vec::new),
@@ -451,7 +461,7 @@ impl Rows {
     }
 
     /// The rows of the next page; a row per id asked for, `None` where there is no such document.
-    fn next_rows(&mut self) -> Result<Vec<(String, Option<ListedDocument>)>, PodError> {
+    fn next_rows(&mut self) -> Result<Vec<ListedRow>, PodError> {
         let pod = &self.app.pod;
         let count = self.left.min(PAGE);
         if self.listing.keys.is_some() {
@@ -493,7 +503,25 @@ impl Rows {
 
     /// Whether a page may follow.
     fn more(&self) -> bool {
-        self.left > 0 && (self.listing.keys.is_none() || self.keys.len() > 0)
+        !self.waiting.is_empty()
+            || self.left > 0 && (self.listing.keys.is_none() || self.keys.len() > 0)
+    }
+
+    /// The rows of the next page: as many as may be held with their documents.
+    fn next_portion(&mut self) -> Result<Vec<ListedRow>, PodError> {
+        if self.waiting.is_empty() {
+            self.waiting = self.next_rows()?.into();
+        }
+        let mut bytes = 0;
+        let fitting = self.waiting.iter().take_while(|(_, row)| {
+            let fits = bytes < PAGE_BYTES;
+            if self.listing.include_docs {
+                bytes += row.as_ref().map_or(0, |row| row.external_bytes);
+            }
+            fits
+        });
+        let count = fitting.count();
+        Ok(self.waiting.drain(..count).collect())
     }
 
     /// Writes the next page to `out`; false if it was the last.
@@ -501,7 +529,7 @@ impl Rows {
         if !self.more() {
             return Ok(false);
         }
-        let rows = self.next_rows()?;
+        let rows = self.next_portion()?;
         let bodies = if self.listing.include_docs {
             let wanted: Vec<u64> = rows
                 .iter()
@@ -645,42 +673,127 @@ pub(crate) async fn local_docs(
     entry: Arc<DatabaseEntry>,
 ) -> Result<Response, ApiError> {
     let (exchange, listing) = read_listing(exchange, &entry).await?;
-    let pod = &exchange.app.pod;
-    let name = |id: &String| id.strip_prefix("_local/").unwrap_or(id).to_owned();
-    let first = listing.range.first.as_ref().map(name);
-    let last = listing.range.last.as_ref().map(|(id, inclusive)| {
-        let mut name = name(id);
-        if *inclusive {
-            name.push('\0');
-        }
-        name
-    });
-    let limit = listing.limit.unwrap_or(PAGE * 10).min(PAGE * 10);
-    let take = usize::try_from(limit.saturating_add(listing.skip)).unwrap_or(usize::MAX);
-    let rows = match &listing.keys {
-        Some(keys) => {
-            let mut rows = Vec::new();
-            for key in keys {
-                let found = pod.read_local(&entry, &exchange.caller, &name(key));
-                rows.extend(found.ok().map(|document| (name(key), document)));
+    let mut walk = LocalRows::new(&exchange, entry, listing);
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |sink| async move {
+            sink.text("{\"total_rows\":null,\"offset\":null,\"rows\":[\r\n")
+                .await?;
+            loop {
+                let page = walk
+                    .next_page()
+                    .map_err(|error| Broken::Failed(error.to_string()))?;
+                match page {
+                    Some(page) => sink.bytes(Bytes::from(page)).await?,
+                    None => return sink.text("\r\n]}\n").await,
+                }
             }
-            rows
+        },
+    ))
+}
+
+/// A listing of local documents on its way.
+struct LocalRows {
+    app: Arc<App>,
+    caller: adea_base::Caller,
+    entry: Arc<DatabaseEntry>,
+    direction: Direction,
+    include_docs: bool,
+    /// The names that are left: from, to; or one by one.
+    range: (Option<String>, Option<String>),
+    names: Option<std::vec::IntoIter<String>>,
+    skip: u64,
+    left: u64,
+    any: bool,
+}
+
+/// Local documents read in one view.
+const LOCAL_PAGE: usize = 50;
+
+impl LocalRows {
+    fn new(exchange: &Exchange, entry: Arc<DatabaseEntry>, listing: Listing) -> Self {
+        let name = |id: &str| id.strip_prefix("_local/").unwrap_or(id).to_owned();
+        let last = listing.range.last.as_ref();
+        let last = last.map(|(id, inclusive)| {
+            let mut name = name(id);
+            if *inclusive {
+                name.push('\0');
+            }
+            name
+        });
+        let keys = listing.keys.as_ref();
+        let names = keys.map(|keys| keys.iter().map(|id| name(id)).collect::<Vec<_>>());
+        Self {
+            app: Arc::clone(&exchange.app),
+            caller: exchange.caller.clone(),
+            entry,
+            direction: listing.direction(),
+            include_docs: listing.include_docs,
+            range: (listing.range.first.as_deref().map(name), last),
+            names: names.map(Vec::into_iter),
+            skip: listing.skip,
+            left: listing.limit.unwrap_or(u64::MAX),
+            any: false,
         }
-        None => pod.list_locals(
-            &entry,
-            &exchange.caller,
-            first.as_deref(),
-            last.as_deref(),
-            listing.direction(),
-            take,
-        )?,
-    };
-    let skip = usize::try_from(listing.skip).unwrap_or(usize::MAX);
-    let mut out = b"{\"total_rows\":null,\"offset\":null,\"rows\":[\r\n".to_vec();
-    for (n, (name, document)) in rows.into_iter().skip(skip).enumerate() {
-        if n > 0 {
+    }
+
+    /// The next documents, by name or by range; none at the end.
+    fn next_documents(&mut self) -> Result<Vec<(String, LocalDocument)>, PodError> {
+        let pod = &self.app.pod;
+        if let Some(names) = &mut self.names {
+            for name in names {
+                match pod.read_local(&self.entry, &self.caller, &name) {
+                    Ok(document) => return Ok(vec![(name, document)]),
+                    Err(PodError::Missing) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(Vec::new());
+        }
+        let (from, to) = (self.range.0.as_deref(), self.range.1.as_deref());
+        let rows = pod.list_locals(
+            &self.entry,
+            &self.caller,
+            from,
+            to,
+            self.direction,
+            LOCAL_PAGE,
+        )?;
+        if let Some((last, _)) = rows.last() {
+            match self.direction {
+                Direction::Forward => self.range.0 = Some(format!("{last}\0")),
+                Direction::Reverse => self.range.1 = Some(last.clone()),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The next rows as text; `None` at the end.
+    fn next_page(&mut self) -> Result<Option<Vec<u8>>, PodError> {
+        let mut out = Vec::new();
+        while self.left > 0 && out.is_empty() {
+            let documents = self.next_documents()?;
+            if documents.is_empty() {
+                self.left = 0;
+            }
+            for (name, document) in documents {
+                if self.skip > 0 {
+                    self.skip -= 1;
+                } else if self.left > 0 {
+                    self.left -= 1;
+                    self.write_row(&mut out, &name, &document);
+                }
+            }
+        }
+        Ok((!out.is_empty()).then_some(out))
+    }
+
+    fn write_row(&mut self, out: &mut Vec<u8>, name: &str, document: &LocalDocument) {
+        if self.any {
             out.extend_from_slice(b",\r\n");
         }
+        self.any = true;
         let mut id = Vec::new();
         write_json_string(&mut id, &format!("_local/{name}"));
         out.extend_from_slice(b"{\"id\":");
@@ -690,12 +803,10 @@ pub(crate) async fn local_docs(
         out.extend_from_slice(
             format!(",\"value\":{{\"rev\":\"0-{}\"}}", document.number).as_bytes(),
         );
-        if listing.include_docs {
+        if self.include_docs {
             out.extend_from_slice(b",\"doc\":");
-            write_document(&mut out, &name, &document);
+            write_document(out, name, document);
         }
         out.push(b'}');
     }
-    out.extend_from_slice(b"\r\n]}\n");
-    Ok(reply::json(StatusCode::OK, out))
 }

@@ -7,7 +7,8 @@ use adea_documents::json::write_json_string;
 use adea_documents::record::{Attachment, Encoding};
 use adea_documents::render::{Piece, Rendering, Shown, write_revision};
 use adea_documents::revision::Revision;
-use adea_pod::{DatabaseEntry, Found, Pod, Told};
+use adea_files::Chunks;
+use adea_pod::{DatabaseEntry, Found, Pod, PodError, Told, Which};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
@@ -232,7 +233,27 @@ fn related(exchange: Exchange, id: &str, found: &Found, asked: &Asked) -> Respon
     response
 }
 
-/// Answers `?open_revs=`.
+/// One revision, as far as this caller may see it; `None` if it is not here (any more).
+fn read_one(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+    id: &str,
+    revision: &Revision,
+    told: Told,
+) -> Result<Option<Found>, ApiError> {
+    let which = Which::Revision {
+        revision: revision.clone(),
+        latest: false,
+    };
+    let pod = &exchange.app.pod;
+    match pod.read(entry, &exchange.caller, id, &which, told) {
+        Ok(found) => visible(exchange, entry, id, found).map(Some),
+        Err(PodError::Missing) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Answers `?open_revs=`. The revisions are read one by one, while the answer is sent.
 pub(crate) async fn open_revisions(
     exchange: Exchange,
     entry: &Arc<DatabaseEntry>,
@@ -240,76 +261,69 @@ pub(crate) async fn open_revisions(
     wanted: Option<Vec<Revision>>,
     asked: &Asked,
 ) -> Result<Response, ApiError> {
+    let id = id.as_str().to_owned();
     let pod = &exchange.app.pod;
-    let rows = pod.read_open(
-        entry,
-        &exchange.caller,
-        id.as_str(),
-        wanted.as_deref(),
-        asked.latest,
-        asked.told,
-    )?;
-    let mut seen = Vec::with_capacity(rows.len());
-    for row in rows {
-        seen.push(match row {
-            Ok(found) => Ok(visible(&exchange, entry, id.as_str(), found)?),
-            Err(revision) => Err(revision),
-        });
+    let wanted = wanted.as_deref();
+    let rows = pod.open_revisions(entry, &exchange.caller, &id, wanted, asked.latest)?;
+    if let Some(Ok(first)) = rows.first() {
+        // What may not be seen is refused as a whole, and not in the middle of an answer.
+        read_one(&exchange, entry, &id, first, asked.told)?;
     }
-    let (id, mut asked) = (id.as_str().to_owned(), asked.clone());
+    let (entry, mut asked) = (Arc::clone(entry), asked.clone());
     if wants_multipart(&exchange, "multipart/mixed") {
         // Replicators ask so: contents come along.
         asked.attachments = true;
-        return Ok(mixed(exchange, id, seen, asked));
+        return Ok(mixed(exchange, entry, id, rows, asked));
     }
     Ok(stream(
         exchange,
         "application/json",
         move |out| async move {
             out.text("[").await?;
-            for (n, row) in seen.iter().enumerate() {
+            for (n, row) in rows.into_iter().enumerate() {
                 out.text(if n == 0 { "" } else { "," }).await?;
-                match row {
+                match out.read(&entry, &id, row, asked.told)? {
                     Ok(found) => {
                         out.text("{\"ok\":").await?;
-                        out.pieces(with_data(&id, found, &asked)).await?;
+                        out.pieces(with_data(&id, &found, &asked)).await?;
+                        out.text("}").await?;
                     }
-                    Err(revision) => {
-                        let mut json = b"{\"missing\":".to_vec();
-                        write_revision(&mut json, revision);
-                        out.bytes(Bytes::from(json)).await?;
-                    }
+                    Err(revision) => out.bytes(missing_row(&revision)).await?,
                 }
-                out.text("}").await?;
             }
             out.text("]\n").await
         },
     ))
 }
 
+fn missing_row(revision: &Revision) -> Bytes {
+    let mut json = b"{\"missing\":".to_vec();
+    write_revision(&mut json, revision);
+    json.push(b'}');
+    Bytes::from(json)
+}
+
 fn mixed(
     exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
     id: String,
-    rows: Vec<Result<Found, Revision>>,
+    rows: Vec<Result<Revision, Revision>>,
     asked: Asked,
 ) -> Response {
     let entropy = exchange.app.pod.entropy().clone();
     let mut writer = MixedWriter::open_revs(Boundary::from_random(entropy.bytes()));
     let content_type = writer.content_type();
     let mut response = stream(exchange, "", move |out| async move {
-        for row in &rows {
-            match row {
+        for row in rows {
+            match out.read(&entry, &id, row, asked.told)? {
                 Ok(found) => {
                     let inner = Boundary::from_random(entropy.bytes());
-                    out.mixed_document(&mut writer, inner, &id, found, &asked)
+                    out.mixed_document(&mut writer, inner, &id, &found, &asked)
                         .await?;
                 }
                 Err(revision) => {
-                    let mut json = b"{\"missing\":".to_vec();
-                    write_revision(&mut json, revision);
-                    json.push(b'}');
                     out.bytes(writer.part_head(&MixedPart::Error)).await?;
-                    out.bytes(Bytes::from(json)).await?;
+                    out.bytes(missing_row(&revision)).await?;
                 }
             }
         }
@@ -319,117 +333,174 @@ fn mixed(
     response
 }
 
-/// A row of `_bulk_get`: the document it is about, the revision asked for, and what was found.
-pub(crate) struct Got {
-    pub(crate) id: String,
-    pub(crate) documents: Vec<Result<Found, RowFault>>,
+/// What a row of `_bulk_get` asks for.
+pub(crate) struct Wanted {
+    pub(crate) id: Option<String>,
+    pub(crate) revision: Option<String>,
     /// Revisions whose attachments the peer has.
     pub(crate) attachments_since: Vec<Revision>,
 }
 
-impl Got {
+/// Why a row of `_bulk_get` has no document.
+struct RowFault {
+    revision: Option<String>,
+    error: &'static str,
+    reason: String,
+}
+
+/// What is found for a row: the first document or why there is none, and more to be read.
+type FirstOfRow = (Result<Found, RowFault>, Vec<Revision>);
+
+impl Wanted {
+    /// The id as the answer tells it.
+    fn shown_id(&self) -> &str {
+        self.id.as_deref().unwrap_or("undefined")
+    }
+
     /// How this row was asked for.
     fn asked(&self, all: &Asked) -> Asked {
         let mut asked = all.clone();
+        let since = self.attachments_since.iter().cloned();
+        asked.attachments_since.extend(since);
         asked
-            .attachments_since
-            .extend(self.attachments_since.iter().cloned());
-        asked
+    }
+
+    fn fault(&self, error: &'static str, reason: &str) -> RowFault {
+        RowFault {
+            revision: self.revision.clone(),
+            error,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Reads the first document of the row.
+    fn first(
+        &self,
+        exchange: &Exchange,
+        entry: &DatabaseEntry,
+        asked: &Asked,
+    ) -> Result<FirstOfRow, ApiError> {
+        let refused = |fault| Ok((Err(fault), Vec::new()));
+        let Some(id) = self.id.as_deref() else {
+            return refused(self.fault("bad_request", "document id missed"));
+        };
+        if let Err(error) = DocumentId::parse(id) {
+            return refused(self.fault("illegal_docid", &error.to_string()));
+        }
+        let pod = &exchange.app.pod;
+        let (caller, told) = (&exchange.caller, asked.told);
+        let read = match self.revision.as_deref().map(Revision::parse) {
+            Some(Err(error)) => return refused(self.fault("bad_request", &error.to_string())),
+            Some(Ok(revision)) => pod.read_named(entry, caller, id, &revision, asked.latest, told),
+            None => match pod.read(entry, caller, id, &Which::Winner, told) {
+                Ok(found) => Ok((found, Vec::new())),
+                // The tombstone stands for the document that is deleted.
+                Err(PodError::Deleted) => pod.read_tombstone(entry, caller, id, told),
+                Err(error) => Err(error),
+            },
+        };
+        match read {
+            Ok((found, rest)) => match visible(exchange, entry, id, found) {
+                Ok(found) => Ok((Ok(found), rest)),
+                Err(_) => refused(self.fault("not_found", "missing")),
+            },
+            Err(PodError::Missing) => refused(self.fault("not_found", "missing")),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
-/// Why a row of `_bulk_get` has no document.
-pub(crate) struct RowFault {
-    pub(crate) revision: Option<String>,
-    pub(crate) error: &'static str,
-    pub(crate) reason: String,
-}
+/// Bytes of an answer to `_bulk_get` that are made before it is sent.
+const BULK_GET_WHOLE: usize = 256 << 10;
 
-/// Answers `_bulk_get`.
-pub(crate) fn bulk_get(exchange: Exchange, rows: Vec<Got>, asked: Asked) -> Response {
+/// Answers `_bulk_get`: a short answer whole, a long one while its rows are read.
+pub(crate) fn bulk_get(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    wanted: Vec<Wanted>,
+    asked: Asked,
+) -> Result<Response, ApiError> {
     let as_json = match accepts(&exchange, "multipart/mixed") {
         Accepts::Anything | Accepts::Only { json: true, .. } => true,
         Accepts::Only { multipart, .. } => {
             let related = accepts(&exchange, "multipart/related");
-            !multipart
-                && !matches!(
-                    related,
-                    Accepts::Only {
-                        multipart: true,
-                        ..
-                    }
-                )
+            let related = matches!(
+                related,
+                Accepts::Only {
+                    multipart: true,
+                    ..
+                }
+            );
+            !multipart && !related
         }
     };
     if !as_json {
-        return bulk_get_mixed(exchange, rows, asked);
+        return Ok(bulk_get_mixed(exchange, entry, wanted, asked));
     }
-    let sends = |row: &Got| {
-        let asked = row.asked(&asked);
-        row.documents
-            .iter()
-            .flatten()
-            .any(|found| asked.sends_any(found))
-    };
-    if !rows.iter().any(sends) {
-        return bulk_get_whole(&rows, &asked);
-    }
-    stream(exchange, "application/json", move |out| async move {
-        out.text("{\"results\":[").await?;
-        for (n, row) in rows.iter().enumerate() {
-            let mut head = if n == 0 { Vec::new() } else { b",".to_vec() };
-            head.extend_from_slice(b"{\"id\":");
-            write_json_string(&mut head, &row.id);
-            head.extend_from_slice(b",\"docs\":[");
-            out.bytes(Bytes::from(head)).await?;
-            for (n, document) in row.documents.iter().enumerate() {
-                out.text(if n == 0 { "" } else { "," }).await?;
-                match document {
-                    Ok(found) => {
-                        out.text("{\"ok\":").await?;
-                        out.pieces(with_data(&row.id, found, &row.asked(&asked)))
-                            .await?;
-                        out.text("}").await?;
-                    }
-                    Err(fault) => {
-                        let mut json = Vec::new();
-                        fault.write(&mut json, &row.id);
-                        out.bytes(Bytes::from(json)).await?;
-                    }
-                }
-            }
-            out.text("]}").await?;
-        }
-        out.text("]}\n").await
-    })
-}
-
-fn bulk_get_whole(rows: &[Got], asked: &Asked) -> Response {
     let mut out = b"{\"results\":[".to_vec();
-    for (n, row) in rows.iter().enumerate() {
-        if n > 0 {
+    let mut rows = wanted.into_iter();
+    let mut any = false;
+    while out.len() < BULK_GET_WHOLE && !asked.attachments && rows.len() > 0 {
+        let Some(row) = rows.next() else { break };
+        let (first, rest) = row.first(&exchange, &entry, &asked)?;
+        row_head(&mut out, &row, any);
+        any = true;
+        write_got(&mut out, &row, &first, &asked);
+        for revision in rest {
             out.push(b',');
-        }
-        out.extend_from_slice(b"{\"id\":");
-        write_json_string(&mut out, &row.id);
-        out.extend_from_slice(b",\"docs\":[");
-        for (n, document) in row.documents.iter().enumerate() {
-            if n > 0 {
-                out.push(b',');
-            }
-            match document {
-                Ok(found) => {
-                    out.extend_from_slice(b"{\"ok\":");
-                    rendering(&row.id, found, asked).write(&mut out);
-                    out.push(b'}');
-                }
-                Err(fault) => fault.write(&mut out, &row.id),
-            }
+            let told = asked.told;
+            let read = read_one(&exchange, &entry, row.shown_id(), &revision, told)?;
+            let got = read.ok_or_else(|| row.fault("not_found", "missing"));
+            write_got(&mut out, &row, &got, &asked);
         }
         out.extend_from_slice(b"]}");
     }
-    out.extend_from_slice(b"]}\n");
-    reply::json(StatusCode::OK, out)
+    if rows.len() == 0 {
+        out.extend_from_slice(b"]}\n");
+        return Ok(reply::json(StatusCode::OK, out));
+    }
+    Ok(stream(
+        exchange,
+        "application/json",
+        move |sink| async move {
+            sink.bytes(Bytes::from(out)).await?;
+            for row in rows {
+                let asked = row.asked(&asked);
+                let mut head = Vec::new();
+                row_head(&mut head, &row, any);
+                any = true;
+                sink.bytes(Bytes::from(head)).await?;
+                let (first, rest) = sink.first(&entry, &row, &asked)?;
+                sink.got(&row, first, &asked).await?;
+                for revision in rest {
+                    sink.text(",").await?;
+                    let read = sink.read(&entry, row.shown_id(), Ok(revision), asked.told)?;
+                    let got = read.map_err(|_| row.fault("not_found", "missing"));
+                    sink.got(&row, got, &asked).await?;
+                }
+                sink.text("]}").await?;
+            }
+            sink.text("]}\n").await
+        },
+    ))
+}
+
+fn row_head(out: &mut Vec<u8>, row: &Wanted, any: bool) {
+    out.extend_from_slice(if any { b",{\"id\":" } else { b"{\"id\":" });
+    write_json_string(out, row.shown_id());
+    out.extend_from_slice(b",\"docs\":[");
+}
+
+/// Writes a document of a row, with attachments as stubs, or why there is none.
+fn write_got(out: &mut Vec<u8>, row: &Wanted, got: &Result<Found, RowFault>, asked: &Asked) {
+    match got {
+        Ok(found) => {
+            out.extend_from_slice(b"{\"ok\":");
+            rendering(row.shown_id(), found, asked).write(out);
+            out.push(b'}');
+        }
+        Err(fault) => fault.write(out, row.shown_id()),
+    }
 }
 
 impl RowFault {
@@ -446,26 +517,33 @@ impl RowFault {
     }
 }
 
-fn bulk_get_mixed(exchange: Exchange, rows: Vec<Got>, mut asked: Asked) -> Response {
+fn bulk_get_mixed(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    wanted: Vec<Wanted>,
+    mut asked: Asked,
+) -> Response {
     asked.attachments = true;
     let entropy = exchange.app.pod.entropy().clone();
     let mut writer = MixedWriter::bulk_get(Boundary::from_random_with_dashes(entropy.bytes()));
     let content_type = writer.content_type();
     let mut response = stream(exchange, "", move |out| async move {
-        for row in &rows {
-            for document in &row.documents {
-                match document {
+        for row in wanted {
+            let asked = row.asked(&asked);
+            let (first, rest) = out.first(&entry, &row, &asked)?;
+            let mut next = Some(first);
+            let mut rest = rest.into_iter();
+            while let Some(got) = next {
+                match got {
                     Ok(found) => {
                         let inner = Boundary::from_random(entropy.bytes());
-                        out.mixed_document(&mut writer, inner, &row.id, found, &row.asked(&asked))
+                        out.mixed_document(&mut writer, inner, row.shown_id(), &found, &asked)
                             .await?;
                     }
                     Err(fault) => {
+                        let revision = fault.revision.as_deref().unwrap_or("undefined");
                         let mut json = b"{\"rev\":".to_vec();
-                        write_json_string(
-                            &mut json,
-                            fault.revision.as_deref().unwrap_or("undefined"),
-                        );
+                        write_json_string(&mut json, revision);
                         json.push(b',');
                         crate::error::write_row_error(&mut json, fault.error, &fault.reason);
                         json.push(b'}');
@@ -473,6 +551,13 @@ fn bulk_get_mixed(exchange: Exchange, rows: Vec<Got>, mut asked: Asked) -> Respo
                         out.bytes(Bytes::from(json)).await?;
                     }
                 }
+                next = match rest.next() {
+                    None => None,
+                    Some(revision) => {
+                        let read = out.read(&entry, row.shown_id(), Ok(revision), asked.told)?;
+                        Some(read.map_err(|_| row.fault("not_found", "missing")))
+                    }
+                };
             }
         }
         out.bytes(writer.end()).await
@@ -490,7 +575,53 @@ pub(crate) enum Broken {
 /// The writing end of a streamed answer.
 pub(crate) struct Out {
     sender: BodySender,
-    pod: Pod,
+    exchange: Exchange,
+}
+
+/// An attachment's content as base64 of its identity bytes, piece by piece.
+pub(crate) struct Base64Content {
+    chunks: Chunks,
+    /// Bytes that do not fill a group of three yet.
+    rest: BytesMut,
+    ended: bool,
+}
+
+impl Base64Content {
+    /// Opens the content of `attachment`.
+    pub(crate) async fn open(pod: &Pod, attachment: &Attachment) -> Result<Self, PodError> {
+        let reader = pod.open_attachment(attachment).await?;
+        Ok(Self {
+            chunks: match attachment.encoding {
+                Encoding::Identity => reader.read_all(),
+                Encoding::Gzip => reader.decompress(),
+            },
+            rest: BytesMut::new(),
+            ended: false,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PodError> {
+        while !self.ended {
+            match self.chunks.next().await {
+                Some(chunk) => {
+                    self.rest.extend_from_slice(&chunk?);
+                    let whole = self.rest.len() - self.rest.len() % 3;
+                    if whole > 0 {
+                        let encoded = BASE64.encode(self.rest.split_to(whole));
+                        return Ok(Some(Bytes::from(encoded)));
+                    }
+                }
+                None => {
+                    self.ended = true;
+                    if !self.rest.is_empty() {
+                        return Ok(Some(Bytes::from(BASE64.encode(self.rest.split()))));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Makes an answer that `produce` writes in a task of its own.
@@ -500,12 +631,8 @@ where
     Fut: Future<Output = Result<(), Broken>> + Send + 'static,
 {
     let (sender, body) = Body::channel(4);
-    let out = Arc::new(Out {
-        sender,
-        pod: exchange.app.pod.clone(),
-    });
+    let out = Arc::new(Out { sender, exchange });
     tokio::spawn(async move {
-        let _alive = exchange;
         match produce(Arc::clone(&out)).await {
             Ok(()) | Err(Broken::Closed) => {}
             Err(Broken::Failed(reason)) => {
@@ -535,6 +662,57 @@ impl Out {
         self.sender.send(bytes).await.map_err(|_| Broken::Closed)
     }
 
+    /// Reads a revision that is said to be here; one that is gone by now is missing.
+    fn read(
+        &self,
+        entry: &DatabaseEntry,
+        id: &str,
+        row: Result<Revision, Revision>,
+        told: Told,
+    ) -> Result<Result<Found, Revision>, Broken> {
+        match row {
+            Err(revision) => Ok(Err(revision)),
+            Ok(revision) => match read_one(&self.exchange, entry, id, &revision, told) {
+                Ok(Some(found)) => Ok(Ok(found)),
+                Ok(None) => Ok(Err(revision)),
+                Err(error) => Err(Broken::Failed(error.to_string())),
+            },
+        }
+    }
+
+    /// Reads the first document of a row of `_bulk_get`.
+    fn first(
+        &self,
+        entry: &DatabaseEntry,
+        row: &Wanted,
+        asked: &Asked,
+    ) -> Result<FirstOfRow, Broken> {
+        row.first(&self.exchange, entry, asked)
+            .map_err(|error| Broken::Failed(error.to_string()))
+    }
+
+    /// Sends a document of a row of `_bulk_get`, or why there is none.
+    async fn got(
+        &self,
+        row: &Wanted,
+        got: Result<Found, RowFault>,
+        asked: &Asked,
+    ) -> Result<(), Broken> {
+        match got {
+            Ok(found) => {
+                self.text("{\"ok\":").await?;
+                self.pieces(with_data(row.shown_id(), &found, asked))
+                    .await?;
+                self.text("}").await
+            }
+            Err(fault) => {
+                let mut json = Vec::new();
+                fault.write(&mut json, row.shown_id());
+                self.bytes(Bytes::from(json)).await
+            }
+        }
+    }
+
     /// Sends a document in pieces.
     pub(crate) async fn pieces(&self, pieces: Vec<Piece>) -> Result<(), Broken> {
         for piece in pieces {
@@ -548,21 +726,13 @@ impl Out {
 
     /// Sends an attachment's content as base64 of its identity bytes.
     async fn base64(&self, attachment: &Attachment) -> Result<(), Broken> {
-        let failed = |error: &dyn std::fmt::Display| Broken::Failed(error.to_string());
-        let opened = self.pod.open_attachment(attachment).await;
-        let reader = opened.map_err(|error| failed(&error))?;
-        let mut chunks = match attachment.encoding {
-            Encoding::Identity => reader.read_all(),
-            Encoding::Gzip => reader.decompress(),
-        };
-        let mut rest = BytesMut::new();
-        while let Some(chunk) = chunks.next().await {
-            rest.extend_from_slice(&chunk.map_err(|error| failed(&error))?);
-            let whole = rest.len() - rest.len() % 3;
-            let encoded = BASE64.encode(rest.split_to(whole));
-            self.bytes(Bytes::from(encoded)).await?;
+        let failed = |error: PodError| Broken::Failed(error.to_string());
+        let opened = Base64Content::open(&self.exchange.app.pod, attachment).await;
+        let mut content = opened.map_err(failed)?;
+        while let Some(encoded) = content.next().await.map_err(failed)? {
+            self.bytes(encoded).await?;
         }
-        self.bytes(Bytes::from(BASE64.encode(rest))).await
+        Ok(())
     }
 
     /// Sends a document and its contents as parts.
@@ -585,7 +755,7 @@ impl Out {
     /// Sends an attachment's stored bytes.
     async fn stored(&self, attachment: &Attachment) -> Result<(), Broken> {
         let failed = |error: &dyn std::fmt::Display| Broken::Failed(error.to_string());
-        let opened = self.pod.open_attachment(attachment).await;
+        let opened = self.exchange.app.pod.open_attachment(attachment).await;
         let mut chunks = opened.map_err(|error| failed(&error))?.read_all();
         while let Some(chunk) = chunks.next().await {
             self.bytes(chunk.map_err(|error| failed(&error))?).await?;

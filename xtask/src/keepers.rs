@@ -1,0 +1,149 @@
+//! Outside crates and who may use them.
+//!
+//! What is slow to compile, large or a decision of its own has one keeper, so that it can be
+//! replaced in one place. What decides (`base`, `documents`, `accounts`) has no runtime, and so no
+//! way to wait, to read a socket or to start a task.
+
+use crate::floors::is_ours;
+use crate::manifest::Manifest;
+
+/// Those that every crate may use.
+const ANYBODY: &[&str] = &[
+    "base",
+    "store",
+    "documents",
+    "accounts",
+    "files",
+    "pod",
+    "http",
+    "adea",
+    "xtask",
+];
+
+/// An outside crate and the crates that may use it, without `adea-` before their names.
+pub const KEEPERS: &[(&str, &[&str])] = &[
+    ("argon2", &["accounts"]),
+    ("base64", ANYBODY),
+    ("bytes", &["documents", "files", "pod", "http", "adea"]),
+    ("clap", &["adea"]),
+    ("flate2", &["files", "http"]),
+    ("getrandom", &["base"]),
+    ("hashbrown", &["store"]),
+    ("hmac", &["accounts"]),
+    ("http", &["http", "adea"]),
+    ("http-body", &["http"]),
+    ("http-body-util", &["http", "adea"]),
+    ("httpdate", &["http"]),
+    ("hyper", &["http", "adea"]),
+    ("hyper-util", &["http", "adea"]),
+    ("icu_collator", &["documents"]),
+    ("itoa", ANYBODY),
+    ("libz-sys", &["files", "http"]),
+    ("md-5", &["documents", "files"]),
+    ("memchr", ANYBODY),
+    ("parking_lot", ANYBODY),
+    ("pbkdf2", &["accounts"]),
+    ("prometheus-client", &["http"]),
+    ("regex", &["documents"]),
+    ("rocksdb", &["store"]),
+    ("serde", ANYBODY),
+    ("serde_json", ANYBODY),
+    ("sha1", &["accounts"]),
+    ("sha2", &["accounts", "files"]),
+    ("socket2", &["http"]),
+    ("subtle", &["accounts"]),
+    ("thiserror", ANYBODY),
+    ("tokio", &["store", "files", "pod", "http", "adea"]),
+    ("toml_edit", &["adea", "xtask"]),
+    ("tracing", &["store", "files", "pod", "http", "adea"]),
+    ("tracing-subscriber", &["adea"]),
+];
+
+/// Outside crates that only tests use, wherever they like.
+pub const OF_TESTS: &[&str] = &["proptest", "tempfile"];
+
+/// Outside crates in the hands of somebody who is not their keeper, or that have none.
+#[must_use]
+pub fn strangers(manifest: &Manifest) -> Vec<String> {
+    let name = &manifest.name;
+    let short = name.strip_prefix("adea-").unwrap_or(name);
+    let check = |used: &String| match KEEPERS.iter().find(|(known, _)| known == used) {
+        None => Some(format!(
+            "{name} uses {used}, which has no keeper: name one in xtask/src/keepers.rs"
+        )),
+        Some((_, keepers)) if !keepers.contains(&short) => Some(format!(
+            "{name} uses {used}, which is for {} only",
+            keepers.join(", ")
+        )),
+        Some(_) => None,
+    };
+    let outside = manifest.dependencies.iter().filter(|used| !is_ours(used));
+    let of_tests = manifest
+        .dev_dependencies
+        .iter()
+        .filter(|used| !is_ours(used) && !OF_TESTS.contains(&used.as_str()));
+    outside.chain(of_tests).filter_map(check).collect()
+}
+
+/// Entries of [`KEEPERS`] that nobody uses any more.
+#[must_use]
+pub fn unused(manifests: &[Manifest]) -> Vec<String> {
+    KEEPERS
+        .iter()
+        .filter(|(known, _)| {
+            !manifests
+                .iter()
+                .any(|manifest| manifest.dependencies.iter().any(|used| used == known))
+        })
+        .map(|(known, _)| format!("nobody uses {known}: take it out of xtask/src/keepers.rs"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(name: &str, table: &str, used: &str) -> Manifest {
+        let text = format!("[package]\nname = \"{name}\"\n[{table}]\n{used} = \"1\"\n");
+        Manifest::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn keepers_keep() {
+        for (name, used) in [
+            ("adea-store", "rocksdb"),
+            ("adea-http", "hyper"),
+            ("adea", "clap"),
+            ("adea-base", "thiserror"),
+            ("xtask", "toml_edit"),
+        ] {
+            assert_eq!(strangers(&manifest(name, "dependencies", used)), [""; 0]);
+        }
+        let test = manifest("adea-base", "dev-dependencies", "proptest");
+        assert_eq!(strangers(&test), [""; 0]);
+    }
+
+    #[test]
+    fn strangers_are_seen() {
+        for (name, table, used) in [
+            ("adea-documents", "dependencies", "rocksdb"),
+            ("adea-documents", "dependencies", "tokio"),
+            ("adea-pod", "dependencies", "hyper"),
+            ("adea-http", "dev-dependencies", "clap"),
+            ("adea-http", "dependencies", "proptest"),
+            ("adea-http", "dependencies", "never-heard-of"),
+        ] {
+            assert_eq!(strangers(&manifest(name, table, used)).len(), 1, "{used}");
+        }
+    }
+
+    #[test]
+    fn entries_that_nobody_uses_are_seen() {
+        let all: Vec<Manifest> = KEEPERS
+            .iter()
+            .map(|(used, _)| manifest("adea", "dependencies", used))
+            .collect();
+        assert_eq!(unused(&all), [""; 0]);
+        assert_eq!(unused(&all[1..]).len(), 1);
+    }
+}
