@@ -64,6 +64,18 @@ pub fn build_output<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<String> {
         .collect()
 }
 
+/// The relative targets of links in a Markdown text, without what stands behind `#`.
+#[must_use]
+pub fn relative_links(markdown: &str) -> Vec<&str> {
+    markdown
+        .split("](")
+        .skip(1)
+        .filter_map(|after| after.split_once(')'))
+        .filter_map(|(target, _)| target.split('#').next())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +94,12 @@ mod tests {
             "server.log",
         ];
         assert_eq!(build_output(bad.into_iter()).len(), bad.len());
+    }
+
+    #[test]
+    fn links_are_found() {
+        let text = "[a](docs/a.md) [b](https://example.org) [c](b.md#part) [d](#here)";
+        assert_eq!(relative_links(text), ["docs/a.md", "b.md"]);
     }
 
     #[test]

@@ -169,3 +169,23 @@ fn the_reference_of_settings_names_every_setting() {
         );
     }
 }
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = repository::root();
+    let mut documents = repository::files(&root.join("docs"), ".md").unwrap();
+    documents.push(root.join("README.md"));
+    documents.push(root.join("fuzz/README.md"));
+    assert!(documents.len() > 10, "the documents are found");
+    let mut faults = Vec::new();
+    for document in documents {
+        let text = read(&document);
+        let directory = document.parent().unwrap();
+        for link in repository::relative_links(&text) {
+            if !directory.join(link).exists() {
+                faults.push(format!("{} links to {link}", shown(&document)));
+            }
+        }
+    }
+    assert_none(&faults);
+}

@@ -172,11 +172,12 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
+            // The disk is at fault and not the request: as when the store takes no writes.
             UploadError::DiskFull(_)
             | UploadError::SyncFailed(_)
             | UploadError::Io(_)
-            | UploadError::Poisoned
-            | UploadError::Interrupted => {
+            | UploadError::Poisoned => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
+            UploadError::Interrupted => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
             }
         },

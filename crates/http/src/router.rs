@@ -6,12 +6,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adea_base::{DatabaseName, DocumentId};
 use http::{HeaderValue, Method, StatusCode, header};
+use hyper::body::Body as _;
 
 use crate::body::{Request, Response};
 use crate::caller;
+use crate::couch::intake::Intake;
 use crate::couch::{
     attachment, bulk, changes, database, document, listing, local, server, session,
 };
@@ -28,7 +31,7 @@ pub(crate) struct Exchange {
     pub(crate) headers: http::HeaderMap,
     pub(crate) query: Query,
     pub(crate) raw_query: String,
-    pub(crate) body: hyper::body::Incoming,
+    pub(crate) body: Intake,
     pub(crate) caller: adea_base::Caller,
     pub(crate) handler: Option<&'static str>,
     /// The room that a large body takes among all that are held.
@@ -65,12 +68,8 @@ impl Exchange {
             return Ok(());
         }
         let reason = "You are not a server admin.".into();
-        Err(if self.caller.name().is_none() {
-            adea_accounts::Refusal::Unauthorized(reason)
-        } else {
-            adea_accounts::Refusal::Forbidden(reason)
-        }
-        .into())
+        // As CouchDB: another name might do, so it is 401 for everybody.
+        Err(adea_accounts::Refusal::Unauthorized(reason).into())
     }
 
     /// Refuses bodies of another type than JSON.
@@ -94,13 +93,15 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         .is_some();
     let signed = match caller::who(&app, &parts.headers, foreign).await {
         Ok(signed) => signed,
-        Err(error) => return error.response(),
+        Err(error) => return refused(&error, &body),
     };
     let name = if app.options.access_log {
         signed.caller.name().map(Arc::from)
     } else {
         None
     };
+    let body = Intake::new(body);
+    let unread = body.unread();
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -126,6 +127,10 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.response());
+    if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     if let Some(cookie) = renewed
         && !response.headers().contains_key(header::SET_COOKIE)
         && let Ok(cookie) = HeaderValue::from_str(&cookie)
@@ -134,6 +139,16 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
     }
     if let Some(name) = name {
         response.extensions_mut().insert(LoggedUser(name));
+    }
+    response
+}
+
+/// Answers before anything of the body was read.
+fn refused(error: &ApiError, body: &hyper::body::Incoming) -> Response {
+    let mut response = error.response();
+    if !body.is_end_stream() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     response
 }

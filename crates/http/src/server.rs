@@ -10,6 +10,7 @@
 mod connection;
 mod exchange;
 mod feed;
+mod refusal;
 mod shutdown;
 mod socket;
 

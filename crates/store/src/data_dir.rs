@@ -12,6 +12,8 @@ pub const DATA_FORMAT: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
+/// `FORMAT` while it is written; left behind if the process died in its first start.
+const PARTIAL_FILE: &str = "FORMAT.partial";
 
 /// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,8 @@ impl DataDir {
             let foreign = fs::read_dir(path)
                 .map_err(|error| io_error(path, error))?
                 .filter_map(Result::ok)
-                .any(|entry| entry.file_name() != LOCK_FILE && entry.file_name() != "lost+found");
+                .map(|entry| entry.file_name())
+                .any(|name| name != LOCK_FILE && name != PARTIAL_FILE && name != "lost+found");
             if foreign {
                 return Err(DataDirError::Foreign(path.to_owned()));
             }
@@ -183,5 +186,14 @@ mod tests {
             Err(DataDirError::Foreign(_))
         ));
         assert!(!dir.path().join(FORMAT_FILE).exists());
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_done_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(LOCK_FILE), "").unwrap();
+        fs::write(dir.path().join(PARTIAL_FILE), "ad").unwrap();
+        DataDir::open_or_create(dir.path()).unwrap();
+        assert!(!dir.path().join(PARTIAL_FILE).exists());
     }
 }

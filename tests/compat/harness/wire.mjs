@@ -56,7 +56,8 @@ export class Wire {
     });
     await within(Promise.race([complete, this.closed]), `an answer or an end; got ${JSON.stringify(this.text.slice(0, 200))}`, ms);
     const [head = '', ...rest] = this.text.split('\r\n\r\n');
-    return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0), body: rest.join('\r\n\r\n') };
+    const length = /^content-length: *(\d+)/im.exec(head);
+    return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0), body: rest.join('\r\n\r\n').slice(0, length ? Number(length[1]) : undefined) };
   }
 
   destroy() {

@@ -15,19 +15,39 @@ pub(crate) fn write(
     batch: usize,
 ) -> Result<(), String> {
     let disk = Disk::open(directory, DiskOptions::default()).map_err(|error| error.to_string())?;
+    let mut sequence = 0_u32;
     for documents in documents.chunks(batch.max(1)) {
-        let ops: Vec<Op> = documents
-            .iter()
-            .map(|(id, json)| Op::Put {
-                space: Space::Body,
-                key: id.as_bytes().to_vec(),
-                value: json.clone(),
-            })
-            .collect();
+        let mut ops: Vec<Op> = Vec::with_capacity(documents.len() * 3);
+        for (id, json) in documents {
+            sequence += 1;
+            ops.extend(entries(id, json, sequence));
+        }
         let ops: Vec<&Op> = ops.iter().collect();
         disk.apply(&ops, true).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Entries as a document costs them: its record by id, its change and its body by sequence, each
+/// with a key and a value as long as the server's.
+fn entries(id: &str, json: &[u8], sequence: u32) -> [Op; 3] {
+    let head: &[u8] = &[0x11, 2, 1, 0];
+    let number = sequence.to_be_bytes();
+    let record = [sequence.to_le_bytes(); 7].concat();
+    let put = |space, key: Vec<u8>, value: Vec<u8>| Op::Put { space, key, value };
+    [
+        put(
+            Space::Index,
+            [head, &[3], id.as_bytes()].concat(),
+            record.clone(),
+        ),
+        put(
+            Space::Index,
+            [head, &[4], &number].concat(),
+            [id.as_bytes(), &record].concat(),
+        ),
+        put(Space::Body, [head, &number].concat(), json.to_vec()),
+    ]
 }
 
 #[cfg(test)]
@@ -40,9 +60,13 @@ mod tests {
         let documents: Vec<_> = (0..10u8).map(|n| (format!("id{n}"), vec![n])).collect();
         write(directory.path(), &documents, 3).unwrap();
         let disk = Disk::open(directory.path(), DiskOptions::default()).unwrap();
-        for (id, json) in documents {
-            let found = disk.view().get(Space::Body, id.as_bytes()).unwrap();
-            assert_eq!(found, Some(json));
+        for (n, (id, json)) in documents.iter().enumerate() {
+            for op in entries(id, json, u32::try_from(n).unwrap() + 1) {
+                let Op::Put { space, key, value } = op else {
+                    panic!("a document is put")
+                };
+                assert_eq!(disk.view().get(space, &key).unwrap(), Some(value));
+            }
         }
     }
 }

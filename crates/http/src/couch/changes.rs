@@ -37,6 +37,8 @@ const PAGE_ROWS: u64 = 2_000;
 const PAGE_BYTES: usize = 128 << 10;
 /// Pieces of documents with contents that are held at once.
 const PAGE_PIECES: usize = 64;
+/// How far a feed that does not wait follows what is written while it is told.
+const LATE_ROWS_MAX: u64 = 100_000;
 /// The heartbeat that `heartbeat=true` asks for.
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(60);
 /// The most ids a filter may name.
@@ -409,6 +411,8 @@ pub(crate) struct Feed {
     /// Up to here there may be something to tell.
     until: u64,
     told: u64,
+    /// Rows left that may be told beyond `until`, by a feed that does not wait.
+    late: u64,
     /// What is written and not yet sent, where contents are to be sent along.
     pieces: VecDeque<Piece>,
     /// The content that is being sent.
@@ -436,6 +440,7 @@ impl Feed {
             asked: Box::new(asked),
             subscription,
             told: 0,
+            late: LATE_ROWS_MAX,
             pieces: VecDeque::new(),
             content: None,
             opened: false,
@@ -505,6 +510,10 @@ impl Feed {
                 self.below,
                 Direction::Reverse,
             )
+        } else if self.asked.form == Form::Normal {
+            // To the end of what is read: a document that is changed while it is walked to moves
+            // behind `until`, and whoever asks only once would miss it.
+            (self.position, u64::MAX, Direction::Forward)
         } else {
             (self.position, self.until, Direction::Forward)
         };
@@ -530,13 +539,17 @@ impl Feed {
             at: None,
         };
         let (mut looked, mut more) = (0, false);
+        let (mut late, end) = (self.late, self.until);
         self.app
             .pod
             .read_changes(&self.entry, &self.caller, range, |row| {
                 looked += 1;
                 page.at = Some(row.sequence);
                 page.row(row);
-                let full = page.told >= page.asked.limit;
+                if direction == Direction::Forward && row.sequence > end {
+                    late = late.saturating_sub(1);
+                }
+                let full = page.told >= page.asked.limit || late == 0;
                 let written = page.out.len().saturating_sub(begin);
                 let heavy = written >= PAGE_BYTES || page.pieces.len() >= PAGE_PIECES;
                 more = !full && (looked >= PAGE_ROWS || heavy);
@@ -551,13 +564,14 @@ impl Feed {
         } = page;
         self.told = told;
         self.pieces = pieces;
-        let full = self.is_full();
+        self.late = late;
+        let full = self.is_full() || late == 0;
         match (direction, at) {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
             (Direction::Reverse, None) => self.below = after,
             (Direction::Forward, Some(at)) if full || more => self.position = at,
             // Walked to its end: nothing lies behind the last row up to there.
-            (Direction::Forward, at) => self.position = at.unwrap_or(until),
+            (Direction::Forward, at) => self.position = at.unwrap_or(end.max(after)),
         }
         Ok(more)
     }
@@ -565,7 +579,9 @@ impl Feed {
     /// What the page that is due depends on, if others may be told the same.
     fn shared_key(&self) -> Option<PageKey> {
         let asked = &self.asked;
-        let alike = matches!(asked.filter, Filter::All)
+        // One that asks once is told one state after the other, and none that is older.
+        let alike = asked.form != Form::Normal
+            && matches!(asked.filter, Filter::All)
             && !asked.descending
             && asked.sequence_interval == 1
             && !asked.attachments

@@ -93,7 +93,7 @@ pub(crate) fn write_info(
 
 fn require_admin(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Access, ApiError> {
     let access = entry.security.access(&exchange.caller);
-    access.require_admin(&exchange.caller)?;
+    access.require_admin()?;
     Ok(access)
 }
 

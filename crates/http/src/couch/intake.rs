@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use adea_base::DocumentId;
 use adea_documents::json::{Draft, Field};
@@ -10,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use http::header;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::error::ApiError;
 use crate::router::Exchange;
@@ -20,14 +21,41 @@ pub(crate) const JSON_BODY_MAX: u64 = 128 << 20;
 /// The longest silence of a peer in the middle of a body.
 const STALL: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// A request's body, and whether it was read to its end.
+pub(crate) struct Intake {
+    body: Incoming,
+    /// Shared with who answers: a connection whose request was not read ends with the answer.
+    unread: Arc<AtomicBool>,
+}
+
+impl Intake {
+    /// Takes in `body`.
+    pub(crate) fn new(body: Incoming) -> Self {
+        let unread = !body.is_end_stream();
+        Self {
+            body,
+            unread: Arc::new(AtomicBool::new(unread)),
+        }
+    }
+
+    /// Tells whether something was left unread.
+    pub(crate) fn unread(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unread)
+    }
+}
+
 /// The next piece of a body; `None` at its end.
-pub(crate) async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
+pub(crate) async fn next_piece(intake: &mut Intake) -> Result<Option<Bytes>, ApiError> {
+    let body = &mut intake.body;
     loop {
         let frame = tokio::time::timeout(STALL, body.frame())
             .await
             .map_err(|_| ApiError::Incomplete("the peer was silent for too long".to_owned()))?;
         match frame {
-            None => return Ok(None),
+            None => {
+                intake.unread.store(false, Ordering::Relaxed);
+                return Ok(None);
+            }
             Some(Err(error)) => return Err(ApiError::Incomplete(error.to_string())),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {

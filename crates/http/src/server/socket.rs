@@ -8,6 +8,7 @@
 //! Invariant: the bytes that were read to tell HTTP/1 from HTTP/2 are read again first, in order.
 
 use super::exchange::HandOver;
+use super::refusal;
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
@@ -288,9 +289,12 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let own = refusal::of_hyper(bytes);
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, own.as_deref().unwrap_or(bytes));
         this.activity.wrote(&outcome);
-        outcome
+        // A refusal is the first and last that is written in a while: it fits, and counts as what
+        // it stands for.
+        outcome.map_ok(|written| own.map_or(written, |_| bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -298,6 +302,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.activity.wrote(&outcome);

@@ -8,5 +8,6 @@
 
 mod backup;
 mod check;
+mod feed;
 mod maintain;
 mod scratch;

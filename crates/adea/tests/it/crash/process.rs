@@ -52,6 +52,8 @@ impl Place {
             .args(["--log-access", "false", "--data"])
             .arg(&self.data)
             .args(["--admin-name", NAME, "--admin-password", PASSWORD])
+            .env_remove("ADEA_CRASH_ROUNDS")
+            .env_remove("ADEA_CRASH_SEED")
             .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -60,10 +62,11 @@ impl Place {
     }
 
     /// Starts a server and waits until it answers requests; the error tells how it ended instead.
-    pub(super) fn try_start(
-        &self,
-        environment: &[(String, String)],
-    ) -> Result<Server, ExitStatus> {
+    #[expect(
+        clippy::zombie_processes,
+        reason = "a server that is returned is waited for when it is killed"
+    )]
+    pub(super) fn try_start(&self, environment: &[(String, String)]) -> Result<Server, ExitStatus> {
         let mut child = self.command(environment).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         loop {
@@ -126,6 +129,11 @@ impl Server {
     /// Whether it may be dead by now.
     pub(super) fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// How it ended by itself; `None` while it runs.
+    pub(super) fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
     }
 
     /// Says that it will die by itself.
