@@ -62,8 +62,8 @@ describe('headers', () => {
         while (wire.sent < 100e6 && await wire.send(chunk));
         await within(wire.closed, 'the server to hang up');
       }, { growthKb: 16 * 1024 });
-      // What the kernel buffers on both sides counts as sent.
-      assert.ok(wire.sent < 16e6, `it took ${wire.sent} bytes of headers`);
+      // Sent counts what the kernel buffers on both sides, and what a server reads away so that its answer arrives.
+      assert.ok(wire.sent < 40e6, `it took ${wire.sent} bytes of headers`);
       const { status } = await wire.answer();
       assert.ok([0, 400, 431].includes(status), `status ${status}`);
     });
@@ -302,7 +302,8 @@ describe('size', () => {
     const alone = await besideNeighbour(server, () => putText('large', JSON.stringify({ text })), { growthKb: 128 * 1024 });
     assertRefusal(alone, [413], 'document_too_large');
     const bulk = await server.request('POST', `/${db}/_bulk_docs`, { body: { docs: [{ _id: 'small' }, { _id: 'large', text }] } });
-    assertRefusal(bulk, [413], 'document_too_large');
+    assert.equal(bulk.status, 201);
+    assert.deepEqual(bulk.json().map((row) => [row.id, row.ok ?? row.error]), [['small', true], ['large', 'document_too_large']]);
     await absent('large');
     assert.equal((await putText('fits', JSON.stringify({ text: 'x'.repeat(7_900_000) }))).status, 201);
   });
@@ -357,7 +358,7 @@ describe('size', () => {
       }
       return assert.fail('two hundred thousand branches were taken');
     }, { growthKb: 256 * 1024 });
-    assertRefusal(refused, [400, 413]);
+    assertRefusal(refused, [400, 413], 'too_many_conflicts');
     const winner = await within(server.request('GET', `/${db}/branches`), 'the document of many branches', 5000);
     assert.equal(winner.status, 200);
     assert.equal((await server.request('PUT', `/${db}/beside`, { body: {} })).status, 201, 'the database takes other documents');

@@ -78,6 +78,12 @@ impl DataDir {
         if !format_file.exists() {
             write_durably(&format_file, format!("adea {DATA_FORMAT}\n").as_bytes())
                 .map_err(|error| io_error(&format_file, error))?;
+            // The directory's own name must survive a power cut as well.
+            let absolute = path.canonicalize().map_err(|error| io_error(path, error))?;
+            if let Some(parent) = absolute.parent() {
+                let synced = File::open(parent).and_then(|parent| parent.sync_all());
+                synced.map_err(|error| io_error(parent, error))?;
+            }
         }
         held.check_format()?;
         Ok(held)

@@ -289,6 +289,10 @@ pub(crate) async fn route(
     };
     // Listening begins before reading: what changes meanwhile is noticed after it.
     let subscription = exchange.app.pod.watch_database(&entry);
+    // A database that was dropped before that would never be told to end.
+    if exchange.app.pod.database(&entry.name)?.number != entry.number {
+        return Err(PodError::from(adea_documents::DatabaseError::Missing).into());
+    }
     let newest = exchange.app.pod.statistics(&entry)?.update_sequence;
     let asked = read_asked(&exchange, &entry, &body, newest)?;
     if asked.form == Form::Normal {
@@ -740,8 +744,11 @@ impl Feed {
                 .ends_at
                 .get_or_insert_with(|| Instant::now() + self.asked.timeout),
         };
+        // The last change that was taken as seen may have been the end itself.
+        let closed = subscription.is_closed();
         tokio::select! {
             biased;
+            () = std::future::ready(()), if closed => {}
             () = subscription.changed() => {
                 if !subscription.is_closed() {
                     return Ok(None);

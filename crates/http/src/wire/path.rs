@@ -37,10 +37,10 @@ pub(crate) fn decode(text: &str, plus: bool) -> Result<String, ApiError> {
     String::from_utf8(out).map_err(|_| ApiError::bad("The path is not UTF-8."))
 }
 
-/// The decoded segments of a path, without empty ones at its end.
+/// The decoded segments of a path; one slash at its end means nothing.
 pub(crate) fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     let trimmed = path.strip_prefix('/').unwrap_or(path);
-    let trimmed = trimmed.trim_end_matches('/');
+    let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
     if trimmed.is_empty() {
         return Ok(Vec::new());
     }
@@ -65,6 +65,8 @@ mod tests {
         };
         check("/", &[]);
         check("/db/", &["db"]);
+        // A document whose id is empty, which is refused; not the database itself.
+        check("/db//", &["db", ""]);
         check("/db/p+q", &["db", "p q"]);
         check("/db/p%2Bq", &["db", "p+q"]);
         check("/a%2Fb/x%2Fy", &["a/b", "x/y"]);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adea_files::Directory;
 use adea_http::{App, Door, HttpOptions, Server, ShutdownSignal};
@@ -62,6 +63,8 @@ impl Serving {
             .unwrap();
         let http = HttpOptions {
             access_log: false,
+            // Longer than a client waits: no feed of a test ends by its time.
+            changes_timeout: Duration::from_secs(600),
             ..HttpOptions::default()
         };
         let shutdown = ShutdownSignal::new();

@@ -89,7 +89,9 @@ pub(crate) async fn attach(
         json: b"{}".to_vec(),
     };
     let edit = DraftedEdit::Edit(based_on.cloned());
-    let prepared = Pod::with_attachments(id(name), &body, edit, None, Some(stored)).unwrap();
+    let caller = Caller::anonymous();
+    let prepared = Pod::with_attachments(entry, &caller, id(name), &body, edit, None, Some(stored));
+    let prepared = prepared.unwrap();
     pod.write(entry, prepared).await.unwrap()
 }
 

@@ -6,7 +6,7 @@ use super::http::{Client, request};
 use super::load::{Trigger, Worker};
 use super::process::{Place, Server};
 use super::random::Random;
-use super::verify;
+use super::verify::{self, Faults};
 
 /// How many clients write at a time.
 const CLIENTS: usize = 6;
@@ -105,16 +105,7 @@ impl Campaign {
     }
 
     fn verify_from(&mut self, server: &Server, first: usize, everything: bool) {
-        let mut client = Client::new(server.address);
-        let mut faults = verify::churned(&mut client, &mut self.workers);
-        for name in &self.databases[first..] {
-            faults.extend(verify::database(
-                &mut client,
-                name,
-                &mut self.workers,
-                everything,
-            ));
-        }
+        let mut faults = self.faults(server, first, everything);
         let count = faults.len();
         faults.truncate(FAULTS_TOLD);
         assert!(
@@ -123,6 +114,17 @@ impl Campaign {
             faults.join("\n"),
             self.place.logged()
         );
+    }
+
+    /// What is wrong with the databases from the `first` on.
+    pub(super) fn faults(&mut self, server: &Server, first: usize, everything: bool) -> Faults {
+        let mut client = Client::new(server.address);
+        let mut faults = verify::churned(&mut client, &mut self.workers);
+        for name in &self.databases[first..] {
+            let workers = &mut self.workers;
+            faults.extend(verify::database(&mut client, name, workers, everything));
+        }
+        faults
     }
 
     /// `adea check` must find nothing; the server must not be running.

@@ -192,7 +192,8 @@ impl Session<'_> {
             82..87 => self.put_local(),
             87..92 => self.churn(),
             92..97 => self.put_shared(),
-            _ => self.look(),
+            97..99 => self.look(),
+            _ => self.compact(),
         }
     }
 
@@ -493,6 +494,15 @@ impl Session<'_> {
                 ..Churned::default()
             };
             self.acknowledged(1);
+        }
+        Ok(())
+    }
+
+    /// Lets the server tidy up while others write.
+    fn compact(&mut self) -> Result<(), Over> {
+        let path = self.path("_compact");
+        if let Some(answer) = self.ask("POST", &path, "application/json", b"")? {
+            assert_eq!(answer.status, 202, "{path}: {}", answer.text());
         }
         Ok(())
     }

@@ -56,6 +56,32 @@ fn a_power_cut_under_load_loses_nothing_acknowledged() {
     assert!(acknowledged > 0 && bytes > 0);
 }
 
+/// Without syncs the same cut loses writes, and the clients see it: the tests above can fail.
+#[test]
+fn a_power_cut_without_syncs_is_seen_as_loss() {
+    let mut campaign = Campaign::new("relaxed power cut");
+    let mut shim = Shim::compile(&campaign.path(""), &campaign.place.data);
+    let server = campaign.place.start();
+    campaign.turn_to_new_database(&server);
+    server.stop();
+    let mut environment = shim.prepare("", 0);
+    for (name, value) in [("DURABILITY", "relaxed"), ("DURABILITY_INTERVAL", "1m")] {
+        environment.push((format!("ADEA_{name}"), value.to_owned()));
+    }
+    let server = campaign.place.start_with(&environment);
+    campaign.load(&server, &Trigger::new(100, Action::Kill));
+    server.kill();
+    shim.cut_power(Unsynced::Lost, &mut campaign.random);
+    campaign.check();
+    let server = campaign.place.start();
+    let faults = campaign.faults(&server, 0, true);
+    eprintln!(
+        "relaxed power cut: {} losses seen, as it should be",
+        faults.len()
+    );
+    assert!(faults.len() > 10, "{faults:?}");
+}
+
 #[test]
 fn a_first_start_that_is_cut_can_be_done_again() {
     let mut campaign = Campaign::new("first start");
