@@ -271,7 +271,6 @@ mod tests {
 
     #[test]
     fn refusals_have_couchdbs_words() {
-        let anonymous = Caller::anonymous();
         let unauthorized = |text| Err(Refusal::unauthorized(text));
         let forbidden = |text| Err(Refusal::forbidden(text));
         assert_eq!(

@@ -89,12 +89,12 @@ impl Watch {
 
 impl Subscription {
     /// Waits for a change since this was last called, or since the subscription; returns at once
-    /// if there was one. Cancelling it loses nothing.
+    /// if there was one, and always once the topic is closed. Cancelling it loses nothing.
     pub async fn changed(&mut self) {
         loop {
             let notified = self.topic.changed.notified();
             let touches = self.topic.touches.load(Ordering::Acquire);
-            if touches != self.seen {
+            if touches != self.seen || self.is_closed() {
                 self.seen = touches;
                 return;
             }
@@ -148,6 +148,16 @@ mod tests {
             () = subscription.changed() => panic!("woken by another topic"),
             () = tokio::task::yield_now() => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_closed_topic_keeps_nobody_waiting() {
+        let watch = Watch::default();
+        let mut subscription = watch.subscribe(7);
+        watch.close(7);
+        subscription.mark_seen();
+        subscription.changed().await;
+        assert!(subscription.is_closed());
     }
 
     #[tokio::test]

@@ -1,34 +1,37 @@
 //! Listings: `_all_docs`, `_design_docs`, `_local_docs`, by range or by keys, streamed.
+//!
+//! Here is what may be asked, in a query or in a body, and the front of the answer. The rows are
+//! walked through in `rows.rs`, those of local documents in `local.rs`. A listing is a range of ids
+//! or a list of keys, whatever it was asked through; it is read page after page, so that its
+//! length is bounded by the client's patience and not by memory. All that can be refused is refused
+//! before the first byte is sent.
 
-use std::collections::VecDeque;
+mod local;
+mod rows;
+
 use std::sync::Arc;
 
-use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
-use adea_documents::local::LocalDocument;
+use adea_documents::json::{for_each_item, for_each_member, read_text};
 use adea_documents::reader::IdRange;
-use adea_documents::record::split_body;
-use adea_documents::render::{Meta, Rendering, write_revision};
-use adea_pod::{DatabaseEntry, ListedDocument, PodError, Told, Which};
+use adea_pod::DatabaseEntry;
 use adea_store::Direction;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::App;
 use crate::body::Response;
 use crate::couch::intake;
-use crate::couch::local::write_document;
-use crate::couch::sending::{Broken, Out, stream};
+use crate::couch::listing::rows::{Rows, with_attachments};
+use crate::couch::sending::stream;
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 use crate::wire::query::Query;
 
-/// Rows read in one view.
-const PAGE: u64 = 1_000;
-/// Bytes of documents that are held at once, and written before they are sent.
-const PAGE_BYTES: u64 = 512 << 10;
+pub(crate) use local::local_docs;
+
 /// Documents passed over are counted one by one; of more, the offset is not told.
 const OFFSET_COUNTED_MAX: u64 = 10_000;
+
 /// The most keys one request may ask for.
 const KEYS_MAX: usize = 1_000_000;
 
@@ -373,8 +376,9 @@ async fn list(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     let mut out = head(&exchange, &entry, &listing)?;
+    let contents = listing.attachments && listing.include_docs;
     let mut rows = Rows::new(&exchange.app, &exchange.caller, &entry, listing);
-    if rows.listing.attachments && rows.listing.include_docs {
+    if contents {
         return Ok(with_attachments(exchange, rows, out));
     }
     let more = rows.next_page(&mut out)?;
@@ -390,423 +394,4 @@ async fn list(
             sink.text("\r\n]}\n").await
         },
     ))
-}
-
-/// A listing on its way: where it is, and what is left of it.
-struct Rows {
-    app: Arc<App>,
-    caller: adea_base::Caller,
-    entry: Arc<DatabaseEntry>,
-    listing: Listing,
-    skip: u64,
-    left: u64,
-    keys: std::vec::IntoIter<String>,
-    /// Rows that were read and not yet written.
-    waiting: VecDeque<ListedRow>,
-    any: bool,
-}
-
-/// A row that was read: the key it was asked by, and the document, if there is one.
-type ListedRow = (String, Option<ListedDocument>);
-
-impl Rows {
-    fn new(
-        app: &Arc<App>,
-        caller: &adea_base::Caller,
-        entry: &Arc<DatabaseEntry>,
-        mut listing: Listing,
-    ) -> Self {
-        let by_keys = listing.keys.is_some();
-        let mut keys = listing.keys.take().unwrap_or_default();
-        let skip = usize::try_from(listing.skip).unwrap_or(usize::MAX);
-        if listing.descending {
-            keys.reverse();
-        }
-        let mut keys = keys.into_iter();
-        if by_keys && skip > 0 {
-            keys.nth(skip - 1);
-        }
-        let left = if listing.nothing {
-            0
-        } else {
-            listing.limit.unwrap_or(u64::MAX)
-        };
-        Self {
-            app: Arc::clone(app),
-            caller: caller.clone(),
-            entry: Arc::clone(entry),
-            skip: listing.skip,
-            left,
-            keys,
-            waiting: VecDeque::new(),
-            any: false,
-            listing: Listing {
-                keys: by_keys.then(Vec::new),
-                ..listing
-            },
-        }
-    }
-
-    /// Sends what is left, after what is in `out` already.
-    async fn send(mut self, sink: &Out, mut out: Vec<u8>) -> Result<(), Broken> {
-        loop {
-            let more = self
-                .next_page(&mut out)
-                .map_err(|error| Broken::Failed(error.to_string()))?;
-            sink.bytes(Bytes::from(std::mem::take(&mut out))).await?;
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The rows of the next page; a row per id asked for, `None` where there is no such document.
-    fn next_rows(&mut self) -> Result<Vec<ListedRow>, PodError> {
-        let pod = &self.app.pod;
-        let count = self.left.min(PAGE);
-        if self.listing.keys.is_some() {
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            let keys: Vec<String> = self.keys.by_ref().take(count).collect();
-            let ids: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let rows = pod.list_keys(&self.entry, &self.caller, &ids)?;
-            self.left = self.left.saturating_sub(keys.len() as u64);
-            return Ok(keys.into_iter().zip(rows).collect());
-        }
-        let range = &self.listing.range;
-        let direction = self.listing.direction();
-        let rows = pod.list(
-            &self.entry,
-            &self.caller,
-            range,
-            direction,
-            self.skip,
-            count,
-        )?;
-        self.skip = 0;
-        self.left -= rows.len() as u64;
-        match rows.last() {
-            Some(last) if rows.len() as u64 == count => {
-                let id = last.id.clone();
-                if self.listing.descending {
-                    self.listing.range.last = Some((id, false));
-                } else {
-                    self.listing.range.first = Some(format!("{id}\0"));
-                }
-            }
-            Some(_) | None => self.left = 0,
-        }
-        Ok(rows
-            .into_iter()
-            .map(|row| (String::new(), Some(row)))
-            .collect())
-    }
-
-    /// Whether a page may follow.
-    fn more(&self) -> bool {
-        !self.waiting.is_empty()
-            || self.left > 0 && (self.listing.keys.is_none() || self.keys.len() > 0)
-    }
-
-    /// The rows of the next page: as many as may be held with their documents.
-    fn next_portion(&mut self) -> Result<Vec<ListedRow>, PodError> {
-        if self.waiting.is_empty() {
-            self.waiting = self.next_rows()?.into();
-        }
-        let mut bytes = 0;
-        let fitting = self.waiting.iter().take_while(|(_, row)| {
-            let fits = bytes < PAGE_BYTES;
-            if self.listing.include_docs {
-                bytes += row.as_ref().map_or(0, |row| row.external_bytes);
-            }
-            fits
-        });
-        let count = fitting.count();
-        Ok(self.waiting.drain(..count).collect())
-    }
-
-    /// Writes the next page to `out`; false if it was the last.
-    fn next_page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
-        if !self.more() {
-            return Ok(false);
-        }
-        let rows = self.next_portion()?;
-        let bodies = if self.listing.include_docs {
-            let wanted: Vec<u64> = rows
-                .iter()
-                .filter_map(|(_, row)| row.as_ref())
-                .filter(|row| !row.deleted)
-                .filter_map(|row| row.body)
-                .collect();
-            self.app.pod.bodies(&self.entry, &self.caller, &wanted)?
-        } else {
-            Vec::new()
-        };
-        let mut bodies = bodies.into_iter();
-        for (key, row) in rows {
-            if self.any {
-                out.extend_from_slice(b",\r\n");
-            }
-            self.any = true;
-            let Some(row) = row else {
-                out.extend_from_slice(b"{\"key\":");
-                write_json_string(out, &key);
-                out.extend_from_slice(b",\"error\":\"not_found\"}");
-                continue;
-            };
-            write_row(out, &row);
-            if self.listing.include_docs {
-                out.extend_from_slice(b",\"doc\":");
-                let body = if row.deleted || row.body.is_none() {
-                    None
-                } else {
-                    bodies.next().flatten()
-                };
-                self.write_doc(out, &row, body.as_deref())?;
-            }
-            out.push(b'}');
-        }
-        Ok(self.more())
-    }
-
-    fn write_doc(
-        &self,
-        out: &mut Vec<u8>,
-        row: &ListedDocument,
-        body: Option<&[u8]>,
-    ) -> Result<(), PodError> {
-        let Some(body) = body else {
-            out.extend_from_slice(b"null");
-            return Ok(());
-        };
-        let (attachments, json) = split_body(body)?;
-        let mut meta = Meta::default();
-        if self.listing.conflicts && row.conflicts {
-            let told = Told {
-                conflicts: true,
-                ..Told::default()
-            };
-            let which = Which::Revision {
-                revision: row.revision.clone(),
-                latest: false,
-            };
-            let pod = &self.app.pod;
-            meta = pod
-                .read(&self.entry, &self.caller, &row.id, &which, told)?
-                .meta;
-        }
-        Rendering {
-            id: &row.id,
-            revision: &row.revision,
-            deleted: row.deleted,
-            json,
-            attachments: &attachments,
-            meta: &meta,
-            encoding_info: false,
-        }
-        .write(out);
-        Ok(())
-    }
-}
-
-/// Writes a row up to its document.
-fn write_row(out: &mut Vec<u8>, row: &ListedDocument) {
-    out.extend_from_slice(b"{\"id\":");
-    write_json_string(out, &row.id);
-    out.extend_from_slice(b",\"key\":");
-    write_json_string(out, &row.id);
-    out.extend_from_slice(b",\"value\":{\"rev\":");
-    write_revision(out, &row.revision);
-    out.extend_from_slice(if row.deleted {
-        b",\"deleted\":true}"
-    } else {
-        b"}"
-    });
-}
-
-/// Streams a listing with the attachments' contents inside the documents.
-fn with_attachments(exchange: Exchange, mut rows: Rows, head: Vec<u8>) -> Response {
-    stream(exchange, "application/json", move |out| async move {
-        let failed = |error: PodError| Broken::Failed(error.to_string());
-        out.bytes(Bytes::from(head)).await?;
-        let mut any = false;
-        while rows.more() {
-            for (key, row) in rows.next_rows().map_err(failed)? {
-                let mut text = if any { b",\r\n".to_vec() } else { Vec::new() };
-                any = true;
-                let Some(row) = row else {
-                    text.extend_from_slice(b"{\"key\":");
-                    write_json_string(&mut text, &key);
-                    text.extend_from_slice(b",\"error\":\"not_found\"}");
-                    out.bytes(Bytes::from(text)).await?;
-                    continue;
-                };
-                write_row(&mut text, &row);
-                text.extend_from_slice(b",\"doc\":");
-                out.bytes(Bytes::from(text)).await?;
-                if row.deleted {
-                    out.text("null}").await?;
-                    continue;
-                }
-                let which = Which::Revision {
-                    revision: row.revision.clone(),
-                    latest: false,
-                };
-                let told = Told {
-                    conflicts: rows.listing.conflicts,
-                    ..Told::default()
-                };
-                let pod = &rows.app.pod;
-                let found = pod.read(&rows.entry, &rows.caller, &row.id, &which, told);
-                let found = found.map_err(failed)?;
-                let pieces = crate::couch::sending::with_all_data(&row.id, &found);
-                out.pieces(pieces).await?;
-                out.text("}").await?;
-            }
-        }
-        out.text("\r\n]}\n").await
-    })
-}
-
-/// Answers `_local_docs`.
-pub(crate) async fn local_docs(
-    exchange: Exchange,
-    entry: Arc<DatabaseEntry>,
-) -> Result<Response, ApiError> {
-    let (exchange, listing) = read_listing(exchange, &entry).await?;
-    let mut walk = LocalRows::new(&exchange, entry, listing);
-    Ok(stream(
-        exchange,
-        "application/json",
-        move |sink| async move {
-            sink.text("{\"total_rows\":null,\"offset\":null,\"rows\":[\r\n")
-                .await?;
-            loop {
-                let page = walk
-                    .next_page()
-                    .map_err(|error| Broken::Failed(error.to_string()))?;
-                match page {
-                    Some(page) => sink.bytes(Bytes::from(page)).await?,
-                    None => return sink.text("\r\n]}\n").await,
-                }
-            }
-        },
-    ))
-}
-
-/// A listing of local documents on its way.
-struct LocalRows {
-    app: Arc<App>,
-    caller: adea_base::Caller,
-    entry: Arc<DatabaseEntry>,
-    direction: Direction,
-    include_docs: bool,
-    /// The names that are left: from, to; or one by one.
-    range: (Option<String>, Option<String>),
-    names: Option<std::vec::IntoIter<String>>,
-    skip: u64,
-    left: u64,
-    any: bool,
-}
-
-/// Local documents read in one view.
-const LOCAL_PAGE: usize = 50;
-
-impl LocalRows {
-    fn new(exchange: &Exchange, entry: Arc<DatabaseEntry>, listing: Listing) -> Self {
-        let name = |id: &str| id.strip_prefix("_local/").unwrap_or(id).to_owned();
-        let last = listing.range.last.as_ref();
-        let last = last.map(|(id, inclusive)| {
-            let mut name = name(id);
-            if *inclusive {
-                name.push('\0');
-            }
-            name
-        });
-        let keys = listing.keys.as_ref();
-        let names = keys.map(|keys| keys.iter().map(|id| name(id)).collect::<Vec<_>>());
-        Self {
-            app: Arc::clone(&exchange.app),
-            caller: exchange.caller.clone(),
-            entry,
-            direction: listing.direction(),
-            include_docs: listing.include_docs,
-            range: (listing.range.first.as_deref().map(name), last),
-            names: names.map(Vec::into_iter),
-            skip: listing.skip,
-            left: listing.limit.unwrap_or(u64::MAX),
-            any: false,
-        }
-    }
-
-    /// The next documents, by name or by range; none at the end.
-    fn next_documents(&mut self) -> Result<Vec<(String, LocalDocument)>, PodError> {
-        let pod = &self.app.pod;
-        if let Some(names) = &mut self.names {
-            for name in names {
-                match pod.read_local(&self.entry, &self.caller, &name) {
-                    Ok(document) => return Ok(vec![(name, document)]),
-                    Err(PodError::Missing) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            return Ok(Vec::new());
-        }
-        let (from, to) = (self.range.0.as_deref(), self.range.1.as_deref());
-        let rows = pod.list_locals(
-            &self.entry,
-            &self.caller,
-            from,
-            to,
-            self.direction,
-            LOCAL_PAGE,
-        )?;
-        if let Some((last, _)) = rows.last() {
-            match self.direction {
-                Direction::Forward => self.range.0 = Some(format!("{last}\0")),
-                Direction::Reverse => self.range.1 = Some(last.clone()),
-            }
-        }
-        Ok(rows)
-    }
-
-    /// The next rows as text; `None` at the end.
-    fn next_page(&mut self) -> Result<Option<Vec<u8>>, PodError> {
-        let mut out = Vec::new();
-        while self.left > 0 && out.is_empty() {
-            let documents = self.next_documents()?;
-            if documents.is_empty() {
-                self.left = 0;
-            }
-            for (name, document) in documents {
-                if self.skip > 0 {
-                    self.skip -= 1;
-                } else if self.left > 0 {
-                    self.left -= 1;
-                    self.write_row(&mut out, &name, &document);
-                }
-            }
-        }
-        Ok((!out.is_empty()).then_some(out))
-    }
-
-    fn write_row(&mut self, out: &mut Vec<u8>, name: &str, document: &LocalDocument) {
-        if self.any {
-            out.extend_from_slice(b",\r\n");
-        }
-        self.any = true;
-        let mut id = Vec::new();
-        write_json_string(&mut id, &format!("_local/{name}"));
-        out.extend_from_slice(b"{\"id\":");
-        out.extend_from_slice(&id);
-        out.extend_from_slice(b",\"key\":");
-        out.extend_from_slice(&id);
-        out.extend_from_slice(
-            format!(",\"value\":{{\"rev\":\"0-{}\"}}", document.number).as_bytes(),
-        );
-        if self.include_docs {
-            out.extend_from_slice(b",\"doc\":");
-            write_document(out, name, document);
-        }
-        out.push(b'}');
-    }
 }

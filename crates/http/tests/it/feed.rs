@@ -386,7 +386,9 @@ fn a_document_changed_while_a_feed_is_sent_is_in_it() {
     let text = "x".repeat(200_000);
     for n in 0..150 {
         let body = format!("{{\"text\":\"{text}\"}}");
-        writer.json("PUT", &format!("/db/doc{n:03}"), body.as_bytes()).expect(201);
+        writer
+            .json("PUT", &format!("/db/doc{n:03}"), body.as_bytes())
+            .expect(201);
     }
     let first = writer.json("PUT", "/db/moved", b"{}").expect(201).json();
     let mut reader = serving.client();
@@ -400,7 +402,11 @@ fn a_document_changed_while_a_feed_is_sent_is_in_it() {
     }
     let page = begun.json();
     let mut seen = Seen::default();
-    page["results"].as_array().unwrap().iter().for_each(|row| seen.row(row));
+    page["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .for_each(|row| seen.row(row));
     assert_eq!(seen.revisions.len(), 151);
     assert_eq!(seen.revisions["moved"], second["rev"].as_str().unwrap());
     assert_eq!(sequence(&page["last_seq"]), seen.last);

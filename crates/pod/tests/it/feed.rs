@@ -117,8 +117,9 @@ async fn every_follower_sees_the_last_revision_of_every_document() {
             tokio::spawn(follower.follow(subscription, seed))
         })
         .collect();
-    let writers: Vec<_> =
-        (0..4).map(|n| tokio::spawn(write(pod.clone(), Arc::clone(&entry), n))).collect();
+    let writers: Vec<_> = (0..4)
+        .map(|n| tokio::spawn(write(pod.clone(), Arc::clone(&entry), n)))
+        .collect();
     let mut written = Revisions::new();
     for writer in writers {
         written.extend(writer.await.unwrap());
@@ -159,7 +160,9 @@ async fn who_waits_hears_that_the_database_is_dropped() {
     let entry = database(&pod, "db").await;
     let mut subscription = pod.watch_database(&entry);
     subscription.mark_seen();
-    pod.drop_database(&DatabaseName::parse("db").unwrap()).await.unwrap();
+    pod.drop_database(&DatabaseName::parse("db").unwrap())
+        .await
+        .unwrap();
     let heard = async {
         while !subscription.is_closed() {
             subscription.changed().await;

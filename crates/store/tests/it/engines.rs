@@ -1,3 +1,9 @@
+//! Every engine against the one suite that says what an engine is.
+//!
+//! Whatever stands above the store cannot tell engines apart: memory, the one that fails on demand
+//! and the disk give the same answers to the same script, from any seed. Only the disk outlives its
+//! process: what was synced is there after a restart and in a checkpoint.
+
 use adea_store::{Disk, DiskOptions, Engine, Faulty, Memory, Op, Space, conformance};
 
 #[test]

@@ -1,3 +1,10 @@
+//! The one door for writes: transactions that share a sync, are refused, fail or lose their power.
+//!
+//! Writers that come together are committed in groups, and none of them can tell: each has its own
+//! sequence and its own answer. The invariant, under any faults and power cuts: what was
+//! acknowledged is there, or what was written over it and never answered; sequences only rise; and
+//! what was refused has left nothing.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

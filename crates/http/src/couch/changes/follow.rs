@@ -1,0 +1,421 @@
+//! A feed on its way to one listener: reads what is there, then waits for more.
+//!
+//! The feed is a position, what was asked, and a subscription; views are opened for a page and
+//! closed with it, so a listener that waits holds nothing back. Each step tells what is there or
+//! waits: for a change, a heartbeat, the end of its time, or the end of the database or the server.
+//! Everything up to `position` was told or did not pass the filter, and only what was read moves
+//! it: no change is missed.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use adea_base::Caller;
+use adea_documents::render::Piece;
+use adea_pod::{ChangesRange, DatabaseEntry, PodError};
+use adea_store::{Direction, Subscription};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::App;
+use crate::couch::changes::filter::Filter;
+use crate::couch::changes::page::Page;
+use crate::couch::changes::shared::{PageKey, SharedPage};
+use crate::couch::changes::{Asked, Form};
+use crate::couch::sending::Base64Content;
+use crate::router::Exchange;
+
+/// Rows looked at in one view.
+const PAGE_ROWS: u64 = 2_000;
+
+/// Bytes written before they are sent.
+const PAGE_BYTES: usize = 128 << 10;
+
+/// Pieces of documents with contents that are held at once.
+const PAGE_PIECES: usize = 64;
+
+/// How far a feed that does not wait follows what is written while it is told.
+const LATE_ROWS_MAX: u64 = 100_000;
+
+/// A piece of a feed.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// Bytes of its own.
+    Own(Bytes),
+    /// Bytes shared with others: as they are, and as a whole chunk of HTTP.
+    Shared { text: Bytes, framed: Bytes },
+}
+
+/// A feed on its way.
+pub(crate) struct Feed {
+    app: Arc<App>,
+    entry: Arc<DatabaseEntry>,
+    caller: Caller,
+    asked: Box<Asked>,
+    subscription: Option<Subscription>,
+    /// Everything up to here was told or passed over.
+    position: u64,
+    /// Where a walk downwards is.
+    below: u64,
+    /// Up to here there may be something to tell.
+    until: u64,
+    told: u64,
+    /// Rows left that may be told beyond `until`, by a feed that does not wait.
+    late: u64,
+    /// What is written and not yet sent, where contents are to be sent along.
+    pieces: VecDeque<Piece>,
+    /// The content that is being sent.
+    content: Option<Base64Content>,
+    opened: bool,
+    ended: bool,
+    ends_at: Option<Instant>,
+}
+
+impl Feed {
+    /// A feed from where it was asked to begin.
+    pub(super) fn new(
+        exchange: &Exchange,
+        entry: Arc<DatabaseEntry>,
+        asked: Asked,
+        newest: u64,
+        subscription: Option<Subscription>,
+    ) -> Self {
+        Self {
+            app: Arc::clone(&exchange.app),
+            entry,
+            caller: exchange.caller.clone(),
+            position: asked.since,
+            below: newest,
+            until: newest,
+            asked: Box::new(asked),
+            subscription,
+            told: 0,
+            late: LATE_ROWS_MAX,
+            pieces: VecDeque::new(),
+            content: None,
+            opened: false,
+            ended: false,
+            ends_at: None,
+        }
+    }
+
+    /// How the feed is told.
+    pub(crate) fn form(&self) -> Form {
+        self.asked.form
+    }
+
+    /// Writes what stands before the first row.
+    pub(crate) fn open(&mut self, out: &mut Vec<u8>) {
+        self.opened = true;
+        if matches!(self.asked.form, Form::Normal | Form::Longpoll) {
+            out.extend_from_slice(b"{\"results\":[\n");
+        }
+    }
+
+    /// Writes what stands behind the last row.
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
+        self.ended = true;
+        let last = if self.asked.descending && self.told > 0 {
+            self.below
+        } else {
+            self.position
+        };
+        let pending = self.pending().unwrap_or(0);
+        let tag = &self.entry.sequence_tag;
+        let end = match self.asked.form {
+            Form::Normal | Form::Longpoll => {
+                format!("\n],\n\"last_seq\":\"{last}-{tag}\",\"pending\":{pending}}}\n\n")
+            }
+            Form::Continuous => {
+                format!("{{\"last_seq\":\"{last}-{tag}\",\"pending\":{pending}}}\n\n")
+            }
+            Form::EventSource => "\n".to_owned(),
+        };
+        out.extend_from_slice(end.as_bytes());
+    }
+
+    /// How many changes are left behind the last one told.
+    fn pending(&self) -> Result<u64, PodError> {
+        let pod = &self.app.pod;
+        if self.asked.descending {
+            let all = pod.statistics(&self.entry)?.changes();
+            return Ok(all.saturating_sub(self.told));
+        }
+        pod.changes_after(&self.entry, &self.caller, self.position)
+    }
+
+    /// Whether no more rows may be told.
+    fn is_full(&self) -> bool {
+        self.told >= self.asked.limit
+    }
+
+    /// Reads and writes rows until a page is full; true if there may be more right away.
+    pub(crate) fn page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
+        if self.is_full() {
+            return Ok(false);
+        }
+        let (after, until, direction) = if self.asked.descending {
+            (
+                self.asked.since.min(self.below),
+                self.below,
+                Direction::Reverse,
+            )
+        } else if self.asked.form == Form::Normal {
+            // To the end of what is read: a document that is changed while it is walked to moves
+            // behind `until`, and whoever asks only once would miss it.
+            (self.position, u64::MAX, Direction::Forward)
+        } else {
+            (self.position, self.until, Direction::Forward)
+        };
+        if after >= until {
+            return Ok(false);
+        }
+        let by_selector = matches!(self.asked.filter, Filter::Selector(_));
+        let range = ChangesRange {
+            after,
+            until,
+            direction,
+            bodies: self.asked.include_docs || by_selector,
+            conflicts: self.asked.conflicts && self.asked.include_docs,
+            leaves: self.asked.all_leaves,
+        };
+        let begin = out.len();
+        let mut page = Page {
+            asked: &self.asked,
+            tag: &self.entry.sequence_tag,
+            out,
+            pieces: VecDeque::new(),
+            told: self.told,
+            at: None,
+        };
+        let (mut looked, mut more) = (0, false);
+        let (mut late, end) = (self.late, self.until);
+        self.app
+            .pod
+            .read_changes(&self.entry, &self.caller, range, |row| {
+                looked += 1;
+                page.at = Some(row.sequence);
+                page.row(row);
+                if direction == Direction::Forward && row.sequence > end {
+                    late = late.saturating_sub(1);
+                }
+                let full = page.told >= page.asked.limit || late == 0;
+                let written = page.out.len().saturating_sub(begin);
+                let heavy = written >= PAGE_BYTES || page.pieces.len() >= PAGE_PIECES;
+                more = !full && (looked >= PAGE_ROWS || heavy);
+                if full || more {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        let Page {
+            told, at, pieces, ..
+        } = page;
+        self.told = told;
+        self.pieces = pieces;
+        self.late = late;
+        let full = self.is_full() || late == 0;
+        match (direction, at) {
+            (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
+            (Direction::Reverse, None) => self.below = after,
+            (Direction::Forward, Some(at)) if full || more => self.position = at,
+            // Walked to its end: nothing lies behind the last row up to there.
+            (Direction::Forward, at) => self.position = at.unwrap_or(end.max(after)),
+        }
+        Ok(more)
+    }
+
+    /// What the page that is due depends on, if others may be told the same.
+    fn shared_key(&self) -> Option<PageKey> {
+        let asked = &self.asked;
+        // One that asks once is told one state after the other, and none that is older.
+        let alike = asked.form != Form::Normal
+            && matches!(asked.filter, Filter::All)
+            && !asked.descending
+            && asked.sequence_interval == 1
+            && !asked.attachments
+            && asked.limit == u64::MAX;
+        (alike && self.position < self.until).then(|| PageKey {
+            database: self.entry.number.0,
+            after: self.position,
+            until: self.until,
+            form: asked.form,
+            all_leaves: asked.all_leaves,
+            include_docs: asked.include_docs,
+            conflicts: asked.conflicts,
+            encoding_info: asked.encoding_info,
+            comma: self.told > 0,
+        })
+    }
+
+    /// A page, made or shared; and whether there may be more right away.
+    fn shared_page(&mut self) -> Result<(Option<Told>, bool), PodError> {
+        let key = self.shared_key();
+        if let Some(key) = &key
+            && let Some(page) = self.app.feeds.get(key)
+        {
+            self.position = page.position;
+            self.told += page.rows;
+            let SharedPage { text, framed, .. } = page;
+            return Ok((Some(Told::Shared { text, framed }), false));
+        }
+        let before = self.told;
+        let mut out = Vec::new();
+        let more = self.page(&mut out)?;
+        if !self.pieces.is_empty() {
+            self.pieces.push_back(Piece::Text(out));
+            return Ok((None, more));
+        }
+        if out.is_empty() {
+            return Ok((None, more));
+        }
+        let text = Bytes::from(out);
+        if let Some(key) = key.filter(|_| !more) {
+            let framed = crate::body::frame_chunk(&text);
+            let page = SharedPage {
+                text: text.clone(),
+                framed: framed.clone(),
+                rows: self.told - before,
+                position: self.position,
+            };
+            self.app.feeds.insert(key, page);
+            return Ok((Some(Told::Shared { text, framed }), more));
+        }
+        Ok((Some(Told::Own(text)), more))
+    }
+
+    /// The next piece to send; `None` when the feed has ended. Waits as long as it takes.
+    pub(crate) async fn next(&mut self) -> Result<Option<Told>, PodError> {
+        if let Some(piece) = self.next_piece().await? {
+            return Ok(Some(Told::Own(piece)));
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        if !self.opened {
+            let mut out = Vec::new();
+            self.open(&mut out);
+            // A listener is told at once that he is heard.
+            if !out.is_empty() {
+                return Ok(Some(Told::Own(Bytes::from(out))));
+            }
+        }
+        loop {
+            if let Some(subscription) = &mut self.subscription {
+                subscription.mark_seen();
+                self.until = self.until.max(subscription.position());
+            }
+            if let Some(piece) = self.advance()? {
+                return Ok(Some(piece));
+            }
+            if let Some(piece) = self.next_piece().await? {
+                return Ok(Some(Told::Own(piece)));
+            }
+            if let Some(piece) = self.wait().await? {
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    /// The next of the pieces that wait to be sent.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, PodError> {
+        loop {
+            if let Some(content) = &mut self.content {
+                match content.next().await? {
+                    Some(encoded) => return Ok(Some(encoded)),
+                    None => self.content = None,
+                }
+            }
+            match self.pieces.pop_front() {
+                None => return Ok(None),
+                Some(Piece::Text(text)) if text.is_empty() => {}
+                Some(Piece::Text(text)) => return Ok(Some(Bytes::from(text))),
+                Some(Piece::Data(attachment)) => {
+                    let pod = &self.app.pod;
+                    self.content = Some(Base64Content::open(pod, &attachment).await?);
+                }
+            }
+        }
+    }
+
+    /// Tells what is there; `None` if there is nothing but to wait.
+    fn advance(&mut self) -> Result<Option<Told>, PodError> {
+        let (piece, more) = self.shared_page()?;
+        let told = piece.is_some() || !self.pieces.is_empty();
+        let over = self.is_full()
+            || match self.asked.form {
+                Form::Normal => !more,
+                // It ends with the first rows; one that walks downwards never waits.
+                Form::Longpoll => !more && (self.told > 0 || self.asked.descending),
+                Form::Continuous | Form::EventSource => !more && self.asked.descending,
+            };
+        if told {
+            self.ends_at = None;
+        }
+        if over {
+            let mut out = match piece {
+                Some(Told::Own(text) | Told::Shared { text, .. }) => text.to_vec(),
+                None => Vec::new(),
+            };
+            self.close(&mut out);
+            if !self.pieces.is_empty() {
+                self.pieces.push_back(Piece::Text(out));
+                return Ok(None);
+            }
+            return Ok(Some(Told::Own(Bytes::from(out))));
+        }
+        if !told && more {
+            // Nothing of a whole page passed the filter: show that we are alive, and go on.
+            return Ok(Some(self.heartbeat()));
+        }
+        Ok(piece)
+    }
+
+    fn heartbeat(&self) -> Told {
+        Told::Own(match self.asked.form {
+            Form::EventSource => Bytes::from_static(b"event: heartbeat\ndata: \n\n"),
+            Form::Normal | Form::Longpoll | Form::Continuous => Bytes::from_static(b"\n"),
+        })
+    }
+
+    /// Waits for a change; gives a heartbeat or the end when they are due first.
+    async fn wait(&mut self) -> Result<Option<Told>, PodError> {
+        let Some(subscription) = &mut self.subscription else {
+            return Ok(None);
+        };
+        let due = match self.asked.heartbeat {
+            Some(heartbeat) => Instant::now() + heartbeat,
+            None => *self
+                .ends_at
+                .get_or_insert_with(|| Instant::now() + self.asked.timeout),
+        };
+        // The last change that was taken as seen may have been the end itself.
+        let closed = subscription.is_closed();
+        tokio::select! {
+            biased;
+            () = std::future::ready(()), if closed => {}
+            () = subscription.changed() => {
+                if !subscription.is_closed() {
+                    return Ok(None);
+                }
+            }
+            () = self.app.shutdown.wait() => {}
+            () = tokio::time::sleep_until(due) => {
+                if self.asked.heartbeat.is_some() {
+                    return Ok(Some(self.heartbeat()));
+                }
+                let mut out = Vec::new();
+                if self.asked.form != Form::EventSource {
+                    out.push(b'\n');
+                }
+                self.close(&mut out);
+                return Ok(Some(Told::Own(Bytes::from(out))));
+            }
+        }
+        // The database or the server goes: the feed ends in good order.
+        let mut out = Vec::new();
+        self.close(&mut out);
+        Ok(Some(Told::Own(Bytes::from(out))))
+    }
+}

@@ -1,0 +1,108 @@
+//! Rows of a feed as text, in the shape of the form that was asked for.
+//!
+//! A page only writes: what is read, and when a page is full, is decided by the feed that fills it.
+//! Where contents of attachments are sent along, the text is cut at each of them into pieces. What
+//! is in `pieces` always stands before what is in `out`; `told` counts the rows of the whole feed,
+//! since the comma and `seq_interval` depend on those before this page.
+
+use std::collections::VecDeque;
+
+use adea_documents::json::write_json_string;
+use adea_documents::render::{Meta, Piece, Rendering, Shown, write_revision};
+use adea_pod::ChangeRow;
+
+use crate::couch::changes::{Asked, Form};
+
+/// Rows being written.
+pub(super) struct Page<'p> {
+    pub(super) asked: &'p Asked,
+    pub(super) tag: &'p str,
+    pub(super) out: &'p mut Vec<u8>,
+    /// What was written before `out`, where contents stand in between.
+    pub(super) pieces: VecDeque<Piece>,
+    pub(super) told: u64,
+    pub(super) at: Option<u64>,
+}
+
+impl Page<'_> {
+    /// Writes a row, if it passes the filter.
+    pub(super) fn row(&mut self, row: &ChangeRow<'_>) {
+        if !self.asked.filter.passes(row) {
+            return;
+        }
+        let out = &mut *self.out;
+        match self.asked.form {
+            Form::Normal | Form::Longpoll if self.told > 0 => out.extend_from_slice(b",\r\n"),
+            Form::EventSource => out.extend_from_slice(b"data: "),
+            Form::Normal | Form::Longpoll | Form::Continuous => {}
+        }
+        out.extend_from_slice(b"{\"seq\":");
+        if self.told.is_multiple_of(self.asked.sequence_interval) {
+            write_sequence(out, row.sequence, self.tag);
+        } else {
+            out.extend_from_slice(b"null");
+        }
+        out.extend_from_slice(b",\"id\":");
+        write_json_string(out, row.id);
+        out.extend_from_slice(b",\"changes\":[");
+        for (n, leaf) in row.leaves.iter().enumerate() {
+            out.extend_from_slice(if n == 0 { b"{\"rev\":" } else { b",{\"rev\":" });
+            write_revision(out, &leaf.revision);
+            out.push(b'}');
+        }
+        out.push(b']');
+        if row.winner.deleted {
+            out.extend_from_slice(b",\"deleted\":true");
+        }
+        if self.asked.include_docs {
+            out.extend_from_slice(b",\"doc\":");
+            self.document(row);
+        }
+        let out = &mut *self.out;
+        out.push(b'}');
+        match self.asked.form {
+            Form::Normal | Form::Longpoll => {}
+            Form::Continuous => out.push(b'\n'),
+            Form::EventSource => {
+                out.extend_from_slice(b"\nid: ");
+                write_sequence(out, row.sequence, self.tag);
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+        self.told += 1;
+    }
+
+    fn document(&mut self, row: &ChangeRow<'_>) {
+        let Some(document) = &row.document else {
+            self.out.extend_from_slice(b"null");
+            return;
+        };
+        let meta = Meta {
+            conflicts: document.conflicts.clone(),
+            ..Meta::default()
+        };
+        let rendering = Rendering {
+            id: row.id,
+            revision: &row.winner.revision,
+            deleted: row.winner.deleted,
+            json: document.json,
+            attachments: &document.attachments,
+            meta: &meta,
+            encoding_info: self.asked.encoding_info,
+        };
+        if !self.asked.attachments || document.attachments.is_empty() {
+            return rendering.write(self.out);
+        }
+        let before = std::mem::take(self.out);
+        self.pieces.push_back(Piece::Text(before));
+        self.pieces.extend(rendering.pieces(|_| Shown::Data));
+    }
+}
+
+fn write_sequence(out: &mut Vec<u8>, sequence: u64, tag: &str) {
+    out.push(b'"');
+    out.extend_from_slice(itoa::Buffer::new().format(sequence).as_bytes());
+    out.push(b'-');
+    out.extend_from_slice(tag.as_bytes());
+    out.push(b'"');
+}
