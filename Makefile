@@ -29,7 +29,7 @@ compat: ## Only the real clients: PouchDB, a browser, nano, RxDB, hostile ones (
 
 crash: ## All rounds of kill -9 under load, and faults of the disk (ROUNDS=200)
 	@scripts/setup build
-	@ADEA_CRASH_ROUNDS=$(ROUNDS) cargo test --release --workspace crash -- --nocapture
+	@ADEA_CRASH_ROUNDS=$(ROUNDS) cargo test --release -p adea --test it crash -- --nocapture
 
 fuzz: ## Fuzz each target for a while (SECONDS_EACH=60); installs cargo-fuzz if it is missing
 	@scripts/setup build
