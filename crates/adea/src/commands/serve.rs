@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use adea_http::{App, CorsOptions, Door, HttpOptions, Server, ShutdownSignal};
 use adea_pod::{FirstAdmin, Pod};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(settings: SettingFlags) -> Result<Done, CommandError> {
 }
 
 async fn serve(config: &Config) -> Result<(), CommandError> {
+    raise_open_files();
     let mut signals = Signals::listen().map_err(CommandError::Runtime)?;
     // An address that is taken is found out before anything is made on disk.
     let listener = listen(config.listen).await?;
@@ -65,6 +67,26 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     pod.close();
     tracing::info!("ended");
     served.map_err(CommandError::Serve)
+}
+
+/// Takes as many open files as the system lets this process have: each listener is one, and the
+/// usual first limit of 1,024 is gone before the first thousand listens.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        maximum: limits.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::info!(
+            files = ?limits.maximum,
+            "open files, and so connections, are limited by the system to {}",
+            limits.maximum.map_or_else(|| "as many as there is memory for".to_owned(), |n| n.to_string())
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files stays at {:?}", limits.current)
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
