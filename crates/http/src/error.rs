@@ -172,6 +172,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
+            UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),
             // The disk is at fault and not the request: as when the store takes no writes.
             UploadError::DiskFull(_)
             | UploadError::SyncFailed(_)
@@ -197,7 +198,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::Commit(CommitError::Fenced { .. }) => {
+        PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),

@@ -205,15 +205,17 @@ impl Pod {
             security: String::new(),
             partitioned,
         };
-        let wanted = name.clone();
-        self.inner
-            .store
-            .transact(Self::permit(), move |tx| {
+        let (pod, name) = (self.clone(), name.clone());
+        Self::to_the_end(async move {
+            let wanted = name.clone();
+            let created = pod.inner.store.transact(Self::permit(), move |tx| {
                 database::create(tx, &wanted, &settings)
-            })
-            .await?;
-        self.inner.databases.forget(name.as_str());
-        Ok(())
+            });
+            created.await?;
+            pod.inner.databases.forget(name.as_str());
+            Ok(())
+        })
+        .await
     }
 
     /// Drops a database; its room is given back in the background.
@@ -221,19 +223,19 @@ impl Pod {
     /// # Errors
     /// [`DatabaseError::Missing`] if there is none of that name.
     pub async fn drop_database(&self, name: &DatabaseName) -> Result<(), PodError> {
-        let unwanted = name.clone();
-        let number = self
-            .inner
-            .store
-            .transact(Self::permit(), move |tx| {
+        let (pod, name) = (self.clone(), name.clone());
+        Self::to_the_end(async move {
+            let unwanted = name.clone();
+            let dropped = pod.inner.store.transact(Self::permit(), move |tx| {
                 database::drop_database(tx, &unwanted)
-            })
-            .await?;
-        self.inner.databases.forget(name.as_str());
-        self.inner.store.watch().close(number.0);
-        let pod = self.clone();
-        tokio::spawn(async move { pod.sweep_logged(number).await });
-        Ok(())
+            });
+            let number = dropped.await?;
+            pod.inner.databases.forget(name.as_str());
+            pod.inner.store.watch().close(number.0);
+            tokio::spawn(async move { pod.sweep_logged(number).await });
+            Ok(())
+        })
+        .await
     }
 
     /// Changes what is set for a database.
@@ -245,15 +247,16 @@ impl Pod {
         entry: &DatabaseEntry,
         change: impl FnOnce(&mut Settings) + Send + 'static,
     ) -> Result<(), PodError> {
-        let number = entry.number;
-        self.inner
-            .store
-            .transact(Self::permit(), move |tx| {
+        let (pod, number, name) = (self.clone(), entry.number, entry.name.clone());
+        Self::to_the_end(async move {
+            let changed = pod.inner.store.transact(Self::permit(), move |tx| {
                 database::change_settings(tx, number, change)
-            })
-            .await?;
-        self.inner.databases.forget(entry.name.as_str());
-        Ok(())
+            });
+            changed.await?;
+            pod.inner.databases.forget(name.as_str());
+            Ok(())
+        })
+        .await
     }
 
     /// What is told of a database.

@@ -48,6 +48,9 @@ pub enum PodError {
     /// What was asked needs a part of `CouchDB` that is not here yet.
     #[error("{0} is not implemented in this version.")]
     Unsupported(&'static str),
+    /// Too many passwords are to be checked at once; try again.
+    #[error("Too many sign-ins at once; try again.")]
+    Busy,
     /// The server is shutting down, or a task of it broke.
     #[error("the request was interrupted")]
     Interrupted,

@@ -32,7 +32,7 @@ use crate::pod::Pod;
 /// Bodies with attachments that one transaction of a sweep lets go of.
 const SWEPT_BODIES_MAX: usize = 1_000;
 /// Documents that one transaction compacts.
-const COMPACTED_DOCUMENTS_MAX: usize = 256;
+const COMPACTED_DOCUMENTS_MAX: usize = 32;
 /// Documents that are looked at in one view.
 const WALKED_DOCUMENTS_MAX: u64 = 4_096;
 
@@ -467,7 +467,17 @@ impl Pod {
         entry: &DatabaseEntry,
         revisions: Vec<(DocumentId, Vec<Revision>)>,
     ) -> Result<Vec<(String, Vec<Revision>)>, PodError> {
+        let (pod, entry) = (self.clone(), entry.clone());
+        Self::to_the_end(async move { pod.purge_to_the_end(&entry, revisions).await }).await
+    }
+
+    async fn purge_to_the_end(
+        &self,
+        entry: &DatabaseEntry,
+        revisions: Vec<(DocumentId, Vec<Revision>)>,
+    ) -> Result<Vec<(String, Vec<Revision>)>, PodError> {
         let number = entry.number;
+        let designs = revisions.iter().any(|(id, _)| id.is_design());
         let purged = self.inner.store.transact(Self::permit(), move |tx| {
             let mut writer = Writer::open(tx, number).map_err(no_database)?;
             let mut purged = Vec::with_capacity(revisions.len());
@@ -479,6 +489,9 @@ impl Pod {
             Ok((purged, settle_references(tx, &references, |_| None)?))
         });
         let (purged, last) = purged.await.map_err(PodError::from)?;
+        if designs {
+            self.forget_database(entry);
+        }
         self.release_files(last).await;
         Ok(purged)
     }

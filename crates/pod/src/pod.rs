@@ -156,7 +156,7 @@ impl Pod {
                 accounts: AccountCache::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
-                uuid_counter: AtomicU64::new(0),
+                uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
                 clock,
@@ -240,10 +240,17 @@ impl Pod {
             .get(..10)
             .unwrap_or("0000000000");
         let minute = self.inner.clock.now_unix_s() / 64;
-        format!(
-            "{prefix}{minute:010x}{:012x}",
-            count.wrapping_add(count << 20) & 0xffff_ffff_ffff
-        )
+        format!("{prefix}{minute:010x}{:012x}", count & 0xffff_ffff_ffff)
+    }
+
+    /// Runs `work` to its end, also if who waits for it goes away: what follows a commit must
+    /// follow it.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        work: impl Future<Output = Result<T, PodError>> + Send + 'static,
+    ) -> Result<T, PodError> {
+        tokio::spawn(work)
+            .await
+            .map_err(|_| PodError::Interrupted)?
     }
 
     /// The right to write. With one pod there is one term.

@@ -40,6 +40,8 @@ const ADMIN_ROLE: &str = "_admin";
 const REMEMBERED_MAX: usize = 10_000;
 /// How many passwords are hashed at once.
 const HASHES_MAX: usize = 2;
+/// Passwords that may wait for their turn: about two seconds' worth.
+const HASHES_WAITING_MAX: usize = 128;
 /// How many characters a generated password has; each is one of 64.
 const GENERATED_LENGTH: usize = 24;
 
@@ -94,6 +96,8 @@ pub(crate) struct Admins {
 pub(crate) struct AccountCache {
     known: RwLock<HashMap<String, Remembered>>,
     hashing: Arc<Semaphore>,
+    /// Places in the line before it.
+    waiting: Arc<Semaphore>,
 }
 
 /// Somebody with a name, before he proved to be it.
@@ -204,6 +208,9 @@ impl Pod {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PodError> {
+        // Strangers who guess must not make a line that nobody else gets to the front of.
+        let waiting = Arc::clone(&self.inner.accounts.waiting);
+        let _place = waiting.try_acquire_owned().map_err(|_| PodError::Busy)?;
         let room = Arc::clone(&self.inner.accounts.hashing);
         let permit = room
             .acquire_owned()
@@ -359,6 +366,7 @@ impl Default for AccountCache {
         Self {
             known: RwLock::default(),
             hashing: Arc::new(Semaphore::new(HASHES_MAX)),
+            waiting: Arc::new(Semaphore::new(HASHES_WAITING_MAX)),
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::pod::Pod;
 pub struct StoredFile {
     pub(crate) attachment: Attachment,
     pub(crate) inline: Option<Bytes>,
+    /// Its length without any encoding.
+    identity_length: u64,
     pub(crate) pin: Pin,
 }
 
@@ -30,9 +32,23 @@ impl StoredFile {
         self.attachment.revision_position = generation;
     }
 
-    /// Says how long it is without its encoding, where only the sender knows.
-    pub fn set_length(&mut self, length: u64) {
-        self.attachment.length = length;
+    /// Takes the length that the sender tells of it without its encoding; false if it is another.
+    ///
+    /// Of gzip that was uploaded as it is, `CouchDB` tells the stored length as the length, so that
+    /// one is known from its replications and goes too.
+    #[must_use]
+    pub fn confirm_length(&mut self, length: u64) -> bool {
+        let known = length == self.identity_length || length == self.attachment.stored_length;
+        if known {
+            self.attachment.length = length;
+        }
+        known
+    }
+
+    /// How many of its bytes are held in memory until it is written.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.inline.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -55,6 +71,20 @@ impl Pod {
     /// Begins to take in an attachment; `encoding` is what the sender says of its bytes.
     #[must_use]
     pub fn begin_upload(&self, content_type: &str, encoding: Encoding) -> Upload {
+        self.begin(content_type, encoding, UploadOptions::default())
+    }
+
+    /// Begins to take in an attachment that becomes a file, however short: nothing of it is held.
+    #[must_use]
+    pub fn begin_upload_to_file(&self, content_type: &str, encoding: Encoding) -> Upload {
+        let options = UploadOptions {
+            memory_threshold: 0,
+            ..UploadOptions::default()
+        };
+        self.begin(content_type, encoding, options)
+    }
+
+    fn begin(&self, content_type: &str, encoding: Encoding, options: UploadOptions) -> Upload {
         let treatment = match encoding {
             Encoding::Gzip => Treatment::KeepGzip,
             Encoding::Identity if is_compressible(content_type) => Treatment::Compress,
@@ -65,7 +95,7 @@ impl Pod {
             UploadOptions {
                 treatment,
                 max_length: self.inner.options.attachment_max,
-                ..UploadOptions::default()
+                ..options
             },
         )
     }
@@ -135,6 +165,7 @@ fn stored_file(blob: StoredBlob, pin: Pin, name: &str, content_type: &str) -> St
             },
         },
         inline,
+        identity_length: blob.identity_length,
         pin,
     }
 }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use adea_base::{Caller, DocumentId};
-use adea_documents::WriteError;
 use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
 use adea_documents::local::{self, LocalDocument};
 use adea_documents::record::{Attachment, Body, Encoding};
 use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::{Draft, DraftAttachment, Writer};
+use adea_documents::{DatabaseNumber, WriteError};
 use adea_files::{Digest, Pin, references};
 use adea_store::{Decline, EngineError, Transaction};
 use bytes::Bytes;
@@ -150,9 +150,10 @@ impl Pod {
     }
 
     /// Writes many prepared drafts, each on its own: what one refuses does not touch the others.
+    /// They are written in their order, to the end also if who asked goes away.
     ///
     /// # Errors
-    /// [`PodError`] if the store took none of them.
+    /// [`PodError`] if the store did not take them all.
     pub async fn write_many(
         &self,
         entry: &Arc<DatabaseEntry>,
@@ -164,43 +165,53 @@ impl Pod {
                 "A validate_doc_update function, which this database has,",
             ));
         }
+        let (pod, entry) = (self.clone(), Arc::clone(entry));
+        Self::to_the_end(async move {
+            let written = pod.write_in_portions(&entry, drafts).await;
+            if designs > 0 {
+                pod.forget_database(&entry);
+            }
+            written
+        })
+        .await
+    }
+
+    /// Writes in transactions of bounded work, so that others get their turn in between. All take
+    /// their place at once, and share a sync where they can.
+    async fn write_in_portions(
+        &self,
+        entry: &DatabaseEntry,
+        mut drafts: Vec<Prepared>,
+    ) -> Result<Vec<Outcome>, PodError> {
         let number = entry.number;
-        let drafts = Arc::new(drafts);
-        let deciding = Arc::clone(&drafts);
-        let (outcomes, released) = self
-            .inner
-            .store
-            .transact(Self::permit(), move |tx| {
-                let mut gone = Vec::with_capacity(deciding.len());
-                for prepared in deciding.iter() {
-                    gone.push(carried_and_gone(tx, prepared)?);
-                }
-                let mut writer = Writer::open(tx, number).map_err(no_database)?;
-                let mut outcomes = Vec::with_capacity(deciding.len());
-                for (prepared, gone) in deciding.iter().zip(gone) {
-                    outcomes.push(match gone {
-                        Some(error) => Err(error),
-                        None => write_one(&mut writer, prepared)?,
-                    });
-                }
-                let references = writer.finish()?;
-                let released = settle_references(tx, &references, |address| {
-                    deciding
-                        .iter()
-                        .find_map(|prepared| prepared.inline.get(address).cloned())
-                })?;
-                Ok::<_, Decline<PodError>>((outcomes, released))
-            })
-            .await?;
-        if designs > 0 {
-            self.forget_database(entry);
+        let mut portions = Vec::with_capacity(drafts.len().div_ceil(PORTION));
+        while !drafts.is_empty() {
+            let rest = drafts.split_off(drafts.len().min(PORTION));
+            let portion = std::mem::replace(&mut drafts, rest);
+            // The drafts come back with the answer: their pins have served only when the commit
+            // that names the files is durable.
+            portions.push(self.inner.store.submit(Self::permit(), move |tx| {
+                let (outcomes, released) = decide(tx, number, &portion)?;
+                Ok::<_, Decline<PodError>>((outcomes, released, portion))
+            }));
         }
-        // The pins have served: the commit names the files now.
-        drop(drafts);
-        if !released.is_empty() {
-            self.release_files(released).await;
+        let (mut all, mut failed) = (Vec::new(), None);
+        for portion in portions {
+            match portion.await {
+                Ok((outcomes, released, portion)) => {
+                    drop(portion);
+                    all.extend(outcomes);
+                    if !released.is_empty() {
+                        self.release_files(released).await;
+                    }
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(outcomes)
+        match failed {
+            None => Ok(all),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// A draft that keeps the body of a revision and changes its attachments.
@@ -340,6 +351,36 @@ impl Prepared {
             .attachments
             .push(DraftAttachment::Stored(attachment));
     }
+}
+
+/// Drafts that are decided in one transaction.
+const PORTION: usize = 250;
+
+/// What becomes of each draft, and the files that nobody refers to any more.
+fn decide(
+    tx: &mut Transaction<'_>,
+    number: DatabaseNumber,
+    drafts: &[Prepared],
+) -> Result<(Vec<Outcome>, Vec<Digest>), Decline<PodError>> {
+    let mut gone = Vec::with_capacity(drafts.len());
+    for prepared in drafts {
+        gone.push(carried_and_gone(tx, prepared)?);
+    }
+    let mut writer = Writer::open(tx, number).map_err(no_database)?;
+    let mut outcomes = Vec::with_capacity(drafts.len());
+    for (prepared, gone) in drafts.iter().zip(gone) {
+        outcomes.push(match gone {
+            Some(error) => Err(error),
+            None => write_one(&mut writer, prepared)?,
+        });
+    }
+    let references = writer.finish()?;
+    let released = settle_references(tx, &references, |address| {
+        drafts
+            .iter()
+            .find_map(|prepared| prepared.inline.get(address).cloned())
+    })?;
+    Ok((outcomes, released))
 }
 
 /// Design documents are the administrators': their functions run for everybody.

@@ -120,7 +120,7 @@ impl Store {
     /// # Errors
     /// [`EngineError`] if it cannot be read.
     pub fn open(engine: Arc<dyn Engine>, options: StoreOptions) -> Result<Self, EngineError> {
-        let sequence = read_counter(engine.as_ref(), SEQUENCE)?;
+        let sequence = first_sequence(engine.as_ref(), options.durability)?;
         let term = read_counter(engine.as_ref(), TERM)?;
         let shared = Arc::new(Shared {
             engine,
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Decides and commits: runs `decide` when its turn comes, and answers when what it decided
-    /// is durable.
+    /// is durable. Whoever gives up waiting does not undo it.
     ///
     /// # Errors
     /// [`TransactError`]: what `decide` refused with, or why the store did not take it.
@@ -159,12 +159,29 @@ impl Store {
         T: Send + 'static,
         E: Send + 'static,
     {
+        self.submit(permit, decide).await
+    }
+
+    /// As [`Store::transact`], but takes its place among the waiting at once, and not when it is
+    /// first waited for: transactions submitted one after the other run in that order, and may
+    /// share a sync.
+    pub fn submit<T, E, F>(
+        &self,
+        permit: WritePermit,
+        decide: F,
+    ) -> impl Future<Output = Result<T, TransactError<E>>> + Send + use<T, E, F>
+    where
+        F: FnOnce(&mut Transaction<'_>) -> Result<T, Decline<E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |attempt| attempt.run(permit, decide, answer));
-        self.sender
-            .send(Message::Run(job))
-            .map_err(|_| CommitError::Closed)?;
-        answered.await.map_err(|_| CommitError::Closed)?
+        let sent = self.sender.send(Message::Run(job));
+        async move {
+            sent.map_err(|_| CommitError::Closed)?;
+            answered.await.map_err(|_| CommitError::Closed)?
+        }
     }
 
     /// Applies a commit that was decided elsewhere, through the same door.
@@ -403,7 +420,10 @@ impl Committer {
                 break;
             }
         }
-        drop(self.sync_now());
+        if self.sync_now().is_ok() && self.durability != Durability::Strict {
+            // It ended well: nothing was lost. If this fails, sequences skip some, no more.
+            drop(engine.apply(&[&unmark_relaxed()], true));
+        }
     }
 
     /// Runs `first` and all that wait behind it as one group; false when told to close.
@@ -543,6 +563,49 @@ fn run_guarded(job: Job, attempt: Attempt<'_>) -> Option<Waiting> {
     }
 }
 
+/// Where sequences go on. A store that acknowledged before it synced may have lost the last ones
+/// it handed out: it goes on far behind them, so that none is handed out twice.
+fn first_sequence(engine: &dyn Engine, durability: Durability) -> Result<u64, EngineError> {
+    let stored = read_counter(engine, SEQUENCE)?;
+    let was_relaxed = engine.latest().get(Space::Index, RELAXED)?.is_some();
+    let is_relaxed = durability != Durability::Strict;
+    if !was_relaxed && !is_relaxed {
+        return Ok(stored);
+    }
+    let sequence = if was_relaxed {
+        stored + RELAXED_GAP
+    } else {
+        stored
+    };
+    let counter = Op::Put {
+        space: Space::Index,
+        key: SEQUENCE.to_vec(),
+        value: counter_value(sequence),
+    };
+    let mark = if is_relaxed {
+        Op::Put {
+            space: Space::Index,
+            key: RELAXED.to_vec(),
+            value: vec![1],
+        }
+    } else {
+        unmark_relaxed()
+    };
+    engine.apply(&[&counter, &mark], true)?;
+    Ok(sequence)
+}
+
+fn unmark_relaxed() -> Op {
+    Op::Delete {
+        space: Space::Index,
+        key: RELAXED.to_vec(),
+    }
+}
+
+/// More than can be handed out between two syncs.
+const RELAXED_GAP: u64 = 1 << 30;
+/// There while a store runs that acknowledges before it syncs, and after it if it did not end well.
+const RELAXED: &[u8] = &[key::STORE, b'r'];
 const SEQUENCE: &[u8] = &[key::STORE, b's'];
 const TERM: &[u8] = &[key::STORE, b't'];
 

@@ -19,6 +19,8 @@ pub(crate) struct Pending {
     newest: HashTable<usize>,
     /// Places of range deletes in `ops`; there are hardly ever any.
     ranges: Vec<usize>,
+    /// Where the running transaction began: what stands from here on is its own.
+    floor: usize,
     hasher: RandomState,
 }
 
@@ -35,6 +37,7 @@ impl Pending {
             ops: Vec::new(),
             newest: HashTable::new(),
             ranges: Vec::new(),
+            floor: 0,
             hasher: RandomState::new(),
         }
     }
@@ -43,6 +46,7 @@ impl Pending {
         self.ops.clear();
         self.newest.clear();
         self.ranges.clear();
+        self.floor = 0;
     }
 
     fn push(&mut self, op: Op) {
@@ -53,7 +57,15 @@ impl Pending {
                 let (ops, hasher) = (&self.ops, &self.hasher);
                 let same = |at: &usize| ops.get(*at).and_then(key_of) == Some((*space, key));
                 match self.newest.find_mut(hash, same) {
-                    Some(at) => *at = place,
+                    Some(at) => {
+                        // A transaction that writes a key again keeps one value of it, not many.
+                        let own = *at >= self.floor && self.ranges.iter().all(|r| *r < *at);
+                        if own && let Some(slot) = self.ops.get_mut(*at) {
+                            *slot = op;
+                            return;
+                        }
+                        *at = place;
+                    }
                     None => {
                         self.newest.insert_unique(hash, place, |at| {
                             ops.get(*at)
@@ -141,6 +153,7 @@ pub struct Transaction<'t> {
 impl<'t> Transaction<'t> {
     pub(crate) fn begin(view: &'t dyn View, pending: &'t mut Pending, sequence: u64) -> Self {
         let begin = pending.ops.len();
+        pending.floor = begin;
         Self {
             view,
             pending,

@@ -37,7 +37,7 @@ pub(crate) fn run(settings: SettingFlags) -> Result<Done, CommandError> {
 }
 
 async fn serve(config: &Config) -> Result<(), CommandError> {
-    raise_open_files();
+    let connections_max = room_for_connections(config.max_connections);
     let mut signals = Signals::listen().map_err(CommandError::Runtime)?;
     // An address that is taken is found out before anything is made on disk.
     let listener = listen(config.listen).await?;
@@ -47,7 +47,10 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
 
-    let options = http_options(config);
+    let options = HttpOptions {
+        connections_max,
+        ..http_options(config)
+    };
     let shutdown = ShutdownSignal::new();
     let app = App::new(pod.clone(), options.clone(), shutdown.clone());
     let metrics = app.metrics.clone();
@@ -69,24 +72,36 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     served.map_err(CommandError::Serve)
 }
 
-/// Takes as many open files as the system lets this process have: each listener is one, and the
-/// usual first limit of 1,024 is gone before the first thousand listens.
-fn raise_open_files() {
+/// Open files that are not connections: the store's, attachments', the log's.
+const FILES_RESERVED: u64 = 1_024;
+
+/// Takes as many open files as the system lets this process have, since each listener is one and
+/// the usual first limit of 1,024 is gone before the first thousand listens; and says how many
+/// connections that leaves room for. A store that cannot open a file stops writing, so
+/// connections never take the last ones.
+fn room_for_connections(wanted: usize) -> usize {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limits.maximum,
         maximum: limits.maximum,
     };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => tracing::info!(
-            files = ?limits.maximum,
-            "open files, and so connections, are limited by the system to {}",
-            limits.maximum.map_or_else(|| "as many as there is memory for".to_owned(), |n| n.to_string())
-        ),
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limits.maximum,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files stays at {:?}", limits.current)
+            tracing::warn!(%error, "the limit of open files stays at {:?}", limits.current);
+            limits.current
         }
+    };
+    let Some(files) = files else { return wanted };
+    let room = files.saturating_sub(FILES_RESERVED).max(files / 8).max(1);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < wanted {
+        tracing::warn!(
+            "the system allows {files} open files: at most {room} connections are taken, not \
+             {wanted}; raise the limit (ulimit -n, LimitNOFILE) for more"
+        );
     }
+    room.min(wanted)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {

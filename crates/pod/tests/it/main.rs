@@ -9,5 +9,6 @@
 mod backup;
 mod check;
 mod feed;
+mod hung_up;
 mod maintain;
 mod scratch;

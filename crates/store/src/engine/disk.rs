@@ -83,7 +83,7 @@ fn database_options(options: DiskOptions) -> Options {
     db.set_max_total_wal_size((options.memory as u64).max(64 << 20));
     db.set_bytes_per_sync(1 << 20);
     db.set_max_background_jobs(2);
-    db.set_max_open_files(512);
+    db.set_max_open_files(256);
     db.set_keep_log_file_num(2);
     db.set_max_log_file_size(1 << 20);
     db.set_stats_dump_period_sec(0);

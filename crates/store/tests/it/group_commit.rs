@@ -192,3 +192,48 @@ fn operations_know_their_size() {
     };
     assert_eq!(put.size(), 3);
 }
+
+/// A store that answers before it syncs may lose what it answered; what it never does is to give
+/// a sequence out twice, which would hide changes from who was told the lost one.
+#[tokio::test]
+async fn a_relaxed_store_never_gives_a_sequence_out_twice() {
+    let relaxed = StoreOptions {
+        durability: adea_store::Durability::Relaxed {
+            interval: std::time::Duration::from_secs(3_600),
+        },
+    };
+    let engine = Arc::new(Faulty::new());
+    let store = Store::open(Arc::clone(&engine) as Arc<dyn Engine>, relaxed).unwrap();
+    let told = put(&store, vec![9], vec![1]).await.unwrap();
+    let after = Arc::new(engine.power_cut());
+    assert_eq!(
+        after.view().get(Space::Index, &[9]).unwrap(),
+        None,
+        "it was lost"
+    );
+    let strict = open(&after);
+    assert!(put(&strict, vec![9], vec![2]).await.unwrap() > told);
+    strict.close();
+    let again = open(&after);
+    let next = put(&again, vec![9], vec![3]).await.unwrap();
+    assert!(
+        next < told + (1 << 31),
+        "a strict store that ended well skips nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_one_value_of_a_key_that_it_writes_often() {
+    let store = open(&Arc::new(Faulty::new()));
+    let kept: Result<usize, TransactError<()>> = store
+        .transact(PERMIT, |tx| {
+            for n in 0..1_000u32 {
+                tx.put(Space::Index, vec![9], n.to_be_bytes().to_vec());
+            }
+            Ok(tx.ops().len())
+        })
+        .await;
+    assert_eq!(kept, Ok(1));
+    let read = store.view().get(Space::Index, &[9]).unwrap();
+    assert_eq!(read, Some(999u32.to_be_bytes().to_vec()));
+}
