@@ -85,9 +85,11 @@ pub struct StoredBlob {
     pub digest: Digest,
     /// MD5 of the stored bytes, which is what `CouchDB` calls an attachment's digest.
     pub md5: [u8; 16],
-    /// The length a reader sees; of a gzip upload kept as it came, the stored length, since
-    /// nobody decompressed it (`CouchDB` says the same).
+    /// The length a reader sees; of a gzip upload kept as it came, the stored length, as
+    /// `CouchDB` says it.
     pub length: u64,
+    /// The length without any encoding, which differs from `length` where gzip is kept as it came.
+    pub identity_length: u64,
     /// The length of the stored bytes.
     pub stored_length: u64,
     /// The relation of the two.

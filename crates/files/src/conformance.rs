@@ -436,16 +436,62 @@ async fn gzip_that_was_uploaded_is_kept_and_counts_as_it_is() {
         (blob.length, blob.stored_length, blob.encoding),
         (28, 28, Encoding::Gzip)
     );
-    assert_eq!(blob.couch_digest(), "md5-iZnIgHaZ3ETVHDtRSQc4IA==");
+    assert_eq!(blob.identity_length, 23);
+    assert_eq!(
+        blob.couch_digest(),
+        "md5-iZnIgHaZ3ETVHDtRSQc4IA==",
+        "kept bit for bit"
+    );
     let text = collect(reader(&directory, &blob).await.decompress())
         .await
         .unwrap();
     assert_eq!(text, b"hello hello hello hello");
-    let (lie, _pin) = upload_as(&directory, b"no gzip", 5, options(Treatment::KeepGzip))
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_gzip_must_be() {
+    let (_, _, directory) = faulty();
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xcbH\xcd\xc9\xc9W\xc8@'\x01\xe3Q=\x8d\x17\0\0\0";
+    for lie in [
+        &b"no gzip"[..],
+        b"",
+        &gzip[..27],
+        &gzip[..10],
+        &[7; 100_000],
+    ] {
+        let refused = upload_as(&directory, lie, 5, options(Treatment::KeepGzip)).await;
+        assert!(matches!(refused, Err(UploadError::NotGzip)), "{refused:?}");
+    }
+    let behind = [&gzip[..], &[0; 100_000]].concat();
+    let (blob, _pin) = upload_as(&directory, &behind, 60_000, options(Treatment::KeepGzip))
         .await
         .unwrap();
-    let read = collect(reader(&directory, &lie).await.decompress()).await;
-    assert!(matches!(read, Err(ReadError::CorruptGzip)));
+    assert_eq!((blob.length, blob.identity_length), (100_028, 23));
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_as_long_as_it_becomes() {
+    let (_, _, directory) = faulty();
+    let mut bomb = crate::gzip::Compressor::new();
+    let mut packed = Vec::new();
+    let zeros = vec![0; 1_000_000];
+    bomb.write(&zeros, |ready| {
+        packed.extend_from_slice(ready);
+        Ok(())
+    })
+    .unwrap();
+    packed.extend(bomb.finish().unwrap());
+    for (max_length, fits) in [(999_999, false), (1_000_000, true)] {
+        let bounded = UploadOptions {
+            max_length,
+            ..options(Treatment::KeepGzip)
+        };
+        match upload_as(&directory, &packed, 100, bounded).await {
+            Ok((blob, _pin)) => assert!(fits && blob.identity_length == 1_000_000),
+            Err(UploadError::TooLarge { limit }) => assert!(!fits && limit == max_length),
+            Err(other) => panic!("{other}"),
+        }
+    }
 }
 
 #[tokio::test]

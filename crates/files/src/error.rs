@@ -14,6 +14,9 @@ pub enum UploadError {
         /// How long it might have been.
         limit: u64,
     },
+    /// The body was said to be gzip, and is not, or not a whole one.
+    #[error("The attachment is not gzip as it says.")]
+    NotGzip,
     /// The disk or the quota is full: free space, then retry.
     #[error("no space is left for the body: {0}")]
     DiskFull(#[source] io::Error),
@@ -68,8 +71,7 @@ pub enum ReadError {
         /// How many there are.
         length: u64,
     },
-    /// The bytes are not the gzip stream they are said to be. A client that uploads with
-    /// `Content-Encoding: gzip` and lies gets this back when it reads.
+    /// The bytes are not the gzip stream they are said to be: they are damaged.
     #[error("the stored bytes are not a whole gzip stream")]
     CorruptGzip,
     /// Any other fault of the disk.

@@ -3,7 +3,8 @@
 //! Chunks are gathered until a batch is worth a hop to the blocking pool, where hashing,
 //! compressing and writing happen; an async thread never does more than copy, except for bodies so
 //! small that the hop would cost more than the work. In memory are at most the batch, the chunk
-//! at hand and as many stored bytes as the threshold allows.
+//! at hand, a buffer of what comes out of a body that is said to be gzip, and as many stored bytes
+//! as the threshold allows.
 
 use bytes::{Bytes, BytesMut};
 use md5::Md5;
@@ -14,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::blob::{Content, Digest, Encoding, StoredBlob};
 use crate::directory::{Directory, Incoming};
 use crate::error::UploadError;
-use crate::gzip::Compressor;
+use crate::gzip::{Compressor, Decompressor, Progress};
 use crate::pins::Pin;
 
 /// How much is gathered before a hop to the blocking pool.
@@ -26,6 +27,13 @@ const SMALL: usize = 16 * 1024;
 /// Up to this length a body is compressed where it is (some 100 µs).
 const SMALL_TO_COMPRESS: usize = 4 * 1024;
 
+/// Up to this length a body said to be gzip is looked into where it is: it may become a thousand
+/// times as long.
+const SMALL_TO_DECOMPRESS: usize = 1024;
+
+/// How much of what comes out of gzip is held at once.
+const LOOKED_AT: usize = 32 * 1024;
+
 /// More than gzip adds to a small body that does not compress.
 const GZIP_OVERHEAD: usize = 64;
 
@@ -36,8 +44,7 @@ pub enum Treatment {
     Keep,
     /// Compress them, for types of which that is worth it.
     Compress,
-    /// Keep them as they are, knowing that they are gzip (`Content-Encoding: gzip`). Whether
-    /// they really are shows when somebody reads them.
+    /// Keep them as they are if they are gzip, as they are said to be (`Content-Encoding: gzip`).
     KeepGzip,
 }
 
@@ -48,7 +55,7 @@ pub struct UploadOptions {
     pub treatment: Treatment,
     /// Up to how many stored bytes the blob is inline; beyond it is a file.
     pub memory_threshold: usize,
-    /// How many bytes may come in.
+    /// How many bytes may come in, and how many they may be once decompressed.
     pub max_length: u64,
 }
 
@@ -173,6 +180,7 @@ impl Drop for Upload {
 struct Intake {
     encoding: Encoding,
     compressor: Option<Compressor>,
+    inspector: Option<Inspector>,
     /// Bytes that came in.
     length: u64,
     stored: Stored,
@@ -185,9 +193,12 @@ impl Intake {
             Treatment::Compress => (Encoding::Gzip, Some(Compressor::new())),
             Treatment::KeepGzip => (Encoding::Gzip, None),
         };
+        let inspector =
+            (options.treatment == Treatment::KeepGzip).then(|| Inspector::new(options.max_length));
         Self {
             encoding,
             compressor,
+            inspector,
             length: 0,
             stored: Stored::new(directory, options.memory_threshold),
         }
@@ -198,14 +209,19 @@ impl Intake {
     fn is_cheap(&self, gathered: usize) -> bool {
         let small = if self.compressor.is_some() {
             SMALL_TO_COMPRESS
+        } else if self.inspector.is_some() {
+            SMALL_TO_DECOMPRESS
         } else {
             SMALL
         };
         self.length == 0 && gathered <= small && gathered + GZIP_OVERHEAD <= self.stored.threshold
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+    fn take(&mut self, bytes: &Bytes) -> Result<(), UploadError> {
         self.length += length_of(bytes);
+        if let Some(inspector) = &mut self.inspector {
+            inspector.take(bytes.clone(), false)?;
+        }
         match &mut self.compressor {
             Some(compressor) => compressor.write(bytes, |ready| self.stored.take(ready)),
             None => self.stored.take(bytes),
@@ -218,6 +234,10 @@ impl Intake {
             self.stored.take(&last)?;
         }
         let (length, encoding) = (self.length, self.encoding);
+        let identity_length = match self.inspector.take() {
+            Some(inspector) => inspector.finish()?,
+            None => length,
+        };
         let stored = self.stored;
         let digest = Digest::from_bytes(stored.sha256.finalize().into());
         let (content, pin) = match stored.incoming {
@@ -236,12 +256,64 @@ impl Intake {
                 digest,
                 md5,
                 length,
+                identity_length,
                 stored_length: stored.length,
                 encoding,
                 content,
             },
             pin,
         ))
+    }
+}
+
+/// Looks along whether a body is the gzip it is said to be, and how long it is without. Holds no
+/// more than a buffer of what comes out.
+#[derive(Debug)]
+struct Inspector {
+    decompressor: Decompressor,
+    output: Vec<u8>,
+    length: u64,
+    max_length: u64,
+    ended: bool,
+}
+
+impl Inspector {
+    fn new(max_length: u64) -> Self {
+        Self {
+            decompressor: Decompressor::new(),
+            output: Vec::with_capacity(LOOKED_AT),
+            length: 0,
+            max_length,
+            ended: false,
+        }
+    }
+
+    fn take(&mut self, mut input: Bytes, at_end: bool) -> Result<(), UploadError> {
+        // As for the reader, what follows the last member means nothing.
+        while !self.ended {
+            self.output.clear();
+            let step = self
+                .decompressor
+                .step(&mut input, &mut self.output, at_end)
+                .map_err(|_| UploadError::NotGzip)?;
+            self.length += length_of(&self.output);
+            if self.length > self.max_length {
+                return Err(UploadError::TooLarge {
+                    limit: self.max_length,
+                });
+            }
+            self.ended = step == Progress::Ended;
+            if self.output.len() < self.output.capacity() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The length without gzip, if that was all of it.
+    fn finish(mut self) -> Result<u64, UploadError> {
+        self.take(Bytes::new(), true)?;
+        Ok(self.length)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adea_base::{DatabaseName, DocumentId};
+use http::uri::Authority;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Body as _;
 
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     pub(crate) handler: Option<&'static str>,
     /// The room that a large body takes among all that are held.
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// The host that the request's URI names, if it does.
+    authority: Option<Authority>,
     /// The name of the database that the path begins with.
     pub(crate) database: String,
 }
@@ -53,13 +56,29 @@ impl Exchange {
 
     /// A URL of this server, as the client called it.
     pub(crate) fn url(&self, path: &str) -> String {
-        let host = self.header(&header::HOST).unwrap_or("localhost");
-        let forwarded = self.headers.get("x-forwarded-proto");
-        let scheme = match forwarded.and_then(|value| value.to_str().ok()) {
-            Some("https") => "https",
-            _ => "http",
+        let scheme = if self.forwarded_https() {
+            "https"
+        } else {
+            "http"
         };
-        format!("{scheme}://{host}{path}")
+        format!("{scheme}://{}{path}", self.host())
+    }
+
+    /// The host that the client called: HTTP/2 tells it in the URI.
+    pub(crate) fn host(&self) -> &str {
+        let of_uri = || {
+            let authority = self.authority.as_ref()?.as_str();
+            authority.rsplit('@').next()
+        };
+        self.header(&header::HOST)
+            .or_else(of_uri)
+            .unwrap_or("localhost")
+    }
+
+    /// Whether a proxy in front says that it took off the TLS.
+    pub(crate) fn forwarded_https(&self) -> bool {
+        let forwarded = self.headers.get("x-forwarded-proto");
+        forwarded.is_some_and(|scheme| scheme == "https")
     }
 
     /// Lets server administrators pass.
@@ -100,7 +119,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
     } else {
         None
     };
-    let body = Intake::new(body);
+    let body = Intake::new(body, app.options.request_bytes_max);
     let unread = body.unread();
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
@@ -111,12 +130,13 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         caller: signed.caller,
         handler: signed.handler,
         room: None,
+        authority: parts.uri.authority().cloned(),
         database: String::new(),
         app,
     };
     let renewed = signed
         .renewed_cookie
-        .map(|value| session::cookie_header(&exchange.app, &value));
+        .map(|value| session::cookie_header(&exchange, &value));
     let routed = Query::parse(parts.uri.query()).and_then(|query| {
         exchange.query = query;
         segments(parts.uri.path())

@@ -343,6 +343,7 @@ impl Prepared {
             attachment,
             inline,
             pin,
+            ..
         } = stored;
         self.inline
             .extend(inline.map(|bytes| (attachment.address, bytes)));

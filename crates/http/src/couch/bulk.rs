@@ -1,11 +1,14 @@
 //! Many documents in one request: `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_missing_revs`.
 
+mod lacking;
+
 use std::sync::Arc;
 
 use adea_base::DocumentId;
 use adea_documents::json::{
     Draft, Field, for_each_item, for_each_member, parse_bulk, read_text, write_json_string,
 };
+use adea_documents::local::LocalDocument;
 use adea_documents::render::write_revision;
 use adea_documents::revision::Revision;
 use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared};
@@ -20,8 +23,8 @@ use crate::error::{ApiError, of_write, write_row_error};
 use crate::reply;
 use crate::router::Exchange;
 
-/// The most revisions one `_revs_diff` may ask for: each costs memory while it is answered.
-const REVISIONS_MAX: usize = 1_000_000;
+pub(crate) use lacking::{missing_revs, revs_diff};
+
 /// The most documents one `_bulk_get` may ask for.
 const GETS_MAX: usize = 100_000;
 
@@ -33,14 +36,42 @@ fn require_post(exchange: &Exchange) -> Result<(), ApiError> {
     }
 }
 
+/// A row of `_bulk_docs` that was checked.
+enum Planned {
+    Document {
+        id: DocumentId,
+        draft: Draft,
+        edit: DraftedEdit,
+    },
+    Local(PlannedLocal),
+}
+
+/// A local document to be written, or deleted if there is none.
+struct PlannedLocal {
+    name: String,
+    document: Option<LocalDocument>,
+}
+
+/// A row that was checked, or that failed by itself.
+type PlannedRow = Result<Planned, ApiError>;
+
 /// What becomes of a row of `_bulk_docs`.
 enum Row {
     /// Prepared: its place among the drafts that are written together.
     Document(usize),
-    /// A local document, written already.
-    Local { id: String, number: u64 },
+    /// A local document; it is written last.
+    Local(PlannedLocal),
+    /// A local document that was written.
+    LocalWritten { id: String, number: u64 },
     /// Refused before it was written.
-    Refused { id: String, fault: ApiError },
+    Refused { named: Named, fault: ApiError },
+}
+
+/// A row as the answer names it: with the revision if that was made elsewhere.
+#[derive(Clone)]
+struct Named {
+    id: String,
+    revision: Option<Revision>,
 }
 
 /// Answers `_bulk_docs`.
@@ -55,40 +86,28 @@ pub(crate) async fn docs(
         return Err(ApiError::NotImplemented("`all_or_nothing`"));
     }
     let new_edits = bulk.new_edits.unwrap_or(true);
-    // Ids are checked before anything is written: a bad one fails the whole request.
-    let mut drafts = Vec::with_capacity(bulk.docs.len());
-    for draft in bulk.docs {
-        let id = match id_of(draft.id.as_ref())? {
-            Some(id) => id.to_owned(),
-            None => exchange.app.pod.new_id(),
+    let planned = plan_all(&exchange, bulk.docs, new_edits)?;
+    let mut rows = Vec::with_capacity(planned.len());
+    let mut names = Vec::with_capacity(planned.len());
+    let mut prepared = Vec::with_capacity(planned.len());
+    for (named, plan) in planned {
+        let row = match plan {
+            Ok(Planned::Local(local)) => Ok(Row::Local(local)),
+            Ok(Planned::Document { id, draft, edit }) => {
+                let pod = &exchange.app.pod;
+                pod.prepare(&entry, &exchange.caller, id, draft, edit, Vec::new())
+                    .await
+                    .map(|draft| {
+                        prepared.push(draft);
+                        names.push(named.clone());
+                        Row::Document(prepared.len() - 1)
+                    })
+                    .map_err(ApiError::from)
+            }
+            Err(fault) => Err(fault),
         };
-        if !id.starts_with("_local/") {
-            DocumentId::parse(&id)?;
-        }
-        drafts.push((id, draft));
+        rows.push(or_refused(row, named)?);
     }
-    let mut rows = Vec::with_capacity(drafts.len());
-    let mut prepared = Vec::with_capacity(drafts.len());
-    for (id, draft) in drafts {
-        let row = match id.strip_prefix("_local/") {
-            Some(name) => write_local(&exchange, &entry, name, draft).await,
-            None => prepare(&exchange, &entry, &id, draft, new_edits)
-                .await
-                .map(|draft| {
-                    prepared.push(draft);
-                    Row::Document(prepared.len() - 1)
-                }),
-        };
-        match row {
-            Ok(row) => rows.push(row),
-            Err(fault) if is_of_row(&fault) => rows.push(Row::Refused { id, fault }),
-            Err(fault) => return Err(fault),
-        }
-    }
-    let named: Vec<String> = prepared
-        .iter()
-        .map(|draft| draft.id().as_str().to_owned())
-        .collect();
     let outcomes = if prepared.is_empty() {
         Vec::new()
     } else {
@@ -99,11 +118,91 @@ pub(crate) async fn docs(
         any: false,
         new_edits,
     };
-    for row in &rows {
-        answer.row(row, &named, &outcomes);
+    for row in rows {
+        let row = match row {
+            Row::Local(local) => {
+                let named = Named {
+                    id: format!("_local/{}", local.name),
+                    revision: None,
+                };
+                or_refused(write_local(&exchange, &entry, local).await, named)?
+            }
+            Row::Document(_) | Row::LocalWritten { .. } | Row::Refused { .. } => row,
+        };
+        answer.row(&row, &names, &outcomes);
     }
     answer.out.extend_from_slice(b"]\n");
     Ok(reply::json(StatusCode::CREATED, answer.out))
+}
+
+/// Checks ids and edits of all rows before anything is written: a bad one fails the whole request,
+/// except where the fault is the row's own.
+fn plan_all(
+    exchange: &Exchange,
+    docs: Vec<Draft>,
+    new_edits: bool,
+) -> Result<Vec<(Named, PlannedRow)>, ApiError> {
+    let mut planned = Vec::with_capacity(docs.len());
+    for draft in docs {
+        let id = match id_of(draft.id.as_ref())? {
+            Some(id) => id.to_owned(),
+            None => exchange.app.pod.new_id(),
+        };
+        let (revision, plan) = match id.strip_prefix("_local/") {
+            Some(name) => (None, plan_local(exchange, name, draft).map(Planned::Local)),
+            None => plan_document(exchange, &id, draft, new_edits)?,
+        };
+        match plan {
+            Err(fault) if !is_of_row(&fault) => return Err(fault),
+            plan => planned.push((Named { id, revision }, plan)),
+        }
+    }
+    Ok(planned)
+}
+
+/// A document's edit, and the revision that it brings if that was made elsewhere.
+fn plan_document(
+    exchange: &Exchange,
+    id: &str,
+    mut draft: Draft,
+    new_edits: bool,
+) -> Result<(Option<Revision>, PlannedRow), ApiError> {
+    let id = DocumentId::parse(id)?;
+    let edit = drafted_edit(&mut draft, None, new_edits)?;
+    let revision = match &edit {
+        DraftedEdit::Edit(_) => None,
+        DraftedEdit::Replicated(generation, ids) => ids.first().map(|id| Revision {
+            generation: *generation,
+            id: id.clone(),
+        }),
+    };
+    let plan = check_draft(exchange, &id, &draft);
+    Ok((
+        revision,
+        plan.map(|()| Planned::Document { id, draft, edit }),
+    ))
+}
+
+fn plan_local(exchange: &Exchange, name: &str, draft: Draft) -> Result<PlannedLocal, ApiError> {
+    local::check_name(name)?;
+    let document = if draft.deleted {
+        local::number_of(&draft)?;
+        None
+    } else {
+        Some(local::from_draft(exchange, draft)?)
+    };
+    Ok(PlannedLocal {
+        name: name.to_owned(),
+        document,
+    })
+}
+
+/// Keeps a fault that is one row's own with its row.
+fn or_refused(row: Result<Row, ApiError>, named: Named) -> Result<Row, ApiError> {
+    match row {
+        Err(fault) if is_of_row(&fault) => Ok(Row::Refused { named, fault }),
+        row => row,
+    }
 }
 
 /// Whether a fault is one row's own, and does not fail the others.
@@ -120,11 +219,10 @@ async fn prepare(
     entry: &DatabaseEntry,
     id: &str,
     mut draft: Draft,
-    new_edits: bool,
 ) -> Result<Prepared, ApiError> {
     let id = DocumentId::parse(id)?;
     check_draft(exchange, &id, &draft)?;
-    let edit: DraftedEdit = drafted_edit(&mut draft, None, new_edits)?;
+    let edit = drafted_edit(&mut draft, None, true)?;
     let pod = &exchange.app.pod;
     Ok(pod
         .prepare(entry, &exchange.caller, id, draft, edit, Vec::new())
@@ -134,21 +232,20 @@ async fn prepare(
 async fn write_local(
     exchange: &Exchange,
     entry: &DatabaseEntry,
-    name: &str,
-    draft: Draft,
+    local: PlannedLocal,
 ) -> Result<Row, ApiError> {
+    let PlannedLocal { name, document } = local;
     let id = format!("_local/{name}");
-    if draft.deleted {
-        match exchange.app.pod.delete_local(entry, name).await {
-            Ok(()) | Err(PodError::Missing) => {}
-            Err(error) => return Err(error.into()),
-        }
-        return Ok(Row::Local { id, number: 0 });
-    }
-    let document = local::from_draft(exchange, draft)?;
+    let pod = &exchange.app.pod;
+    let Some(document) = document else {
+        return match pod.delete_local(entry, &name).await {
+            Ok(()) | Err(PodError::Missing) => Ok(Row::LocalWritten { id, number: 0 }),
+            Err(error) => Err(error.into()),
+        };
+    };
     let number = document.number;
-    exchange.app.pod.write_local(entry, name, document).await?;
-    Ok(Row::Local { id, number })
+    pod.write_local(entry, &name, document).await?;
+    Ok(Row::LocalWritten { id, number })
 }
 
 /// The answer to `_bulk_docs` on its way.
@@ -166,29 +263,38 @@ impl Answer {
         self.any = true;
     }
 
-    fn row(&mut self, row: &Row, ids: &[String], outcomes: &[adea_pod::Outcome]) {
+    fn row(&mut self, row: &Row, names: &[Named], outcomes: &[adea_pod::Outcome]) {
         match row {
-            Row::Local { id, number } => self.ok(id, |out| {
+            // Every local document was written by now.
+            Row::Local(local) => self.lost(&format!("_local/{}", local.name)),
+            Row::LocalWritten { id, number } => self.ok(id, |out| {
                 out.extend_from_slice(format!("\"0-{number}\"").as_bytes());
             }),
-            Row::Refused { id, fault } => {
+            Row::Refused { named, fault } => {
                 let (_, error) = fault.status();
-                self.failed(id, error, &fault.to_string());
+                self.failed(named, error, &fault.to_string());
             }
-            Row::Document(at) => {
-                let id = ids.get(*at).map_or("", String::as_str);
-                match outcomes.get(*at) {
-                    // What was replicated and went in is not worth a word.
-                    Some(Ok(_)) if !self.new_edits => {}
-                    Some(Ok(revision)) => self.ok(id, |out| write_revision(out, revision)),
-                    Some(Err(error)) => {
-                        let (_, word) = of_write(error);
-                        self.failed(id, word, &error.to_string());
-                    }
-                    None => self.failed(id, "internal_server_error", "The row was lost."),
+            Row::Document(at) => match (names.get(*at), outcomes.get(*at)) {
+                // What was replicated and went in is not worth a word.
+                (Some(_), Some(Ok(_))) if !self.new_edits => {}
+                (Some(named), Some(Ok(revision))) => {
+                    self.ok(&named.id, |out| write_revision(out, revision));
                 }
-            }
+                (Some(named), Some(Err(error))) => {
+                    let (_, word) = of_write(error);
+                    self.failed(named, word, &error.to_string());
+                }
+                (named, _) => self.lost(named.map_or("", |named| &named.id)),
+            },
         }
+    }
+
+    fn lost(&mut self, id: &str) {
+        let named = Named {
+            id: id.to_owned(),
+            revision: None,
+        };
+        self.failed(&named, "internal_server_error", "The row was lost.");
     }
 
     fn ok(&mut self, id: &str, revision: impl FnOnce(&mut Vec<u8>)) {
@@ -200,10 +306,14 @@ impl Answer {
         self.out.push(b'}');
     }
 
-    fn failed(&mut self, id: &str, error: &str, reason: &str) {
+    fn failed(&mut self, named: &Named, error: &str, reason: &str) {
         self.begin();
         self.out.extend_from_slice(b"{\"id\":");
-        write_json_string(&mut self.out, id);
+        write_json_string(&mut self.out, &named.id);
+        if let Some(revision) = &named.revision {
+            self.out.extend_from_slice(b",\"rev\":");
+            write_revision(&mut self.out, revision);
+        }
         self.out.push(b',');
         write_row_error(&mut self.out, error, reason);
         self.out.push(b'}');
@@ -269,121 +379,6 @@ fn read_one_wanted(item: &[u8]) -> Result<Wanted, ApiError> {
     Ok(row)
 }
 
-/// Ids, and the revisions of each that a peer asks about.
-type Asking = Vec<(String, Vec<Revision>)>;
-
-fn read_asking(body: &[u8]) -> Result<Asking, ApiError> {
-    let mut asking = Asking::new();
-    let mut count = 0;
-    let is_object = for_each_member(body, |id, value| {
-        let mut revisions = Vec::new();
-        let is_array = for_each_item(value, |item| {
-            let text = read_text(item)?.ok_or_else(|| ApiError::bad("Invalid rev format"))?;
-            count += 1;
-            if count > REVISIONS_MAX {
-                return Err(ApiError::TooMany(
-                    "Too many revisions in one request.".into(),
-                ));
-            }
-            revisions.push(Revision::parse(&text)?);
-            Ok::<_, ApiError>(())
-        })?;
-        if !is_array {
-            return Err(ApiError::bad("Revisions must be a JSON array of strings."));
-        }
-        count += 1;
-        if count > REVISIONS_MAX {
-            return Err(ApiError::TooMany(
-                "Too many documents in one request.".into(),
-            ));
-        }
-        asking.push((id.to_owned(), revisions));
-        Ok::<_, ApiError>(())
-    })?;
-    if is_object {
-        Ok(asking)
-    } else {
-        Err(ApiError::bad("Request body must be a JSON object"))
-    }
-}
-
-/// How many ids are looked up before others get their turn.
-const LOOKUPS_AT_ONCE: usize = 500;
-
-async fn lacking(
-    mut exchange: Exchange,
-    entry: &Arc<DatabaseEntry>,
-    mut write: impl FnMut(&mut Vec<u8>, &str, &adea_documents::reader::Lacking),
-) -> Result<Vec<u8>, ApiError> {
-    require_post(&exchange)?;
-    let body = intake::whole(&mut exchange).await?;
-    let asking = intake::parsed(body, read_asking).await??;
-    let mut out = Vec::new();
-    for part in asking.chunks(LOOKUPS_AT_ONCE) {
-        let found = exchange.app.pod.lacking(entry, &exchange.caller, part)?;
-        for ((id, _), lacking) in part.iter().zip(found) {
-            if !lacking.missing.is_empty() {
-                if !out.is_empty() {
-                    out.push(b',');
-                }
-                write(&mut out, id, &lacking);
-            }
-        }
-        tokio::task::yield_now().await;
-    }
-    Ok(out)
-}
-
-/// Answers `_revs_diff`.
-pub(crate) async fn revs_diff(
-    exchange: Exchange,
-    entry: Arc<DatabaseEntry>,
-) -> Result<Response, ApiError> {
-    let rows = lacking(exchange, &entry, |out, id, lacking| {
-        write_json_string(out, id);
-        out.extend_from_slice(b":{\"missing\":");
-        write_revisions(out, &lacking.missing);
-        if !lacking.possible_ancestors.is_empty() {
-            out.extend_from_slice(b",\"possible_ancestors\":");
-            write_revisions(out, &lacking.possible_ancestors);
-        }
-        out.push(b'}');
-    })
-    .await?;
-    Ok(reply::json(
-        StatusCode::OK,
-        [&b"{"[..], &rows, b"}\n"].concat(),
-    ))
-}
-
-/// Answers `_missing_revs`.
-pub(crate) async fn missing_revs(
-    exchange: Exchange,
-    entry: Arc<DatabaseEntry>,
-) -> Result<Response, ApiError> {
-    let rows = lacking(exchange, &entry, |out, id, lacking| {
-        write_json_string(out, id);
-        out.push(b':');
-        write_revisions(out, &lacking.missing);
-    })
-    .await?;
-    Ok(reply::json(
-        StatusCode::OK,
-        [&b"{\"missing_revs\":{"[..], &rows, b"}}\n"].concat(),
-    ))
-}
-
-fn write_revisions(out: &mut Vec<u8>, revisions: &[Revision]) {
-    out.push(b'[');
-    for (n, revision) in revisions.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        write_revision(out, revision);
-    }
-    out.push(b']');
-}
-
 /// Answers `POST /{db}`: a document whose id may be made here.
 pub(crate) async fn post(
     mut exchange: Exchange,
@@ -398,7 +393,9 @@ pub(crate) async fn post(
         Some(Field::Other) => return Err(adea_base::InvalidDocumentId::NotText.into()),
     };
     if let Some(name) = id.strip_prefix("_local/") {
-        let Row::Local { id, number } = write_local(&exchange, &entry, name, draft).await? else {
+        let planned = plan_local(&exchange, name, draft)?;
+        let Row::LocalWritten { id, number } = write_local(&exchange, &entry, planned).await?
+        else {
             return Err(ApiError::NotFound("missing"));
         };
         return Ok(reply::written(
@@ -407,7 +404,7 @@ pub(crate) async fn post(
             &format!("0-{number}"),
         ));
     }
-    let prepared = prepare(&exchange, &entry, &id, draft, true).await?;
+    let prepared = prepare(&exchange, &entry, &id, draft).await?;
     let batch = exchange.query.get("batch") == Some("ok");
     let location = exchange.url(&crate::couch::document::document_path(&entry, &id));
     let mut response = if batch {

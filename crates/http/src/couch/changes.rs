@@ -181,14 +181,14 @@ pub(crate) async fn route(
     let newest = exchange.app.pod.statistics(&entry)?.update_sequence;
     let asked = read_asked(&exchange, &entry, &body, newest)?;
     if asked.form == Form::Normal {
-        return normal(&exchange, entry, asked, newest);
+        return normal(&exchange, entry, asked, newest).await;
     }
     let state = Feed::new(&exchange, entry, asked, newest, Some(subscription));
     Ok(feed::response(state))
 }
 
 /// A feed that ends where the database stood when it was asked.
-fn normal(
+async fn normal(
     exchange: &Exchange,
     entry: Arc<DatabaseEntry>,
     asked: Asked,
@@ -215,7 +215,7 @@ fn normal(
         if contents {
             return Ok(feed::streamed(state, out));
         }
-        let more = state.page(&mut out)?;
+        let more = state.first_page(&mut out).await?;
         if more {
             feed::streamed(state, out)
         } else {

@@ -248,29 +248,46 @@ async fn limit(
     }
 }
 
-async fn purge(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
-    require_post(&exchange)?;
-    require_admin(&exchange, &entry)?;
-    let body = intake::whole(&mut exchange).await?;
-    let mut purges: Vec<(DocumentId, Vec<Revision>)> = Vec::new();
+/// Which revisions of which documents are to go.
+type Purges = Vec<(DocumentId, Vec<Revision>)>;
+
+fn read_purges(body: &[u8]) -> Result<Purges, ApiError> {
+    let mut purges = Purges::new();
     let mut count = 0;
-    let is_object = for_each_member(&body, |id, value| {
+    let mut more = || {
+        count += 1;
+        if count > PURGES_MAX {
+            return Err(ApiError::TooMany("Too many revisions in one purge.".into()));
+        }
+        Ok(())
+    };
+    let is_object = for_each_member(body, |id, value| {
         let mut revisions = Vec::new();
         for_each_item(value, |item| {
-            count += 1;
-            if count > PURGES_MAX {
-                return Err(ApiError::TooMany("Too many revisions in one purge.".into()));
-            }
+            more()?;
             let text = read_text(item)?.ok_or_else(|| ApiError::bad("Invalid rev format"))?;
             revisions.push(Revision::parse(&text)?);
             Ok::<_, ApiError>(())
         })?;
+        // A document without revisions takes its place too.
+        if revisions.is_empty() {
+            more()?;
+        }
         purges.push((DocumentId::parse(id)?, revisions));
         Ok::<_, ApiError>(())
     })?;
-    if !is_object {
-        return Err(ApiError::bad("Request body must be a JSON object"));
+    if is_object {
+        Ok(purges)
+    } else {
+        Err(ApiError::bad("Request body must be a JSON object"))
     }
+}
+
+async fn purge(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
+    require_post(&exchange)?;
+    require_admin(&exchange, &entry)?;
+    let body = intake::whole(&mut exchange).await?;
+    let purges = intake::parsed(body, read_purges).await??;
     let purged = exchange.app.pod.purge(&entry, purges).await?;
     let mut out = b"{\"purge_seq\":null,\"purged\":{".to_vec();
     for (n, (id, revisions)) in purged.iter().enumerate() {

@@ -296,6 +296,9 @@ async fn copy(
 
 /// The most parts of a multipart request.
 const PARTS_MAX: usize = 10_000;
+/// What the contents of one request may hold in memory until they are written; those behind that
+/// become files, however short.
+const HELD_MAX: usize = 1 << 20;
 /// The most bytes behind the last boundary.
 const EPILOGUE_MAX: usize = 64 << 10;
 
@@ -359,6 +362,7 @@ async fn attachment_parts(
         .collect();
     let mut matcher = PartMatcher::new(following.iter().map(|field| field.name.as_str()));
     let mut stored: Vec<(usize, StoredFile)> = Vec::new();
+    let mut held = 0;
     loop {
         match next_event(exchange, reader).await? {
             Some(Event::PartStart(head)) => {
@@ -367,7 +371,10 @@ async fn attachment_parts(
                 let (Some(place), Some(field)) = (place, field) else {
                     return Err(ApiError::bad("A part belongs to no attachment"));
                 };
-                stored.push((place, attachment_part(exchange, reader, field).await?));
+                let to_file = held >= HELD_MAX;
+                let part = attachment_part(exchange, reader, field, to_file).await?;
+                held += part.held_bytes();
+                stored.push((place, part));
             }
             Some(Event::Data(_) | Event::PartEnd) => {}
             Some(Event::End) | None => break,
@@ -387,10 +394,16 @@ async fn attachment_part(
     exchange: &mut Exchange,
     reader: &mut MultipartReader,
     field: &AttachmentField,
+    to_file: bool,
 ) -> Result<StoredFile, ApiError> {
     let encoding = adea_pod::encoding_of(field.encoding.as_deref());
     let content_type = adea_pod::content_type_of(field.content_type.as_deref());
-    let mut upload = exchange.app.pod.begin_upload(content_type, encoding);
+    let pod = &exchange.app.pod;
+    let mut upload = if to_file {
+        pod.begin_upload_to_file(content_type, encoding)
+    } else {
+        pod.begin_upload(content_type, encoding)
+    };
     let mut received = 0;
     loop {
         match next_event(exchange, reader).await? {
@@ -422,8 +435,14 @@ async fn attachment_part(
     let pod = &exchange.app.pod;
     let mut stored = pod.finish_upload(upload, &field.name, content_type).await?;
     stored.set_revision_position(field.revpos.unwrap_or(0));
-    if encoded && let Some(length) = field.length {
-        stored.set_length(length);
+    if encoded
+        && let Some(length) = field.length
+        && !stored.confirm_length(length)
+    {
+        return Err(ApiError::bad(format!(
+            "Attachment {} is not {length} bytes long without its encoding",
+            field.name
+        )));
     }
     Ok(stored)
 }

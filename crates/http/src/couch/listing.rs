@@ -285,24 +285,7 @@ pub(crate) async fn queries(
     }
     exchange.require_json()?;
     let body = intake::whole(&mut exchange).await?;
-    let mut listings = None;
-    for_each_member(&body, |name, value| {
-        if name == "queries" {
-            let mut found = Vec::new();
-            let is_array = for_each_item(value, |item| {
-                found.push(Listing::default().with_body(item)?);
-                Ok::<_, ApiError>(())
-            })?;
-            if !is_array || found.len() > 1_000 {
-                return Err(ApiError::bad(
-                    "`queries` must be an array of at most 1000 queries.",
-                ));
-            }
-            listings = Some(found);
-        }
-        Ok::<_, ApiError>(())
-    })?;
-    let listings = listings.ok_or_else(|| ApiError::bad("Request body must have `queries`."))?;
+    let listings = intake::parsed(body, read_queries).await??;
     let mut heads = Vec::with_capacity(listings.len());
     for listing in &listings {
         heads.push(head(&exchange, &entry, listing)?);
@@ -323,6 +306,32 @@ pub(crate) async fn queries(
             out.text("\r\n]}\n").await
         },
     ))
+}
+
+/// The most queries of one request.
+const QUERIES_MAX: usize = 1_000;
+
+fn read_queries(body: &[u8]) -> Result<Vec<Listing>, ApiError> {
+    let refused = || ApiError::bad("`queries` must be an array of at most 1000 queries.");
+    let mut listings = None;
+    for_each_member(body, |name, value| {
+        if name == "queries" {
+            let mut found = Vec::new();
+            let is_array = for_each_item(value, |item| {
+                if found.len() == QUERIES_MAX {
+                    return Err(refused());
+                }
+                found.push(Listing::default().with_body(item)?);
+                Ok::<_, ApiError>(())
+            })?;
+            if !is_array {
+                return Err(refused());
+            }
+            listings = Some(found);
+        }
+        Ok::<_, ApiError>(())
+    })?;
+    listings.ok_or_else(|| ApiError::bad("Request body must have `queries`."))
 }
 
 /// The front of a listing, up to its rows.

@@ -16,18 +16,24 @@ use crate::router::Exchange;
 /// The longest name of a local document, in bytes.
 const NAME_MAX: usize = 8_192;
 
-/// Answers for `/{db}/_local/{name}`.
-pub(crate) async fn route(
-    mut exchange: Exchange,
-    entry: Arc<DatabaseEntry>,
-    name: &str,
-) -> Result<Response, ApiError> {
+/// What must hold of the name of every local document.
+pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
     if name.is_empty() {
         return Err(ApiError::bad("Invalid _local document id."));
     }
     if name.len() > NAME_MAX {
         return Err(adea_base::InvalidDocumentId::TooLong.into());
     }
+    Ok(())
+}
+
+/// Answers for `/{db}/_local/{name}`.
+pub(crate) async fn route(
+    mut exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    name: &str,
+) -> Result<Response, ApiError> {
+    check_name(name)?;
     match exchange.method.as_str() {
         "GET" | "HEAD" => {
             let document = exchange
@@ -70,7 +76,7 @@ fn parse_number(revision: &str) -> Result<u64, ApiError> {
         .ok_or_else(|| ApiError::bad("Invalid rev format"))
 }
 
-fn number_of(draft: &Draft) -> Result<Option<u64>, ApiError> {
+pub(crate) fn number_of(draft: &Draft) -> Result<Option<u64>, ApiError> {
     match &draft.revision {
         None => Ok(None),
         Some(adea_documents::json::Field::Text(text)) => parse_number(text).map(Some),
@@ -140,6 +146,7 @@ async fn copy(
         .strip_prefix("_local/")
         .ok_or_else(|| ApiError::bad("A local document is copied to a local document."))?
         .to_owned();
+    check_name(&target)?;
     let source = exchange
         .app
         .pod

@@ -28,7 +28,7 @@ use crate::wire::multipart_writer::{AttachmentPart, MixedPart, MixedWriter, Rela
 use crate::wire::query::{Query, revisions};
 
 pub(crate) use bulk_get::{Wanted, bulk_get};
-pub(crate) use out::{Base64Content, Broken, Out, stream};
+pub(crate) use out::{Base64Content, Broken, Out, aside, stream};
 
 /// How a document was asked for.
 #[derive(Clone, Debug, Default)]

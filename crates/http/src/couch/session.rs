@@ -5,7 +5,6 @@ use adea_documents::json::write_json_string;
 use http::{StatusCode, header};
 use serde_json::Value;
 
-use crate::App;
 use crate::body::Response;
 use crate::couch::intake;
 use crate::error::ApiError;
@@ -13,17 +12,46 @@ use crate::reply;
 use crate::router::Exchange;
 use crate::wire::query::Query;
 
-fn attributes(app: &App) -> CookieAttributes {
+/// The longest body that signs somebody in: anybody may send one.
+const SIGN_IN_MAX: u64 = 64 << 10;
+
+/// How a session cookie is kept: behind TLS it stays there, and is sent from the server's own pages
+/// only, unless the page that asks is of an origin that was listed.
+fn attributes(exchange: &Exchange) -> CookieAttributes {
+    let options = &exchange.app.options;
+    let same_site = if options.secure_cookies {
+        Some(SameSite::None)
+    } else if exchange.forwarded_https() {
+        Some(if from_listed_origin(exchange) {
+            SameSite::None
+        } else {
+            SameSite::Lax
+        })
+    } else {
+        None
+    };
     CookieAttributes {
-        max_age_s: app.pod.options().session_timeout_s,
-        secure: app.options.secure_cookies,
-        same_site: app.options.secure_cookies.then_some(SameSite::None),
+        max_age_s: exchange.app.pod.options().session_timeout_s,
+        secure: same_site.is_some(),
+        same_site,
     }
 }
 
+/// Whether a page of another origin asks that was listed.
+fn from_listed_origin(exchange: &Exchange) -> bool {
+    let cors = &exchange.app.options.cors;
+    exchange.header(&header::ORIGIN).is_some_and(|origin| {
+        let own = origin
+            .split_once("://")
+            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(exchange.host()));
+        cors.enabled && !own && cors.origins.iter().any(|listed| listed == origin)
+    })
+}
+
 /// The header that hands over a session.
-pub(crate) fn cookie_header(app: &App, value: &str) -> String {
-    set_cookie(value, app.pod.clock().now_unix_s(), &attributes(app))
+pub(crate) fn cookie_header(exchange: &Exchange, value: &str) -> String {
+    let now = exchange.app.pod.clock().now_unix_s();
+    set_cookie(value, now, &attributes(exchange))
 }
 
 /// Answers for `/_session`.
@@ -34,7 +62,7 @@ pub(crate) async fn route(mut exchange: Exchange) -> Result<Response, ApiError> 
         "DELETE" => {
             let mut response = reply::ok(StatusCode::OK);
             let now = exchange.app.pod.clock().now_unix_s();
-            let cookie = clear_cookie(now, &attributes(&exchange.app));
+            let cookie = clear_cookie(now, &attributes(&exchange));
             reply::set(&mut response, header::SET_COOKIE, &cookie);
             Ok(response)
         }
@@ -71,7 +99,7 @@ fn write_roles(out: &mut Vec<u8>, roles: &[String]) {
 }
 
 async fn post(exchange: &mut Exchange) -> Result<Response, ApiError> {
-    let body = intake::whole(exchange).await?;
+    let body = intake::whole_up_to(exchange, SIGN_IN_MAX).await?;
     let content_type = exchange.header(&header::CONTENT_TYPE).unwrap_or("");
     let (name, password) = if content_type.starts_with("application/x-www-form-urlencoded") {
         let text =
@@ -103,7 +131,7 @@ async fn post(exchange: &mut Exchange) -> Result<Response, ApiError> {
     write_roles(&mut out, caller.roles());
     out.extend_from_slice(b"}\n");
     let mut response = reply::json(StatusCode::OK, out);
-    let cookie = cookie_header(&exchange.app, &session);
+    let cookie = cookie_header(exchange, &session);
     reply::set(&mut response, header::SET_COOKIE, &cookie);
     if let Some(next) = exchange.query.get("next").filter(|next| is_own_path(next)) {
         *response.status_mut() = StatusCode::FOUND;

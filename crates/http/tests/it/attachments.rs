@@ -369,3 +369,76 @@ fn half_a_multipart_body_writes_nothing() {
         client.get("/db/doc").expect(404);
     }
 }
+
+/// A document with gzip in parts, of which `length` is told as the length without.
+fn packed(id: &str, stored: &[u8], length: usize) -> Vec<u8> {
+    let stub = json!({
+        "content_type": BINARY, "follows": true, "encoding": "gzip",
+        "length": length, "encoded_length": stored.len(),
+    });
+    let document = json!({ "_id": id, "_attachments": { "file": stub } });
+    let head = format!("--boundary\r\n\r\n{document}\r\n--boundary\r\n\r\n");
+    [head.as_bytes(), stored, b"\r\n--boundary--"].concat()
+}
+
+#[test]
+fn nobody_stores_gzip_that_is_none_or_has_another_length() {
+    let (_serving, mut client) = ready();
+    let content = text(&mut Chance::new(16), 3_000);
+    let stored = gzip(&content);
+    let kind = "content-type: multipart/related; boundary=boundary";
+    let cut = &stored[..stored.len() - 1];
+    for (n, (body, length, status)) in [
+        (&stored[..], content.len(), 201),
+        // What is told of gzip that was uploaded as it is.
+        (&stored[..], stored.len(), 201),
+        (&stored[..], content.len() + 1, 400),
+        (&stored[..], 0, 400),
+        (cut, content.len(), 400),
+        (&content[..], content.len(), 400),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/db/parts{n}");
+        let sent = packed(&format!("parts{n}"), body, length);
+        let answer = client.ask("PUT", &path, &[kind], &sent);
+        assert_eq!(answer.status, status, "{n}");
+        client = client.again();
+        if status == 201 {
+            let read = client.get(&format!("{path}/file")).expect(200);
+            assert!(read.body == content, "{n}");
+        } else {
+            client.get(&path).expect(404);
+        }
+    }
+    let raw = ["content-type: text/plain", "content-encoding: gzip"];
+    let refused = client
+        .ask("PUT", "/db/raw/file", &raw, &content)
+        .expect(400);
+    assert_eq!(
+        refused.json(),
+        json!({ "error": "bad_request", "reason": "The attachment is not gzip as it says." })
+    );
+}
+
+#[test]
+fn many_small_parts_come_back_whether_held_or_not() {
+    let (_serving, mut client) = ready();
+    let mut chance = Chance::new(17);
+    let files: Vec<_> = (0..24)
+        .map(|n| (format!("file{n}"), BINARY, chance.bytes(60_000 + n)))
+        .collect();
+    let sent = Sent {
+        revision: "1-aa".to_owned(),
+        files,
+    };
+    let kind = "content-type: multipart/related; boundary=boundary";
+    client
+        .ask("PUT", "/db/doc?new_edits=false", &[kind], &sent.body())
+        .expect(201);
+    for (name, _, content) in &sent.files {
+        let read = client.get(&format!("/db/doc/{name}")).expect(200);
+        assert!(read.body == *content, "{name}");
+    }
+}

@@ -90,6 +90,37 @@ impl Client {
         }
     }
 
+    /// Sends a request whose body is in chunks already.
+    pub(crate) fn send_chunked(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) {
+        let headers = [headers, &["transfer-encoding: chunked"]].concat();
+        self.send_as_told(method, path, &headers, body);
+    }
+
+    /// Sends a request with a body that is said to have `length` bytes, of which `part` comes.
+    pub(crate) fn send_part(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        length: usize,
+        part: &[u8],
+    ) {
+        let length = format!("content-length: {length}");
+        let headers = [headers, &[length.as_str()]].concat();
+        self.send_as_told(method, path, &headers, part);
+    }
+
+    fn send_as_told(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{AUTHORIZATION}\r\n");
+        for header in headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        self.stream.write_all(head.as_bytes()).unwrap();
+        self.stream.write_all(body).unwrap();
+    }
+
     /// Sends a request and reads its answer.
     pub(crate) fn ask(
         &mut self,

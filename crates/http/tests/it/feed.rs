@@ -412,3 +412,87 @@ fn a_document_changed_while_a_feed_is_sent_is_in_it() {
     assert_eq!(sequence(&page["last_seq"]), seen.last);
     assert_eq!(page["pending"], 0);
 }
+
+#[test]
+fn a_selector_looks_through_more_than_a_page_holds() {
+    let serving = Serving::in_memory();
+    create(&serving);
+    let mut client = serving.client();
+    let filling = "x".repeat(100_000);
+    let docs: Vec<Value> = (0..40)
+        .map(|n| json!({ "_id": format!("doc{n:02}"), "n": n, "filling": filling }))
+        .collect();
+    let body = json!({ "docs": docs }).to_string();
+    client
+        .json("POST", "/db/_bulk_docs", body.as_bytes())
+        .expect(201);
+    let selector = json!({ "selector": { "n": { "$gte": 37 } } }).to_string();
+    for (way, expected) in [
+        ("", ["doc37", "doc38", "doc39"]),
+        ("&descending=true", ["doc39", "doc38", "doc37"]),
+        ("&feed=longpoll", ["doc37", "doc38", "doc39"]),
+    ] {
+        let path = format!("/db/_changes?filter=_selector{way}");
+        let told = client.json("POST", &path, selector.as_bytes()).expect(200);
+        let told = told.json();
+        let rows = told["results"].as_array().unwrap();
+        let ids: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected, "{way}");
+    }
+}
+
+#[test]
+fn a_long_answer_of_what_is_lacking_is_whole_and_asks_once_an_id() {
+    let serving = Serving::in_memory();
+    create(&serving);
+    let mut client = serving.client();
+    client.json("PUT", "/db/known", b"{}").expect(201);
+    let asked: Vec<String> = (0..3_000)
+        .map(|n| format!("\"document{n}\":[\"1-aa\"]"))
+        .chain((0..3_000).map(|n| format!("\"known\":[\"2-{n:04x}\"]")))
+        .collect();
+    let body = format!("{{{}}}", asked.join(","));
+    let answer = client
+        .json("POST", "/db/_revs_diff", body.as_bytes())
+        .expect(200);
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    assert_eq!(text.matches("\"known\"").count(), 1);
+    assert_eq!(text.matches("possible_ancestors").count(), 1);
+    let told = answer.json();
+    assert_eq!(told.as_object().unwrap().len(), 3_001);
+    assert_eq!(told["known"]["missing"].as_array().unwrap().len(), 3_000);
+    assert_eq!(told["document2999"], json!({ "missing": ["1-aa"] }));
+}
+
+#[test]
+fn a_row_of_many_leaves_is_told_whole() {
+    let serving = Serving::in_memory();
+    create(&serving);
+    let mut client = serving.client();
+    let filling = "x".repeat(40_000);
+    let docs: Vec<Value> = (0..20)
+        .map(|n| {
+            let ids = json!([format!("{n:04x}"), "aa"]);
+            json!({ "_id": "doc", "_revisions": { "start": 2, "ids": ids }, "filling": filling })
+        })
+        .collect();
+    let body = json!({ "docs": docs, "new_edits": false }).to_string();
+    client
+        .json("POST", "/db/_bulk_docs", body.as_bytes())
+        .expect(201);
+    let row = json!({ "id": "doc", "rev": "1-aa" });
+    for count in [1, 2] {
+        let body = json!({ "docs": vec![row.clone(); count] }).to_string();
+        let path = "/db/_bulk_get?latest=true";
+        let told = client.json("POST", path, body.as_bytes()).expect(200);
+        let told = told.json();
+        let rows = told["results"].as_array().unwrap();
+        assert_eq!(rows.len(), count);
+        for row in rows {
+            let docs = row["docs"].as_array().unwrap();
+            let told = docs.iter().map(|doc| doc["ok"]["_rev"].as_str().unwrap());
+            let expected = (0..20).map(|n| format!("2-{n:04x}"));
+            assert!(told.eq(expected), "{count} rows");
+        }
+    }
+}

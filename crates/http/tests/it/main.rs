@@ -7,6 +7,7 @@
 )]
 
 mod attachments;
+mod bounds;
 mod client;
 mod feed;
 mod md5;

@@ -40,33 +40,46 @@ fn options(data: &Path) -> PodOptions {
 impl Serving {
     /// Over a store in memory.
     pub(crate) fn in_memory() -> Self {
-        Self::start(|data| async move {
+        Self::with(|_| {})
+    }
+
+    /// Over a store in memory, with options changed.
+    pub(crate) fn with(change: impl FnOnce(&mut HttpOptions)) -> Self {
+        let open = |data: std::path::PathBuf| async move {
             let files = Directory::on_disk(&data).unwrap();
             Pod::over(Arc::new(Memory::new()), files, options(&data))
                 .await
                 .unwrap()
-        })
+        };
+        Self::start(open, change)
     }
 
     /// Over the store that serves.
     #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn on_disk() -> Self {
-        Self::start(|data| async move { Pod::open(options(&data)).await.unwrap() })
+        Self::start(
+            |data| async move { Pod::open(options(&data)).await.unwrap() },
+            |_| {},
+        )
     }
 
-    fn start<F: Future<Output = Pod>>(open: impl FnOnce(std::path::PathBuf) -> F) -> Self {
+    fn start<F: Future<Output = Pod>>(
+        open: impl FnOnce(std::path::PathBuf) -> F,
+        change: impl FnOnce(&mut HttpOptions),
+    ) -> Self {
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let runtime = Runtime::new().unwrap();
         let pod = runtime.block_on(open(data.path().to_owned()));
         runtime
             .block_on(pod.ensure_admin("admin", Some("secret")))
             .unwrap();
-        let http = HttpOptions {
+        let mut http = HttpOptions {
             access_log: false,
             // Longer than a client waits: no feed of a test ends by its time.
             changes_timeout: Duration::from_secs(600),
             ..HttpOptions::default()
         };
+        change(&mut http);
         let shutdown = ShutdownSignal::new();
         let app = App::new(pod.clone(), http.clone(), shutdown.clone());
         let metrics = app.metrics.clone();

@@ -22,7 +22,7 @@ use crate::couch::changes::filter::Filter;
 use crate::couch::changes::page::Page;
 use crate::couch::changes::shared::{PageKey, SharedPage};
 use crate::couch::changes::{Asked, Form};
-use crate::couch::sending::Base64Content;
+use crate::couch::sending::{Base64Content, aside};
 use crate::router::Exchange;
 
 /// Rows looked at in one view.
@@ -30,6 +30,9 @@ const PAGE_ROWS: u64 = 2_000;
 
 /// Bytes written before they are sent.
 const PAGE_BYTES: usize = 128 << 10;
+
+/// Bytes of documents that a selector looks at in one view.
+const PAGE_SELECTED_BYTES: usize = 1 << 20;
 
 /// Pieces of documents with contents that are held at once.
 const PAGE_PIECES: usize = 64;
@@ -149,24 +152,43 @@ impl Feed {
         self.told >= self.asked.limit
     }
 
-    /// Reads and writes rows until a page is full; true if there may be more right away.
-    pub(crate) fn page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
-        if self.is_full() {
-            return Ok(false);
+    /// Does a step of the feed; one by a selector, which looks into documents, waits for its turn and
+    /// keeps no other task waiting.
+    async fn in_turn<T>(&mut self, step: impl FnOnce(&mut Self) -> T) -> T {
+        let (after, until, _) = self.span();
+        if after >= until || !matches!(self.asked.filter, Filter::Selector(_)) {
+            return step(self);
         }
-        let (after, until, direction) = if self.asked.descending {
-            (
-                self.asked.since.min(self.below),
-                self.below,
-                Direction::Reverse,
-            )
+        let app = Arc::clone(&self.app);
+        let _turn = app.feeds.turn().await;
+        aside(|| step(self))
+    }
+
+    /// The first page of a feed that is not sent before it is known whether it is the only one.
+    pub(super) async fn first_page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
+        self.in_turn(|feed| feed.page(out)).await
+    }
+
+    /// What is left to walk through: behind which sequence, up to which, and which way.
+    fn span(&self) -> (u64, u64, Direction) {
+        if self.asked.descending {
+            let after = self.asked.since.min(self.below);
+            (after, self.below, Direction::Reverse)
         } else if self.asked.form == Form::Normal {
             // To the end of what is read: a document that is changed while it is walked to moves
             // behind `until`, and whoever asks only once would miss it.
             (self.position, u64::MAX, Direction::Forward)
         } else {
             (self.position, self.until, Direction::Forward)
-        };
+        }
+    }
+
+    /// Reads and writes rows until a page is full; true if there may be more right away.
+    fn page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
+        if self.is_full() {
+            return Ok(false);
+        }
+        let (after, until, direction) = self.span();
         if after >= until {
             return Ok(false);
         }
@@ -188,20 +210,25 @@ impl Feed {
             told: self.told,
             at: None,
         };
-        let (mut looked, mut more) = (0, false);
+        let (mut looked, mut selected, mut more) = (0, 0, false);
         let (mut late, end) = (self.late, self.until);
         self.app
             .pod
             .read_changes(&self.entry, &self.caller, range, |row| {
                 looked += 1;
                 page.at = Some(row.sequence);
+                if by_selector {
+                    selected += row.document.as_ref().map_or(0, |found| found.json.len());
+                }
                 page.row(row);
                 if direction == Direction::Forward && row.sequence > end {
                     late = late.saturating_sub(1);
                 }
                 let full = page.told >= page.asked.limit || late == 0;
                 let written = page.out.len().saturating_sub(begin);
-                let heavy = written >= PAGE_BYTES || page.pieces.len() >= PAGE_PIECES;
+                let heavy = written >= PAGE_BYTES
+                    || selected >= PAGE_SELECTED_BYTES
+                    || page.pieces.len() >= PAGE_PIECES;
                 more = !full && (looked >= PAGE_ROWS || heavy);
                 if full || more {
                     ControlFlow::Break(())
@@ -306,7 +333,7 @@ impl Feed {
                 subscription.mark_seen();
                 self.until = self.until.max(subscription.position());
             }
-            if let Some(piece) = self.advance()? {
+            if let Some(piece) = self.in_turn(Self::advance).await? {
                 return Ok(Some(piece));
             }
             if let Some(piece) = self.next_piece().await? {

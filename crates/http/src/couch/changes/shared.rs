@@ -7,16 +7,31 @@
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::couch::changes::Form;
 
 /// How many pages are kept: a page lives for as long as its listeners take to be told.
 const SHARED_PAGES: usize = 64;
 
-/// Pages that listeners who wait at the same place are told: read and written once.
-#[derive(Debug, Default)]
+/// How many pages by a selector are read at once: each keeps a processor busy.
+const SELECTING: usize = 2;
+
+/// What feeds share: pages that listeners who wait at the same place are told, read and written
+/// once, and the turns of those that select.
+#[derive(Debug)]
 pub struct FeedCache {
     pages: Mutex<Vec<(PageKey, SharedPage)>>,
+    selecting: Semaphore,
+}
+
+impl Default for FeedCache {
+    fn default() -> Self {
+        Self {
+            pages: Mutex::default(),
+            selecting: Semaphore::new(SELECTING),
+        }
+    }
 }
 
 /// What a page's bytes depend on.
@@ -43,6 +58,11 @@ pub(super) struct SharedPage {
 }
 
 impl FeedCache {
+    /// Waits for the turn to read a page by a selector. It is never closed, so there is one.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.selecting.acquire().await.ok()
+    }
+
     /// The page that depends on `key`, if it is still kept.
     pub(super) fn get(&self, key: &PageKey) -> Option<SharedPage> {
         let pages = self.pages.lock();

@@ -17,11 +17,14 @@ use bytes::Bytes;
 use crate::App;
 use crate::body::Response;
 use crate::couch::listing::Listing;
-use crate::couch::sending::{Broken, Out, stream, with_all_data};
+use crate::couch::sending::{Broken, Out, aside, stream, with_all_data};
 use crate::router::Exchange;
 
 /// Rows read in one view.
 const PAGE: u64 = 1_000;
+
+/// More rows than these are not skipped on a thread that serves requests.
+const SKIPPED_AT_ONCE: u64 = 10_000;
 
 /// Bytes of documents that are held at once, and written before they are sent.
 const PAGE_BYTES: u64 = 512 << 10;
@@ -109,14 +112,13 @@ impl Rows {
         }
         let range = &self.listing.range;
         let direction = self.listing.direction();
-        let rows = pod.list(
-            &self.entry,
-            &self.caller,
-            range,
-            direction,
-            self.skip,
-            count,
-        )?;
+        let (entry, caller, skip) = (&self.entry, &self.caller, self.skip);
+        let read = || pod.list(entry, caller, range, direction, skip, count);
+        let rows = if skip > SKIPPED_AT_ONCE {
+            aside(read)?
+        } else {
+            read()?
+        };
         self.skip = 0;
         self.left -= rows.len() as u64;
         match rows.last() {

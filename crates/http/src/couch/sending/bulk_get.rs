@@ -144,22 +144,30 @@ pub(crate) fn bulk_get(
     let mut out = b"{\"results\":[".to_vec();
     let mut rows = wanted.into_iter();
     let mut any = false;
+    // A row that the bound was passed in, and its revisions that are left.
+    let mut unfinished = None;
     while out.len() < BULK_GET_WHOLE && !asked.attachments && rows.len() > 0 {
         let Some(row) = rows.next() else { break };
         let (first, rest) = row.first(&exchange, &entry, &asked)?;
         row_head(&mut out, &row, any);
         any = true;
         write_got(&mut out, &row, &first, &asked);
-        for revision in rest {
+        let mut rest = rest.into_iter();
+        while out.len() < BULK_GET_WHOLE {
+            let Some(revision) = rest.next() else { break };
             out.push(b',');
             let told = asked.told;
             let read = read_one(&exchange, &entry, row.shown_id(), &revision, told)?;
             let got = read.ok_or_else(|| row.fault("not_found", "missing"));
             write_got(&mut out, &row, &got, &asked);
         }
+        if rest.len() > 0 {
+            unfinished = Some((row, rest));
+            break;
+        }
         out.extend_from_slice(b"]}");
     }
-    if rows.len() == 0 {
+    if unfinished.is_none() && rows.len() == 0 {
         out.extend_from_slice(b"]}\n");
         return Ok(reply::json(StatusCode::OK, out));
     }
@@ -168,6 +176,9 @@ pub(crate) fn bulk_get(
         "application/json",
         move |sink| async move {
             sink.bytes(Bytes::from(out)).await?;
+            if let Some((row, rest)) = unfinished {
+                sink.rest(&entry, &row, rest, &asked).await?;
+            }
             for row in rows {
                 let asked = row.asked(&asked);
                 let mut head = Vec::new();
@@ -176,13 +187,7 @@ pub(crate) fn bulk_get(
                 sink.bytes(Bytes::from(head)).await?;
                 let (first, rest) = sink.first(&entry, &row, &asked)?;
                 sink.got(&row, first, &asked).await?;
-                for revision in rest {
-                    sink.text(",").await?;
-                    let read = sink.read(&entry, row.shown_id(), Ok(revision), asked.told)?;
-                    let got = read.map_err(|_| row.fault("not_found", "missing"));
-                    sink.got(&row, got, &asked).await?;
-                }
-                sink.text("]}").await?;
+                sink.rest(&entry, &row, rest.into_iter(), &asked).await?;
             }
             sink.text("]}\n").await
         },
@@ -266,6 +271,23 @@ impl Out {
     ) -> Result<FirstOfRow, Broken> {
         row.first(&self.exchange, entry, asked)
             .map_err(|error| Broken::Failed(error.to_string()))
+    }
+
+    /// Sends what is left of a row of `_bulk_get`, and its end.
+    async fn rest(
+        &self,
+        entry: &DatabaseEntry,
+        row: &Wanted,
+        rest: std::vec::IntoIter<Revision>,
+        asked: &Asked,
+    ) -> Result<(), Broken> {
+        for revision in rest {
+            self.text(",").await?;
+            let read = self.read(entry, row.shown_id(), Ok(revision), asked.told)?;
+            let got = read.map_err(|_| row.fault("not_found", "missing"));
+            self.got(row, got, asked).await?;
+        }
+        self.text("]}").await
     }
 
     /// Sends a document of a row of `_bulk_get`, or why there is none.

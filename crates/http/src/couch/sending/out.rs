@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::body::{Body, BodySender, Compressible, Response};
 use crate::couch::sending::{Asked, part, read_one, with_following};
@@ -58,6 +59,17 @@ where
         response.extensions_mut().insert(Compressible);
     }
     response
+}
+
+/// Runs `work`, which may take long, while the other tasks of this thread go on elsewhere.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(runtime, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work)
+    } else {
+        // There is no other thread that they could go on.
+        work()
+    }
 }
 
 impl Out {
