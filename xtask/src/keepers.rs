@@ -46,6 +46,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("prometheus-client", &["http"]),
     ("regex", &["documents"]),
     ("rocksdb", &["store"]),
+    ("rustix", &["adea"]),
     ("serde", ANYBODY),
     ("serde_json", ANYBODY),
     ("sha1", &["accounts"]),

@@ -12,6 +12,7 @@
 
 mod commit;
 pub mod conformance;
+mod counter;
 mod data_dir;
 mod engine;
 mod error;

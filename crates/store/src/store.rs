@@ -19,12 +19,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::commit::{Commit, Op};
+use crate::counter::{SEQUENCE, TERM, counter_value, first_sequence, read_counter, unmark_relaxed};
 use crate::engine::{Engine, EngineError, KeyRange, Space, View};
 use crate::error::{CommitError, TransactError};
-use crate::key;
 use crate::permit::WritePermit;
 use crate::transaction::{Pending, Transaction, touch};
-use crate::value::{Reader, put_varint};
 use crate::watch::Watch;
 
 /// The most transactions that share one sync.
@@ -560,70 +559,5 @@ fn run_guarded(job: Job, attempt: Attempt<'_>) -> Option<Waiting> {
         group.pending.truncate(begin);
         group.sequence = sequence;
         None
-    }
-}
-
-/// Where sequences go on. A store that acknowledged before it synced may have lost the last ones
-/// it handed out: it goes on far behind them, so that none is handed out twice.
-fn first_sequence(engine: &dyn Engine, durability: Durability) -> Result<u64, EngineError> {
-    let stored = read_counter(engine, SEQUENCE)?;
-    let was_relaxed = engine.latest().get(Space::Index, RELAXED)?.is_some();
-    let is_relaxed = durability != Durability::Strict;
-    if !was_relaxed && !is_relaxed {
-        return Ok(stored);
-    }
-    let sequence = if was_relaxed {
-        stored + RELAXED_GAP
-    } else {
-        stored
-    };
-    let counter = Op::Put {
-        space: Space::Index,
-        key: SEQUENCE.to_vec(),
-        value: counter_value(sequence),
-    };
-    let mark = if is_relaxed {
-        Op::Put {
-            space: Space::Index,
-            key: RELAXED.to_vec(),
-            value: vec![1],
-        }
-    } else {
-        unmark_relaxed()
-    };
-    engine.apply(&[&counter, &mark], true)?;
-    Ok(sequence)
-}
-
-fn unmark_relaxed() -> Op {
-    Op::Delete {
-        space: Space::Index,
-        key: RELAXED.to_vec(),
-    }
-}
-
-/// More than can be handed out between two syncs.
-const RELAXED_GAP: u64 = 1 << 30;
-/// There while a store runs that acknowledges before it syncs, and after it if it did not end well.
-const RELAXED: &[u8] = &[key::STORE, b'r'];
-const SEQUENCE: &[u8] = &[key::STORE, b's'];
-const TERM: &[u8] = &[key::STORE, b't'];
-
-fn counter_value(n: u64) -> Vec<u8> {
-    let mut value = vec![1];
-    put_varint(&mut value, n);
-    value
-}
-
-fn read_counter(engine: &dyn Engine, key: &[u8]) -> Result<u64, EngineError> {
-    match engine.latest().get(Space::Index, key)? {
-        None => Ok(0),
-        Some(value) => {
-            let mut reader = Reader::new(&value);
-            (reader.byte() == Some(1))
-                .then(|| reader.varint())
-                .flatten()
-                .ok_or_else(|| EngineError::Corrupt("a counter of the store".to_owned()))
-        }
     }
 }
