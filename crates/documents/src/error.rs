@@ -35,7 +35,4 @@ pub enum WriteError {
     /// More branches than a document may have.
     #[error("Document has too many conflicting revisions.")]
     TooManyBranches,
-    /// The database was dropped meanwhile.
-    #[error("Database does not exist.")]
-    NoDatabase,
 }

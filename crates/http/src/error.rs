@@ -214,7 +214,6 @@ pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
-        WriteError::NoDatabase => (StatusCode::NOT_FOUND, "not_found"),
     }
 }
 

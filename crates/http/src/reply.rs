@@ -81,3 +81,13 @@ pub(crate) fn path_segment(text: &str) -> String {
     }
     out
 }
+
+/// A name for `bytes`, for an `ETag`: not a secret, so a fast hash will do (FNV-1a).
+pub(crate) fn fingerprint(seed: u64, bytes: &[u8]) -> String {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64 ^ seed, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016X}")
+}

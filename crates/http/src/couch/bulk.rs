@@ -408,16 +408,7 @@ pub(crate) async fn post(
     let batch = exchange.query.get("batch") == Some("ok");
     let location = exchange.url(&crate::couch::document::document_path(&entry, &id));
     let mut response = if batch {
-        let mut out = b"{\"ok\":true,\"id\":".to_vec();
-        write_json_string(&mut out, &id);
-        out.extend_from_slice(b"}\n");
-        let app = Arc::clone(&exchange.app);
-        tokio::spawn(async move {
-            if let Err(error) = app.pod.write(&entry, prepared).await {
-                tracing::info!(%error, "a write with batch=ok was refused");
-            }
-        });
-        reply::json(StatusCode::ACCEPTED, out)
+        crate::couch::document::write_later(&exchange.app, entry, prepared)
     } else {
         let revision = exchange.app.pod.write(&entry, prepared).await?;
         reply::written(StatusCode::CREATED, &id, &revision.to_string())

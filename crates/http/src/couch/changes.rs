@@ -195,10 +195,7 @@ async fn normal(
     newest: u64,
 ) -> Result<Response, ApiError> {
     let seed = format!("{} {newest} {}", entry.sequence_tag, exchange.raw_query);
-    let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let etag = format!("{hash:016X}");
+    let etag = reply::fingerprint(0, seed.as_bytes());
     let cacheable = exchange.reads();
     if cacheable && matches_etag(exchange, &etag) {
         let mut response = reply::empty(StatusCode::NOT_MODIFIED);

@@ -8,6 +8,7 @@ use adea_documents::revision::{Revision, RevisionId};
 use adea_pod::{DatabaseEntry, DraftedEdit, PodError, Prepared, StoredFile, Told, Which};
 use http::{Method, StatusCode, header};
 
+use crate::App;
 use crate::body::Response;
 use crate::couch::intake::{self, check_draft, revision_of};
 use crate::couch::sending::{self, Asked};
@@ -188,7 +189,7 @@ async fn write(
     let id = prepared.id().clone();
     let deleted_by_request = exchange.method == Method::DELETE;
     if exchange.query.get("batch") == Some("ok") {
-        return write_later(exchange, entry, prepared, &id);
+        return Ok(write_later(&exchange.app, entry, prepared));
     }
     let revision = exchange.app.pod.write(&entry, prepared).await?.to_string();
     let status = if deleted_by_request {
@@ -215,21 +216,21 @@ pub(crate) fn document_path(entry: &DatabaseEntry, id: &str) -> String {
 }
 
 /// `batch=ok`: accepted, not yet written, and nobody is told if it fails; as `CouchDB` has it.
-fn write_later(
-    exchange: Exchange,
+pub(crate) fn write_later(
+    app: &Arc<App>,
     entry: Arc<DatabaseEntry>,
     prepared: Prepared,
-    id: &DocumentId,
-) -> Result<Response, ApiError> {
+) -> Response {
     let mut out = b"{\"ok\":true,\"id\":".to_vec();
-    adea_documents::json::write_json_string(&mut out, id.as_str());
+    adea_documents::json::write_json_string(&mut out, prepared.id().as_str());
     out.extend_from_slice(b"}\n");
+    let app = Arc::clone(app);
     tokio::spawn(async move {
-        if let Err(error) = exchange.app.pod.write(&entry, prepared).await {
+        if let Err(error) = app.pod.write(&entry, prepared).await {
             tracing::info!(%error, "a write with batch=ok was refused");
         }
     });
-    Ok(reply::json(StatusCode::ACCEPTED, out))
+    reply::json(StatusCode::ACCEPTED, out)
 }
 
 async fn delete(

@@ -177,11 +177,7 @@ pub(crate) fn write_document(out: &mut Vec<u8>, name: &str, document: &LocalDocu
     out.push(b'}');
 }
 
-/// A name for the content: not a secret, so a fast hash will do (FNV-1a).
+/// A name for the content.
 fn tag(document: &LocalDocument) -> String {
-    let seed = 0xcbf2_9ce4_8422_2325_u64 ^ document.number;
-    let hash = document.json.iter().fold(seed, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016X}")
+    reply::fingerprint(document.number, &document.json)
 }
