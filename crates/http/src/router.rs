@@ -17,7 +17,8 @@ use crate::body::{Request, Response};
 use crate::caller;
 use crate::couch::intake::Intake;
 use crate::couch::{
-    attachment, bulk, changes, database, document, listing, local, server, session,
+    attachment, bulk, changes, database, design, document, find, listing, local, partition, server,
+    session, view,
 };
 use crate::error::ApiError;
 use crate::reply;
@@ -194,7 +195,9 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
     let access = entry.security.access(&exchange.caller);
     access.require_member()?;
     match (second.as_str(), more) {
-        ("_design", [ddoc, function @ ..]) => design(exchange, entry, ddoc, function).await,
+        ("_design", [ddoc, function @ ..]) => {
+            design_document(exchange, entry, ddoc, function).await
+        }
         ("_local", [_, _, ..]) => Err(ApiError::bad("_local documents do not accept attachments.")),
         ("_local", [name]) => local::route(exchange, entry, name).await,
         ("_all_docs", []) => listing::all_docs(exchange, entry).await,
@@ -208,6 +211,10 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         ("_bulk_get", []) => bulk::get(exchange, entry).await,
         ("_revs_diff", []) => bulk::revs_diff(exchange, entry).await,
         ("_missing_revs", []) => bulk::missing_revs(exchange, entry).await,
+        ("_find" | "_explain" | "_index" | "_aggregate", more) => {
+            find::route(exchange, entry, second, more, None).await
+        }
+        ("_partition", more) => partition::route(exchange, entry, more).await,
         (special, _)
             if special.starts_with('_')
                 && !special.starts_with("_design/")
@@ -226,33 +233,35 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
             // `_design%2Fx/_view/y`
             if let Some(ddoc) = id.strip_prefix("_design/") {
                 let ddoc = ddoc.to_owned();
-                return design(exchange, entry, &ddoc, attachment).await;
+                return design_document(exchange, entry, &ddoc, attachment).await;
             }
             attachment::route(exchange, entry, DocumentId::parse(id)?, attachment).await
         }
     }
 }
 
-/// Design documents: read and written as others, their functions not here yet.
-async fn design(
+/// Design documents: read and written as others, and what they define.
+async fn design_document(
     exchange: Exchange,
     entry: Arc<adea_pod::DatabaseEntry>,
     name: &str,
     function: &[String],
 ) -> Result<Response, ApiError> {
     let id = DocumentId::parse(&format!("_design/{name}"))?;
-    match function.first().map(String::as_str) {
-        None => document::route(exchange, entry, id).await,
-        Some("_view") => Err(ApiError::NotImplemented("A view")),
-        Some("_show" | "_list" | "_update" | "_rewrite") => {
-            Err(ApiError::NotImplemented("A design document's function"))
+    let Some((first, rest)) = function.split_first() else {
+        return document::route(exchange, entry, id).await;
+    };
+    match first.as_str() {
+        "_view" => view::route(exchange, entry, id, rest, None).await,
+        "_info" => view::info(exchange, entry, id).await,
+        "_show" | "_list" | "_update" | "_rewrite" => {
+            design::route(exchange, entry, id, first, rest).await
         }
-        Some("_info") => Err(ApiError::NotImplemented("A view index's description")),
-        Some("_search" | "_search_info" | "_nouveau" | "_nouveau_info") => {
+        "_search" | "_search_info" | "_nouveau" | "_nouveau_info" => {
             Err(ApiError::NotImplemented("Full-text search"))
         }
-        Some(special) if special.starts_with('_') => Err(ApiError::NotFound("missing")),
-        Some(_) => attachment::route(exchange, entry, id, function).await,
+        special if special.starts_with('_') => Err(ApiError::NotFound("missing")),
+        _ => attachment::route(exchange, entry, id, function).await,
     }
 }
 

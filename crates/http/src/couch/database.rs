@@ -10,7 +10,7 @@ use adea_pod::DatabaseEntry;
 use http::{Method, StatusCode, header};
 
 use crate::body::Response;
-use crate::couch::{bulk, intake};
+use crate::couch::{bulk, intake, view};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -117,18 +117,17 @@ pub(crate) async fn special(
             exchange.app.pod.start_compaction(&entry);
             Ok(reply::ok(StatusCode::ACCEPTED))
         }
-        ("_compact", [_]) => {
+        ("_compact", [ddoc]) => {
             require_post(&exchange)?;
             require_admin(&exchange, &entry)?;
-            Err(ApiError::NotImplemented("A view index's compaction"))
+            view::compact(exchange, entry, ddoc).await
         }
         ("_view_cleanup" | "_search_cleanup" | "_nouveau_cleanup", []) => {
             if exchange.method != Method::POST {
                 return Err(ApiError::MethodNotAllowed("POST"));
             }
             require_admin(&exchange, &entry)?;
-            // There are no indexes yet, so there is nothing to clean up.
-            Ok(reply::ok(StatusCode::ACCEPTED))
+            view::cleanup(exchange, entry).await
         }
         ("_ensure_full_commit", []) => ensure_full_commit(exchange, &entry).await,
         ("_shards", []) => {
@@ -138,9 +137,6 @@ pub(crate) async fn special(
         ("_temp_view", []) => Err(ApiError::Gone(
             "Temporary views are not supported in CouchDB",
         )),
-        ("_find" | "_explain", []) => Err(ApiError::NotImplemented("A Mango query")),
-        ("_index", _) => Err(ApiError::NotImplemented("A Mango index")),
-        ("_partition", _) => Err(ApiError::NotImplemented("A query of one partition")),
         ("_auto_purge" | "_time_seq", []) => Err(ApiError::NotImplemented("Purging by time")),
         ("_sync_shards", []) => {
             require_post(&exchange)?;

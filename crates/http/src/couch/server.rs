@@ -6,7 +6,7 @@ use adea_store::{Direction, Health};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::body::{Body, Response};
-use crate::couch::{database, intake, session};
+use crate::couch::{cluster, database, intake, node, replicate, session, updates};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -37,31 +37,20 @@ pub(crate) async fn route(
     first: &str,
     rest: &[String],
 ) -> Result<Response, ApiError> {
-    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-    match (first, rest.as_slice()) {
+    let parts: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (first, parts.as_slice()) {
         ("_session", []) => session::route(exchange).await,
         ("_up", []) => up(&exchange),
         ("_uuids", []) => uuids(&exchange),
         ("_all_dbs", []) => all_dbs(&exchange),
         ("_dbs_info", []) => dbs_info(exchange).await,
         ("_active_tasks", []) => active_tasks(&exchange),
-        ("_membership", []) => only_get(&exchange, || {
-            "{\"all_nodes\":[\"adea@127.0.0.1\"],\"cluster_nodes\":[\"adea@127.0.0.1\"]}\n"
-                .to_owned()
-        }),
         ("_metrics", []) | ("_node", ["_local", "_prometheus"]) => metrics(&exchange),
-        ("_node", ["_local"]) => {
-            only_get(&exchange, || "{\"name\":\"adea@127.0.0.1\"}\n".to_owned())
-        }
         ("_adea", ["backup"]) => backup(exchange).await,
-        ("_replicate" | "_scheduler", _) => {
-            Err(ApiError::NotImplemented("Replication by the server"))
-        }
-        ("_db_updates", []) => Err(ApiError::NotImplemented("The feed of databases")),
-        ("_cluster_setup" | "_node" | "_reshard", _) => {
-            exchange.require_server_admin()?;
-            Err(ApiError::NotImplemented("This part of the administration"))
-        }
+        ("_replicate" | "_scheduler", _) => replicate::route(exchange, first, rest).await,
+        ("_db_updates", []) => updates::route(exchange).await,
+        ("_membership" | "_cluster_setup" | "_reshard", _) => cluster::route(exchange, first).await,
+        ("_node", _) => node::route(exchange, rest).await,
         ("_search_analyze" | "_nouveau_analyze", []) => {
             Err(ApiError::NotImplemented("Full-text search"))
         }
@@ -71,14 +60,6 @@ pub(crate) async fn route(
         }
         _ => Err(adea_documents::DatabaseError::Missing.into()),
     }
-}
-
-fn only_get(exchange: &Exchange, body: impl FnOnce() -> String) -> Result<Response, ApiError> {
-    if !exchange.reads() {
-        return Err(ApiError::MethodNotAllowed("GET,HEAD"));
-    }
-    exchange.require_server_admin()?;
-    Ok(reply::json(StatusCode::OK, body()))
 }
 
 fn up(exchange: &Exchange) -> Result<Response, ApiError> {

@@ -1,0 +1,1 @@
+//! The replication protocol of `CouchDB`, as the side that drives it.

@@ -1,0 +1,1 @@
+//! Design functions in a sandbox with limits of time and memory.
