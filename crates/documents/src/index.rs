@@ -26,11 +26,12 @@ mod groups;
 mod portion;
 mod position;
 mod reader;
+mod recount;
 mod row;
 mod state;
 mod tree;
 
-pub use check::verify;
+pub use check::{verify, verify_reduce};
 pub use cover::Piece;
 pub use fill::{Material, NodeValue, NodeWork, stale_nodes, store_nodes};
 pub use groups::GroupStep;
@@ -42,3 +43,6 @@ pub use state::{
     IndexNumber, IndexState, ReduceState, Signature, add_reduce, all, create, find, remove,
     remove_reduce,
 };
+
+#[cfg(test)]
+mod tests;
