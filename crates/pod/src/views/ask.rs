@@ -53,6 +53,17 @@ impl Pod {
         query: ViewQuery,
     ) -> Result<ViewAsk, PodError> {
         let design = self.design(entry, design)?;
+        Self::ask_design(entry, &design, name, partition, query)
+    }
+
+    /// As [`Pod::ask_view`], of a design document that is at hand.
+    pub(crate) fn ask_design(
+        entry: &Arc<DatabaseEntry>,
+        design: &Arc<Design>,
+        name: &str,
+        partition: Option<&str>,
+        query: ViewQuery,
+    ) -> Result<ViewAsk, PodError> {
         if let Language::Other(language) = &design.language {
             return Err(PodError::UnknownLanguage(language.clone()));
         }
@@ -64,7 +75,7 @@ impl Pod {
             entry: Arc::clone(entry),
             plan: Arc::clone(plan),
             reduce: reduce.filter(|_| query.reduces(true)).cloned(),
-            design: Arc::clone(&design),
+            design: Arc::clone(design),
             query,
             parts: Parts {
                 partition: partition.map(str::to_owned),
