@@ -38,7 +38,7 @@ pub use groups::GroupStep;
 pub use portion::{MappedDocument, Portion, Row, apply, prepare};
 pub use position::{GroupLevel, KeyBound, RowPosition, RowRange};
 pub use reader::IndexReader;
-pub use row::{OwnedRow, RowRef};
+pub use row::{OwnedRow, RowRef, entries};
 pub use state::{
     IndexNumber, IndexState, ReduceState, Signature, add_reduce, all, create, find, remove,
     remove_reduce,

@@ -8,12 +8,14 @@ mod backup;
 mod databases;
 mod error;
 mod follow_changes;
+mod indexing;
 mod maintain;
 mod pod;
 mod read_document;
 mod sign_in;
 mod store_file;
 mod verify;
+mod views;
 mod write_document;
 mod write_user;
 
@@ -21,11 +23,18 @@ pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
-pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
-pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
+pub use views::{
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
+    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+};
+pub use write_document::{
+    DraftedEdit, Outcome, Prepared, check_partition, content_type_of, encoding_of,
+};
 pub use write_user::may_list_users;

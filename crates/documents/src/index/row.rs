@@ -74,7 +74,8 @@ fn part(database: DatabaseNumber, index: IndexNumber, part: u8, more: usize) -> 
 }
 
 /// Everything of an index but its state.
-pub(super) fn entries(database: DatabaseNumber, index: IndexNumber) -> KeyRange {
+#[must_use]
+pub fn entries(database: DatabaseNumber, index: IndexNumber) -> KeyRange {
     KeyRange::prefix(&keys::index_entry(database, index.0, 0))
 }
 
