@@ -10,7 +10,7 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::PodError;
+use adea_pod::{InvalidPartitionedId, PodError};
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -201,6 +201,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Partition(error) => match error {
+            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+                (StatusCode::BAD_REQUEST, "illegal_docid")
+            }
+            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+                (StatusCode::BAD_REQUEST, "illegal_partition")
+            }
+        },
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")

@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::time_sequence;
 
 /// A database as requests find it.
 #[derive(Clone, Debug)]
@@ -227,7 +228,9 @@ impl Pod {
         Self::to_the_end(async move {
             let unwanted = name.clone();
             let dropped = pod.inner.store.transact(Self::permit(), move |tx| {
-                database::drop_database(tx, &unwanted)
+                let number = database::drop_database(tx, &unwanted)?;
+                tx.delete(Space::Index, time_sequence::reset_key(number));
+                Ok(number)
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());

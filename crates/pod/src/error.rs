@@ -45,6 +45,12 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A setting that is not taken.
+    #[error(transparent)]
+    Setting(#[from] crate::configuration::InvalidSetting),
+    /// No id that a document of a partitioned database may have.
+    #[error(transparent)]
+    Partition(#[from] crate::partition::InvalidPartitionedId),
     /// What was asked needs a part of `CouchDB` that is not here yet.
     #[error("{0} is not implemented in this version.")]
     Unsupported(&'static str),

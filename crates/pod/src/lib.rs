@@ -4,24 +4,33 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod auto_purge;
+mod background;
 mod backup;
+mod configuration;
+mod database_updates;
 mod databases;
 mod error;
 mod follow_changes;
 mod maintain;
+mod partition;
 mod pod;
 mod read_document;
 mod sign_in;
 mod store_file;
+mod time_sequence;
 mod verify;
 mod write_document;
 mod write_user;
 
 pub use backup::{BackupError, BackupReport, restore};
+pub use configuration::{InvalidSetting, SettingScope};
+pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use maintain::CompactionProgress;
+pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};

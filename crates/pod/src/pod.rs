@@ -12,12 +12,15 @@ use adea_store::{
     DataDir, DataDirError, Disk, DiskOptions, Durability, Engine, EngineError, Health, Space,
     Store, StoreOptions, TransactError, View, WritePermit,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
+use crate::configuration::Configuration;
+use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
+use crate::time_sequence::Moments;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -61,6 +64,9 @@ pub(crate) struct Inner {
     pub(crate) accounts: AccountCache,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
+    pub(crate) configuration: Configuration,
+    pub(crate) lives: Mutex<Lives>,
+    pub(crate) moments: RwLock<Moments>,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -114,7 +120,8 @@ impl Pod {
         let memory = options.memory;
         let disk = Disk::open(&directory.store_path(), DiskOptions { memory })?;
         let files = Directory::on_disk(directory.path())?;
-        Self::assemble(Arc::new(disk), files, Some(directory), options).await
+        let (engine, clock) = (Arc::new(disk), Clock::System);
+        Self::assemble(engine, files, Some(directory), options, clock).await
     }
 
     /// Runs over any engine and any directory of files, for tests.
@@ -126,7 +133,20 @@ impl Pod {
         files: Directory,
         options: PodOptions,
     ) -> Result<Self, OpenError> {
-        Self::assemble(engine, files, None, options).await
+        Self::assemble(engine, files, None, options, Clock::System).await
+    }
+
+    /// As [`Pod::over`], with a time of day that is given.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the engine cannot be read or written.
+    pub async fn over_at(
+        engine: Arc<dyn Engine>,
+        files: Directory,
+        options: PodOptions,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        Self::assemble(engine, files, None, options, clock).await
     }
 
     async fn assemble(
@@ -134,6 +154,7 @@ impl Pod {
         files: Directory,
         directory: Option<DataDir>,
         options: PodOptions,
+        clock: Clock,
     ) -> Result<Self, OpenError> {
         let store = Store::open(
             engine,
@@ -141,13 +162,15 @@ impl Pod {
                 durability: options.durability,
             },
         )?;
-        let (clock, entropy) = (Clock::System, Entropy::System);
+        let entropy = Entropy::System;
         let identity = load_identity(&store, &entropy).await.map_err(Box::new)?;
         let secret = match &options.session_secret {
             Some(secret) => secret.clone(),
             None => load_secret(&store, &entropy).await.map_err(Box::new)?,
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let configuration = Configuration::load(store.view().as_ref())?;
+        let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(&secret, options.session_timeout_s),
@@ -156,6 +179,9 @@ impl Pod {
                 accounts: AccountCache::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
+                configuration,
+                lives: Mutex::default(),
+                moments: RwLock::new(moments),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

@@ -384,8 +384,10 @@ fn decide(
     Ok((outcomes, released))
 }
 
-/// Design documents are the administrators': their functions run for everybody.
+/// Design documents are the administrators': their functions run for everybody. And a partitioned
+/// database has no place for a document without a partition.
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
+    entry.check_id(id)?;
     if id.is_design() {
         entry.security.access(caller).require_admin()?;
     }

@@ -46,6 +46,8 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
+    let behind = pod.clone();
+    let background = tokio::spawn(async move { behind.run_background().await });
 
     let options = HttpOptions {
         connections_max,
@@ -67,6 +69,7 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
         std::process::exit(INTERRUPTED);
     });
     let served = server.serve(listener, async move { drop(end.await) }).await;
+    background.abort();
     pod.close();
     tracing::info!("ended");
     served.map_err(CommandError::Serve)
