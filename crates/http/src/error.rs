@@ -67,6 +67,12 @@ pub(crate) enum ApiError {
     /// What `CouchDB` once had.
     #[error("{0}")]
     Gone(&'static str),
+    /// There is no such node.
+    #[error("no such node: {0}")]
+    NoNode(String),
+    /// What a server could do and this one does not.
+    #[error("{0}")]
+    Declined(&'static str),
     /// What is not here yet, and says so.
     #[error("{0} is not implemented in this version.")]
     NotImplemented(&'static str),
@@ -115,7 +121,9 @@ impl ApiError {
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
-            Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -128,6 +136,7 @@ impl ApiError {
                 "requested_range_not_satisfiable",
             ),
             Self::Gone(_) => (StatusCode::GONE, "gone"),
+            Self::Declined(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotImplemented(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         }
     }

@@ -58,7 +58,8 @@ impl Pod {
     pub async fn purge_expired(&self) -> Result<u64, PodError> {
         let now_s = self.inner.clock.now_unix_s();
         let mut purged = 0;
-        for (number, expiry) in expiry::all(self.view().as_ref())? {
+        let expiries = expiry::all(self.view().as_ref())?;
+        for (number, expiry) in expiries {
             match self.purge_expired_of(number, expiry, now_s).await {
                 Ok(count) => purged += count,
                 // It was dropped meanwhile.

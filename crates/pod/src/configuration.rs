@@ -32,6 +32,9 @@ const VALUE_MAX: usize = 64 << 10;
 /// The most settings that may be stored.
 const SETTINGS_MAX: usize = 5_000;
 
+/// Where settings of sessions stand, the later name first.
+pub(crate) const AUTH_SECTIONS: &[&str] = &["chttpd_auth", "couch_httpd_auth"];
+
 /// Why a setting is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSetting {
@@ -96,6 +99,12 @@ impl Configuration {
         change(&mut self.set.write());
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
+
+    /// The value that the first of `sections` has for `key`.
+    pub(crate) fn first_of(&self, sections: &[&str], key: &str) -> Option<Arc<str>> {
+        let set = self.set.read();
+        sections.iter().find_map(|section| set.find(section, key))
+    }
 }
 
 fn setting_key(section: &str, key: &str) -> Vec<u8> {
@@ -108,8 +117,8 @@ fn read_kept(view: &dyn View) -> Result<BTreeMap<String, Section>, EngineError> 
     let range = KeyRange::prefix(SETTINGS);
     let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
     while let Some((key, value)) = cursor.next()? {
-        let (section, key, value) = decode(key, value)
-            .ok_or_else(|| EngineError::Corrupt("a setting".to_owned()))?;
+        let (section, key, value) =
+            decode(key, value).ok_or_else(|| EngineError::Corrupt("a setting".to_owned()))?;
         let section = kept.entry(section.to_owned()).or_default();
         section.insert(key.to_owned(), Arc::from(value));
     }
@@ -173,6 +182,26 @@ impl Pod {
         self.inner.configuration.generation.load(Ordering::Acquire)
     }
 
+    /// Seconds that a session lasts unused.
+    #[must_use]
+    pub fn session_timeout_s(&self) -> u64 {
+        let set = self.inner.configuration.first_of(AUTH_SECTIONS, "timeout");
+        set.and_then(|text| text.trim().parse().ok())
+            .unwrap_or(self.inner.options.session_timeout_s)
+    }
+
+    /// The longest attachment, in bytes.
+    #[must_use]
+    pub fn attachment_max(&self) -> u64 {
+        self.number("couchdb", "max_attachment_size")
+            .unwrap_or(self.inner.options.attachment_max)
+    }
+
+    /// Hands on what does not ask for its settings by itself.
+    pub(crate) fn apply_settings(&self) {
+        self.inner.sessions.set_timeout(self.session_timeout_s());
+    }
+
     /// All that was set while the server ran.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, BTreeMap<String, Arc<str>>> {
@@ -223,6 +252,7 @@ impl Pod {
             let section = sections.entry(section.to_owned()).or_default();
             section.insert(key.to_owned(), Arc::from(value));
         });
+        self.apply_settings();
         Ok(())
     }
 
@@ -250,12 +280,14 @@ impl Pod {
             forget(&mut set.kept, section, key);
             forget(&mut set.this_run, section, key);
         });
+        self.apply_settings();
         Ok(true)
     }
 
     /// Takes back all that was set for this run only.
     pub fn forget_unkept_settings(&self) {
         self.inner.configuration.change(|set| set.this_run.clear());
+        self.apply_settings();
     }
 }
 

@@ -190,6 +190,12 @@ impl Pod {
         Ok(database::names(view.as_ref(), from, to, direction, limit)?)
     }
 
+    /// How many databases requests find without looking them up.
+    #[must_use]
+    pub fn remembered_databases(&self) -> usize {
+        self.inner.databases.known.read().entries.len()
+    }
+
     /// Makes a database.
     ///
     /// # Errors
@@ -288,6 +294,12 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn statistics(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
         Ok(database::statistics(self.view().as_ref(), entry.number)?)
+    }
+
+    /// What stands behind the number in sequences that are of no one database.
+    #[must_use]
+    pub fn server_tag(&self) -> String {
+        sequence_tag(&self.inner.identity.instance)
     }
 
     /// Listens for changes of a database.

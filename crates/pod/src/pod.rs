@@ -14,7 +14,7 @@ use adea_store::{
 };
 use parking_lot::{Mutex, RwLock};
 
-use crate::configuration::Configuration;
+use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
@@ -51,6 +51,13 @@ pub struct Identity {
     pub restored_unix_s: u64,
 }
 
+/// Documents read and written since the start.
+#[derive(Default)]
+pub(crate) struct DocumentCounts {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+}
+
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) files: Directory,
@@ -67,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) configuration: Configuration,
     pub(crate) lives: Mutex<Lives>,
     pub(crate) moments: RwLock<Moments>,
+    pub(crate) documents: DocumentCounts,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -164,12 +172,15 @@ impl Pod {
         )?;
         let entropy = Entropy::System;
         let identity = load_identity(&store, &entropy).await.map_err(Box::new)?;
-        let secret = match &options.session_secret {
-            Some(secret) => secret.clone(),
-            None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+        let configuration = Configuration::load(store.view().as_ref())?;
+        let secret = match configuration.first_of(AUTH_SECTIONS, "secret") {
+            Some(secret) => secret.as_bytes().to_vec(),
+            None => match &options.session_secret {
+                Some(secret) => secret.clone(),
+                None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+            },
         };
         let admins = Admins::load(store.view().as_ref())?;
-        let configuration = Configuration::load(store.view().as_ref())?;
         let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
@@ -182,6 +193,7 @@ impl Pod {
                 configuration,
                 lives: Mutex::default(),
                 moments: RwLock::new(moments),
+                documents: DocumentCounts::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
@@ -192,6 +204,7 @@ impl Pod {
                 _directory: directory,
             }),
         };
+        pod.apply_settings();
         pod.make_system_databases().await.map_err(Box::new)?;
         Ok(pod)
     }
@@ -237,6 +250,14 @@ impl Pod {
     pub fn counts(&self) -> (u64, u64, usize) {
         let (commits, syncs) = self.inner.store.counts();
         (commits, syncs, self.inner.store.watch().topics())
+    }
+
+    /// Documents read and documents written since the start.
+    #[must_use]
+    pub fn document_counts(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counts = &self.inner.documents;
+        (counts.read.load(Relaxed), counts.written.load(Relaxed))
     }
 
     /// Finishes what waits and stops writing.

@@ -148,11 +148,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Engine`] if the store cannot be read.
-    pub fn sequence_at(
-        &self,
-        entry: &DatabaseEntry,
-        unix_s: u64,
-    ) -> Result<Option<u64>, PodError> {
+    pub fn sequence_at(&self, entry: &DatabaseEntry, unix_s: u64) -> Result<Option<u64>, PodError> {
         if unix_s > self.inner.clock.now_unix_s() {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adea_base::{Caller, DocumentId};
 use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
@@ -200,6 +201,9 @@ impl Pod {
             match portion.await {
                 Ok((outcomes, released, portion)) => {
                     drop(portion);
+                    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                    let counts = &self.inner.documents;
+                    counts.written.fetch_add(written as u64, Ordering::Relaxed);
                     all.extend(outcomes);
                     if !released.is_empty() {
                         self.release_files(released).await;

@@ -120,7 +120,11 @@ impl Watch {
     #[must_use]
     pub fn take_touched(&self) -> HashMap<u64, u64> {
         let mut known = self.known.lock();
-        known.touched.as_mut().map(std::mem::take).unwrap_or_default()
+        known
+            .touched
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 }
 

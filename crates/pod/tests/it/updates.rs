@@ -21,7 +21,8 @@ struct Timed {
 
 impl Timed {
     async fn over(engine: Arc<dyn Engine>, scratch: &Scratch, now: &Arc<AtomicU64>) -> Self {
-        let files = Directory::open_backend(Arc::new(adea_files::backend::Memory::default())).unwrap();
+        let files =
+            Directory::open_backend(Arc::new(adea_files::backend::Memory::default())).unwrap();
         let clock = Clock::Manual(Arc::clone(now));
         let options = options(&scratch.path("data"));
         let pod = Pod::over_at(engine, files, options, clock).await.unwrap();
@@ -71,7 +72,9 @@ async fn tombstones_expire_and_nothing_else_does() {
     let young = put(pod, &entry, "young", "{}", None).await;
     delete(pod, &entry, "young", &young).await;
     assert_eq!(pod.purge_expired().await.unwrap(), 0);
-    pod.set_deleted_document_ttl(&entry, Some(3_600)).await.unwrap();
+    pod.set_deleted_document_ttl(&entry, Some(3_600))
+        .await
+        .unwrap();
     assert_eq!(pod.deleted_document_ttl(&entry).unwrap(), Some(3_600));
     timed.pass(3_000).await;
     assert_eq!(pod.purge_expired().await.unwrap(), 0);
@@ -180,7 +183,11 @@ async fn a_follower_hears_of_every_database_also_after_a_restart() {
     }
     let newest = pod.database_updates(0, 1, true).unwrap().rows;
     assert_eq!(newest[0].sequence, *whole.values().max().unwrap());
-    assert!(whole.keys().any(|(_, word)| *word == UpdateKind::Deleted.word()));
+    assert!(
+        whole
+            .keys()
+            .any(|(_, word)| *word == UpdateKind::Deleted.word())
+    );
     pod.close();
     let timed = Timed::over(engine, &scratch, &begin()).await;
     let mut again = Told::new();
