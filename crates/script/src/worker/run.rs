@@ -50,13 +50,20 @@ pub(crate) enum After {
 
 /// Runs and answers.
 pub(crate) fn run(engine: &Engine, program: &Program, run: &Run<'_>) -> Result<After, Error> {
-    let ending = program.realm.with(&engine.clock, |door| -> Result<_, Error> {
-        if let Some(after) = prepare(engine, &door, run)? {
-            return Ok(Err(after));
-        }
-        let work = Work { engine, door: &door, run, functions: program.functions };
-        work.inputs().map(Ok)
-    })??;
+    let ending = program
+        .realm
+        .with(&engine.clock, |door| -> Result<_, Error> {
+            if let Some(after) = prepare(engine, &door, run)? {
+                return Ok(Err(after));
+            }
+            let work = Work {
+                engine,
+                door: &door,
+                run,
+                functions: program.functions,
+            };
+            work.inputs().map(Ok)
+        })??;
     Ok(match ending {
         Err(after) => after,
         Ok(ending) => end(engine, ending),
@@ -73,15 +80,15 @@ pub(crate) fn end(engine: &Engine, ending: Ending) -> After {
         frame.byte(ending.number());
     });
     engine.output.flush();
-    if ending == Ending::Whole { After::Sound } else { After::Spent }
+    if ending == Ending::Whole {
+        After::Sound
+    } else {
+        After::Spent
+    }
 }
 
 /// Chooses the function and hands over what all inputs share. When that failed it was answered.
-fn prepare(
-    engine: &Engine,
-    door: &Door<'_, '_>,
-    run: &Run<'_>,
-) -> Result<Option<After>, Error> {
+fn prepare(engine: &Engine, door: &Door<'_, '_>, run: &Run<'_>) -> Result<Option<After>, Error> {
     engine.clock.begin();
     if matches!(run.action, Action::Map | Action::Reduce) {
         return Ok(None);
@@ -128,10 +135,17 @@ pub(crate) fn fail(engine: &Engine, name: &str, outcome: Outcome) -> After {
         }
     };
     engine.output.frame(Answer::Failed, |frame| {
-        frame.byte(fault.number()).text(error.as_bytes()).text(reason.as_bytes());
+        frame
+            .byte(fault.number())
+            .text(error.as_bytes())
+            .text(reason.as_bytes());
     });
     engine.output.flush();
-    if fault == Fault::Memory { After::Spent } else { After::Sound }
+    if fault == Fault::Memory {
+        After::Spent
+    } else {
+        After::Sound
+    }
 }
 
 /// One run inside its realm.
