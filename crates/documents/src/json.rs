@@ -18,6 +18,7 @@ mod draft;
 mod duplicate_keys;
 mod number;
 mod scanner;
+pub mod skim;
 pub(crate) mod term;
 
 pub use attachment::{AttachmentContent, AttachmentField};
