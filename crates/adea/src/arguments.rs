@@ -92,6 +92,9 @@ Example:
     /// Answer every request with a constant: the limit that `bench --limits` measures against.
     #[command(hide = true)]
     BenchServer,
+    /// Run functions of design documents for the server that started this process.
+    #[command(hide = true)]
+    JsWorker,
     /// Print the version.
     Version,
 }

@@ -16,7 +16,11 @@ use clap::Parser;
 use commands::{CommandError, Done};
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().into_command()) {
+    let command = Arguments::parse().into_command();
+    if let Command::JsWorker = command {
+        return adea_script::worker::run();
+    }
+    match run(command) {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::FaultsFound) => ExitCode::FAILURE,
         Err(error) => {
@@ -41,6 +45,8 @@ fn run(command: Command) -> Result<Done, CommandError> {
             bench::serve_constant()?;
             Ok(Done::Well)
         }
+        // It has ended by now; see `main`.
+        Command::JsWorker => Ok(Done::Well),
         Command::Version => {
             commands::say(concat!("adea ", env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Done::Well)

@@ -22,7 +22,7 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use maintain::CompactionProgress;
-pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
