@@ -111,6 +111,14 @@ impl Wanted {
         self.whole || self.members.iter().any(|(_, name, _)| name.starts_with('_'))
     }
 
+    /// Whether of those members none is asked for but `_id` and `_rev`.
+    #[must_use]
+    pub fn names_only_id_and_rev_of_the_servers(&self) -> bool {
+        let mut members = self.members.iter();
+        !self.whole
+            && members.all(|(_, name, _)| !name.starts_with('_') || matches!(&**name, "_id" | "_rev"))
+    }
+
     /// Adds those members of `text`, an object, that are asked for.
     pub fn read_into(&self, text: &[u8], out: &mut Map<String, Value>) {
         let mut skim = Skim { rest: text };
