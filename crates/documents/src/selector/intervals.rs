@@ -450,7 +450,7 @@ mod tests {
         check(json!({"a": {"$in": [1, 2, 2]}}), Some(3), false);
         check(json!({"a": {"$in": []}}), Some(0), true);
         check(json!({"a": {"$ne": 1}}), Some(1), false);
-        check(json!({"a": {"$type": "boolean"}}), Some(1), true);
+        check(json!({"a": {"$type": "boolean"}}), Some(2), true);
         check(json!({"$or": [{"a": 1}, {"a": {"$gt": 5}}, {"a": {"$gt": 7}}]}), Some(2), true);
         check(json!({"$or": [{"a": 1}, {"a": 2, "b": 3}]}), Some(2), false);
         check(json!({"$or": [{"a": 1}, {"b": 1}]}), None, false);
