@@ -19,8 +19,10 @@ use parking_lot::RwLock;
 
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
+use crate::views::DesignCache;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -98,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) indexing: Indexing,
+    pub(crate) designs: DesignCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -194,6 +198,8 @@ impl Pod {
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                indexing: Indexing::default(),
+                designs: DesignCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

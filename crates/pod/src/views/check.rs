@@ -57,7 +57,11 @@ const SHAPE: &[&[Step]] = &[
     &[(Some("shows"), OBJECT), (None, FUNCTIONS)],
     &[(Some("updates"), OBJECT), (None, FUNCTIONS)],
     &[(Some("views"), OBJECT), (Some("lib"), OBJECT)],
-    &[(Some("views"), OBJECT), (None, OBJECT), (Some("reduce"), TEXT)],
+    &[
+        (Some("views"), OBJECT),
+        (None, OBJECT),
+        (Some("reduce"), TEXT),
+    ],
 ];
 
 fn invalid(reason: impl Into<String>) -> PodError {
@@ -142,11 +146,7 @@ fn check_shape(entry: &DatabaseEntry, members: &Map<String, Value>) -> Result<()
     Ok(())
 }
 
-fn check_path(
-    members: &Map<String, Value>,
-    path: &[Step],
-    above: &str,
-) -> Result<(), PodError> {
+fn check_path(members: &Map<String, Value>, path: &[Step], above: &str) -> Result<(), PodError> {
     let Some(((name, kinds), rest)) = path.split_first() else {
         return Ok(());
     };
@@ -183,7 +183,11 @@ fn functions_of(
         return Ok(functions);
     }
     let views = members.get("views").and_then(Value::as_object);
-    for (name, view) in views.into_iter().flatten().filter(|(name, _)| *name != "lib") {
+    for (name, view) in views
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "lib")
+    {
         if let Some(source) = view.get("map").and_then(Value::as_str) {
             functions.push(("map", name.clone(), source.to_owned()));
         }

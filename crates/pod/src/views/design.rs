@@ -266,9 +266,18 @@ mod tests {
             design(false, r#"{"views":{"a":{"map":"f"}}}"#),
             design(false, r#"{"views":{"a":{"map":"g"}}}"#),
             design(false, r#"{"views":{"lib":{},"a":{"map":"f"}}}"#),
-            design(false, r#"{"options":{"local_seq":true},"views":{"a":{"map":"f"}}}"#),
-            design(false, r#"{"options":{"include_design":true},"views":{"a":{"map":"f"}}}"#),
-            design(false, r#"{"options":{"collation":"raw"},"views":{"a":{"map":"f"}}}"#),
+            design(
+                false,
+                r#"{"options":{"local_seq":true},"views":{"a":{"map":"f"}}}"#,
+            ),
+            design(
+                false,
+                r#"{"options":{"include_design":true},"views":{"a":{"map":"f"}}}"#,
+            ),
+            design(
+                false,
+                r#"{"options":{"collation":"raw"},"views":{"a":{"map":"f"}}}"#,
+            ),
             design(true, r#"{"views":{"a":{"map":"f"}}}"#),
         ];
         for (i, one) in all.iter().enumerate() {
@@ -287,7 +296,13 @@ mod tests {
 
     #[test]
     fn what_is_no_design_asks_for_nothing() {
-        for junk in ["[]", "{\"views\":7}", "{\"views\":{\"a\":{\"map\":7}}}", "{", "{\"language\":\"erlang\",\"views\":{\"a\":{\"map\":\"f\"}}}"] {
+        for junk in [
+            "[]",
+            "{\"views\":7}",
+            "{\"views\":{\"a\":{\"map\":7}}}",
+            "{",
+            "{\"language\":\"erlang\",\"views\":{\"a\":{\"map\":\"f\"}}}",
+        ] {
             assert!(design(false, junk).plans.is_empty(), "{junk}");
         }
     }

@@ -173,10 +173,26 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         check(|_| {}, true, None);
-        check(|q| q.reduce = Some(true), false, Some("Reduce is invalid for map-only views."));
-        check(|q| q.group = Some(true), false, Some("Invalid use of grouping on a map view."));
-        check(|q| q.include_docs = true, true, Some("`include_docs` is invalid for reduce"));
-        check(|q| (q.include_docs, q.reduce) = (true, Some(false)), true, None);
+        check(
+            |q| q.reduce = Some(true),
+            false,
+            Some("Reduce is invalid for map-only views."),
+        );
+        check(
+            |q| q.group = Some(true),
+            false,
+            Some("Invalid use of grouping on a map view."),
+        );
+        check(
+            |q| q.include_docs = true,
+            true,
+            Some("`include_docs` is invalid for reduce"),
+        );
+        check(
+            |q| (q.include_docs, q.reduce) = (true, Some(false)),
+            true,
+            None,
+        );
         check(|q| q.group_level = Some(0), false, None);
         check(
             |q| q.keys = Some(Vec::new()),
