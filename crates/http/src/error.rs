@@ -10,7 +10,7 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::PodError;
+use adea_pod::{FindError, PodError};
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
@@ -169,6 +169,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Refused(Refusal::Forbidden(_)) => (StatusCode::FORBIDDEN, "forbidden"),
         PodError::Refused(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
         PodError::Draft(error) => of_draft(error),
+        PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Upload(error) => match error {
@@ -245,6 +246,23 @@ pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_find(error: &FindError) -> (StatusCode, &'static str) {
+    match error {
+        FindError::NoSortIndex(_) => (StatusCode::BAD_REQUEST, "no_usable_index"),
+        FindError::UnsuitableIndex(_) => (StatusCode::BAD_REQUEST, "invalid_index"),
+        FindError::InvalidBookmark(_) => (StatusCode::BAD_REQUEST, "invalid_bookmark"),
+        FindError::TooExpensive => (StatusCode::BAD_REQUEST, "too_expensive"),
+        FindError::InvalidLanguage(_) => (StatusCode::BAD_REQUEST, "invalid_ddoc_lang"),
+        FindError::PartitionedMismatch(_) => {
+            (StatusCode::BAD_REQUEST, "invalid_partitioned_option")
+        }
+        FindError::SavingConflict => (StatusCode::INTERNAL_SERVER_ERROR, "error_saving_ddoc"),
+        FindError::TooManyGroups(_) | FindError::GroupsTooLarge => {
+            (StatusCode::BAD_REQUEST, "too_many_groups")
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod backup;
 mod databases;
 mod error;
+mod find;
 mod follow_changes;
 mod indexing;
 mod maintain;
@@ -22,6 +23,10 @@ mod write_user;
 pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
+pub use find::{
+    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
+    FindWalk, MangoIndex, Reach, Reason, primary_index_json,
+};
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) scripts: Scripts,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
+    pub(crate) mango: MangoCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -200,6 +202,7 @@ impl Pod {
                 scripts: options.script.scripts(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
+                mango: MangoCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
