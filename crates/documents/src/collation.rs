@@ -179,6 +179,17 @@ impl Collation {
         }
     }
 
+    /// As [`Collation::sort_key`], of a value's text. What is no JSON is taken for a string.
+    pub fn sort_key_of_json(self, text: &str, out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Ok(value) = serde_json::from_str(text) {
+            self.sort_key(&value, out);
+        } else {
+            out.truncate(start);
+            self.write_string(text, out);
+        }
+    }
+
     /// How many bytes at the front of `bytes` are a sort key; all, if they do not begin with one.
     #[must_use]
     pub fn sort_key_length(self, bytes: &[u8]) -> usize {
