@@ -54,6 +54,7 @@ impl FieldIndex {
     }
 
     /// The fields, in their order.
+    #[must_use]
     pub fn columns(&self) -> impl ExactSizeIterator<Item = &FieldPath> {
         self.columns.iter().map(|column| &column.path)
     }

@@ -39,7 +39,7 @@ impl Selector {
         let about_one = |clause: &Clause| fields.iter().any(|field| clause.is_about(field));
         match &self.clause {
             Clause::And(clauses) => clauses.iter().all(about_one),
-            other => about_one(other),
+            one @ (Clause::Or(_) | Clause::Not(_) | Clause::Field { .. }) => about_one(one),
         }
     }
 
@@ -83,10 +83,10 @@ impl Selector {
     /// The normal form, as `CouchDB` shows it: `{"a": {"$gt": 1}}`, `{"$and": [...]}`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        match &self.clause {
-            Clause::And(clauses) if clauses.is_empty() => Value::Object(Map::new()),
-            clause => clause.to_json(),
+        if matches!(&self.clause, Clause::And(clauses) if clauses.is_empty()) {
+            return Value::Object(Map::new());
         }
+        self.clause.to_json()
     }
 }
 

@@ -441,7 +441,7 @@ impl Work {
         };
         let (attachments, json) = split_body(stored)?;
         let mut meta = Meta::default();
-        if head.winner.conflicts && (self.query.conflicts || self.matcher.needs_conflicts()) {
+        if head.winner.live_conflicts && (self.query.conflicts || self.matcher.needs_conflicts()) {
             let record = reader.record(&row.id)?.unwrap_or_default();
             meta.conflicts = record.tree.conflicts().map(Node::revision).collect();
         }
