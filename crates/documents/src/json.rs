@@ -62,6 +62,20 @@ pub fn normalise(input: &[u8]) -> Result<Vec<u8>, JsonError> {
     Ok(std::mem::take(text))
 }
 
+/// Any JSON value as the Erlang term that `CouchDB` makes of it, in the external format and without
+/// the byte that begins a whole term.
+///
+/// # Errors
+///
+/// Fails where the input is not one JSON value.
+pub fn erlang_external(input: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut scanner = Scanner::new(input)?;
+    scanner.value()?;
+    scanner.end()?;
+    let (_, term) = scanner.output();
+    Ok(std::mem::take(term))
+}
+
 /// Visits the members of an object: the decoded key, and the value as it was sent. A key that comes
 /// twice is visited twice, and the later one counts. Answers `false`, and visits none, where the
 /// input is another value than an object.

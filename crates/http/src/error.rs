@@ -35,6 +35,13 @@ pub(crate) enum ApiError {
     /// A parameter of a query has a value that it cannot have.
     #[error("{0}")]
     QueryParse(Cow<'static, str>),
+    /// A Mango request that makes no sense, in `CouchDB`'s words for it.
+    #[error("{reason}")]
+    Mango {
+        status: StatusCode,
+        error: &'static str,
+        reason: String,
+    },
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),
@@ -115,6 +122,7 @@ impl ApiError {
             Self::DatabaseName(_) => (StatusCode::BAD_REQUEST, "illegal_database_name"),
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Mango { status, error, .. } => (*status, error),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
             Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -256,6 +264,7 @@ fn of_find(error: &FindError) -> (StatusCode, &'static str) {
         FindError::UnsuitableIndex(_) => (StatusCode::BAD_REQUEST, "invalid_index"),
         FindError::InvalidBookmark(_) => (StatusCode::BAD_REQUEST, "invalid_bookmark"),
         FindError::TooExpensive => (StatusCode::BAD_REQUEST, "too_expensive"),
+        FindError::InvalidIndexName(_) => (StatusCode::BAD_REQUEST, "invalid_index_name"),
         FindError::InvalidLanguage(_) => (StatusCode::BAD_REQUEST, "invalid_ddoc_lang"),
         FindError::PartitionedMismatch(_) => {
             (StatusCode::BAD_REQUEST, "invalid_partitioned_option")

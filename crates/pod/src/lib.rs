@@ -25,7 +25,7 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use find::{
     COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
-    FindWalk, MangoIndex, Reach, Reason, primary_index_json,
+    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
 };
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;

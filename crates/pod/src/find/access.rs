@@ -23,11 +23,11 @@ const AFTER: u8 = 0xff;
 
 /// The part of an index that a query is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IndexPart {
+pub(crate) struct IndexPart {
     /// What is walked, rising.
-    pub(super) ranges: Vec<RowRange>,
+    pub(crate) ranges: Vec<RowRange>,
     /// Whether each row in them is one of a document that matches.
-    pub(super) exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// What of `index` may match `selector`, within `partition` if the index is parted.

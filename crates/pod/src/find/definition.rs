@@ -73,6 +73,7 @@ impl MangoIndex {
     }
 
     /// The names of its fields.
+    #[must_use]
     pub fn column_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.columns.iter().map(|(path, _)| path.name())
     }

@@ -15,6 +15,9 @@ pub enum FindError {
     /// A document that would take too long to try.
     #[error("The selector is too expensive for a document of this database.")]
     TooExpensive,
+    /// Not a name that an index or its design document can have.
+    #[error("Invalid index name: {0}")]
+    InvalidIndexName(String),
     /// The design document is there, and of another language.
     #[error("Existing design doc has an invalid language: {0}")]
     InvalidLanguage(String),

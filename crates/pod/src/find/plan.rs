@@ -458,7 +458,7 @@ impl Planner<'_> {
     fn candidates(&self, field: &Field, runners: &[Runner], plan: Option<&FindPlan>) -> Vec<Candidate> {
         let winner = plan.and_then(FindPlan::index);
         let by_primary = plan.is_some() && winner.is_none();
-        let mut found: Vec<(Option<Arc<MangoIndex>>, Reason, usize)> = Vec::new();
+        let mut found: Vec<Loser> = Vec::new();
         let best = runners.first();
         for (place, runner) in runners.iter().enumerate() {
             let reason = best.map_or(Reason::LessOverlap, |best| runner.reason_against(best, by_primary));
@@ -482,8 +482,8 @@ impl Planner<'_> {
             (None, _) => by_primary,
             (Some(_), None) => false,
         };
-        let rest = found.into_iter().filter(|(index, _, _)| !is_winner(index)).collect();
-        ranked(rest, runners.len())
+        found.retain(|(index, _, _)| !is_winner(index));
+        ranked(&found, runners.len())
     }
 }
 
@@ -524,11 +524,11 @@ impl Runner {
     }
 }
 
+/// An index that is not used, why, and its place among those that could have been.
+type Loser = (Option<Arc<MangoIndex>>, Reason, usize);
+
 /// Gives candidates `CouchDB`'s rankings and its order: by name downwards, the primary index last.
-fn ranked(
-    found: Vec<(Option<Arc<MangoIndex>>, Reason, usize)>,
-    runners: usize,
-) -> Vec<Candidate> {
+fn ranked(found: &[Loser], runners: usize) -> Vec<Candidate> {
     let any = |reasons: &[Reason]| found.iter().any(|(_, reason, _)| reasons.contains(reason));
     let unfavored = runners.max(1);
     let excluded = unfavored + usize::from(any(&[Reason::UnfavoredType]));

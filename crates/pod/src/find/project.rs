@@ -17,7 +17,7 @@ pub(super) struct Projection {
 /// An answer on its way: what is at a place, or what is inside it.
 enum Node<'t> {
     Value(&'t [u8]),
-    Object(Vec<(&'t str, Node<'t>)>),
+    Object(Vec<(&'t str, Self)>),
 }
 
 impl Projection {
