@@ -18,6 +18,9 @@ pub enum PodError {
     /// Of one document's writing.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Of a query or an index.
+    #[error(transparent)]
+    Find(#[from] crate::find::FindError),
     /// There is no such document, revision or attachment.
     #[error("missing")]
     Missing,

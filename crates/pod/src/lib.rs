@@ -11,6 +11,7 @@ mod configuration;
 mod database_updates;
 mod databases;
 mod error;
+mod find;
 mod follow_changes;
 mod indexing;
 mod maintain;
@@ -30,6 +31,10 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
+pub use find::{
+    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
+    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+};
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;

@@ -21,6 +21,7 @@ use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
@@ -116,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) lives: Mutex<Lives>,
     pub(crate) moments: RwLock<Moments>,
     pub(crate) documents: DocumentCounts,
+    pub(crate) mango: MangoCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -238,6 +240,7 @@ impl Pod {
                 lives: Mutex::default(),
                 moments: RwLock::new(moments),
                 documents: DocumentCounts::default(),
+                mango: MangoCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
