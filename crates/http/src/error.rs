@@ -10,7 +10,7 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::{FindError, PodError};
+use adea_pod::{FindError, InvalidPartitionedId, PodError};
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
@@ -75,6 +75,12 @@ pub(crate) enum ApiError {
     /// What `CouchDB` once had.
     #[error("{0}")]
     Gone(&'static str),
+    /// There is no such node.
+    #[error("no such node: {0}")]
+    NoNode(String),
+    /// What a server could do and this one does not.
+    #[error("{0}")]
+    Declined(&'static str),
     /// What is not here yet, and says so.
     #[error("{0} is not implemented in this version.")]
     NotImplemented(&'static str),
@@ -124,7 +130,9 @@ impl ApiError {
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::Mango { status, error, .. } => (*status, error),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
-            Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -137,6 +145,7 @@ impl ApiError {
                 "requested_range_not_satisfiable",
             ),
             Self::Gone(_) => (StatusCode::GONE, "gone"),
+            Self::Declined(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotImplemented(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         }
     }
@@ -211,7 +220,6 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::IllegalId(word, _) => (StatusCode::BAD_REQUEST, word),
         PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
         PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
         PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),
@@ -227,6 +235,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, word)
         }
         PodError::Script(error) => of_script(error),
+        PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Partition(error) => match error {
+            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+                (StatusCode::BAD_REQUEST, "illegal_docid")
+            }
+            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+                (StatusCode::BAD_REQUEST, "illegal_partition")
+            }
+        },
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")

@@ -12,3 +12,4 @@ mod feed;
 mod hung_up;
 mod maintain;
 mod scratch;
+mod updates;
