@@ -16,7 +16,7 @@ mod signals;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
-use adea_pod::{BackupError, OpenError, PodError, PodOptions, Report};
+use adea_pod::{BackupError, OpenError, PodError, PodOptions, ReplicationOptions, Report};
 use adea_store::Durability;
 
 use crate::arguments::SettingFlags;
@@ -136,6 +136,15 @@ fn pod_options(config: &Config) -> PodOptions {
             .as_ref()
             .map(|secret| secret.reveal().as_bytes().to_vec()),
         attachment_max: config.max_attachment_size,
+        replication: ReplicationOptions {
+            jobs_max: config.replication_max_jobs,
+            turn: config.replication_interval,
+            retry: config.replication_retry,
+            authorities: config.replication_authorities.clone(),
+            verify: config.replication_verify,
+            connect_timeout: config.replication_connect_timeout,
+            document_max: config.max_document_size,
+        },
     }
 }
 

@@ -11,6 +11,7 @@ mod follow_changes;
 mod maintain;
 mod pod;
 mod read_document;
+mod replicate;
 mod sign_in;
 mod store_file;
 mod verify;
@@ -24,6 +25,9 @@ pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use maintain::CompactionProgress;
 pub use pod::{Identity, OpenError, Pod, PodOptions};
 pub use read_document::{Found, ListedDocument, Told, Which};
+pub use replicate::{
+    JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;

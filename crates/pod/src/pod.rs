@@ -34,6 +34,8 @@ pub struct PodOptions {
     pub session_secret: Option<Vec<u8>>,
     /// The longest attachment, in bytes.
     pub attachment_max: u64,
+    /// How replications are run.
+    pub replication: crate::replicate::ReplicationOptions,
 }
 
 /// Who this installation is, for as long as its data lives.
@@ -61,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) accounts: AccountCache,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
+    pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -156,6 +159,7 @@ impl Pod {
                 accounts: AccountCache::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
+                replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

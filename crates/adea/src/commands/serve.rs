@@ -46,6 +46,7 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
+    pod.start_replicator();
 
     let options = HttpOptions {
         connections_max,
@@ -67,6 +68,7 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
         std::process::exit(INTERRUPTED);
     });
     let served = server.serve(listener, async move { drop(end.await) }).await;
+    pod.stop_replications().await;
     pod.close();
     tracing::info!("ended");
     served.map_err(CommandError::Serve)
