@@ -10,7 +10,10 @@ use adea_script::{MapProgram, Owner, Purpose, ReduceCall, ReduceProgram, ScriptO
 use bytes::Bytes;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|command| command == "js-worker") {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|command| command == "js-worker")
+    {
         return adea_script::worker::run();
     }
     let runtime = tokio::runtime::Runtime::new();
@@ -33,9 +36,15 @@ fn say(line: &str) {
 
 const MAPS: &[(&str, &str)] = &[
     ("one field", "function (doc) { emit(doc.name, null); }"),
-    ("array and sum", "function (doc) { if (doc.type === 'order') emit([doc.city, doc.born], doc.total); }"),
+    (
+        "array and sum",
+        "function (doc) { if (doc.type === 'order') emit([doc.city, doc.born], doc.total); }",
+    ),
     ("nothing", "function (doc) {}"),
-    ("tags", "function (doc) { doc.tags.forEach(function (tag) { emit(tag, {id: doc._id, n: doc.total}); }); }"),
+    (
+        "tags",
+        "function (doc) { doc.tags.forEach(function (tag) { emit(tag, {id: doc._id, n: doc.total}); }); }",
+    ),
 ];
 
 const REDUCE: &str = "function (keys, values, rereduce) { return sum(values); }";
@@ -48,10 +57,16 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
         processes_max: 2,
         idle: Duration::from_secs(60),
     });
-    let owner = Owner { database: 1, purpose: Purpose::Index };
+    let owner = Owner {
+        database: 1,
+        purpose: Purpose::Index,
+    };
     let documents: Vec<Bytes> = (0..500).map(document).collect();
     let bytes = documents.iter().map(Bytes::len).sum::<usize>() / documents.len();
-    say(&format!("documents of {bytes} bytes, in batches of {}", documents.len()));
+    say(&format!(
+        "documents of {bytes} bytes, in batches of {}",
+        documents.len()
+    ));
     for (name, source) in MAPS {
         let program = MapProgram::new(None, vec![(*source).to_owned()]);
         scripts.map(&owner, &program, &documents).await?;
@@ -60,13 +75,23 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..rounds {
             scripts.map(&owner, &program, &documents).await?;
         }
-        report(name, before, processor_time(&scripts)?, start, rounds * documents.len());
+        report(
+            name,
+            before,
+            processor_time(&scripts)?,
+            start,
+            rounds * documents.len(),
+        );
     }
     let program = ReduceProgram::new(None, vec![REDUCE.to_owned()]);
     let calls: Vec<ReduceCall> = (0..200)
         .map(|_| ReduceCall {
             function: 0,
-            keys: Some((0..32).map(|n| format!("[\"name {n}\",\"doc{n:06}\"]")).collect()),
+            keys: Some(
+                (0..32)
+                    .map(|n| format!("[\"name {n}\",\"doc{n:06}\"]"))
+                    .collect(),
+            ),
             values: (0..32).map(|n| n.to_string()).collect(),
         })
         .collect();
@@ -76,7 +101,13 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..rounds {
         scripts.reduce(&owner, &program, calls.clone()).await?;
     }
-    report("reduce of 32", before, processor_time(&scripts)?, start, rounds * calls.len());
+    report(
+        "reduce of 32",
+        before,
+        processor_time(&scripts)?,
+        start,
+        rounds * calls.len(),
+    );
     Ok(())
 }
 

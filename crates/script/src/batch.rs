@@ -70,14 +70,21 @@ impl Inputs<'_> {
     fn write(&self, at: usize, frame: &mut FrameWriter) {
         match self {
             Self::Documents(documents) => {
-                frame.text(documents.get(at).map(|document| &**document).unwrap_or_default());
+                frame.text(
+                    documents
+                        .get(at)
+                        .map(|document| &**document)
+                        .unwrap_or_default(),
+                );
             }
             Self::Reduces(calls) => {
                 let text = calls.get(at).map(reduce_text).unwrap_or_default();
                 frame.text(text.as_bytes());
             }
             Self::Validations(calls) => {
-                frame.parts(&array(calls.get(at).map(|call| &call[..]).unwrap_or_default()));
+                frame.parts(&array(
+                    calls.get(at).map(|call| &call[..]).unwrap_or_default(),
+                ));
             }
             Self::Arguments(arguments) => {
                 frame.parts(&array(arguments));
@@ -146,7 +153,13 @@ pub(crate) async fn run<A: Send + 'static>(
 ) -> Result<Vec<A>, ScriptError> {
     let total = batch.inputs.count().saturating_mul(batch.units);
     let mut lease = pool.lease(owner).await?;
-    let mut work = Work { answers: Vec::with_capacity(total), reading, bytes: 0, culprits: 0, fatal: None };
+    let mut work = Work {
+        answers: Vec::with_capacity(total),
+        reading,
+        bytes: 0,
+        culprits: 0,
+        fatal: None,
+    };
     let mut careful = false;
     let mut suspect = None;
     while work.answers.len() < total {
@@ -295,7 +308,10 @@ fn write_request(
     let skip = answered.checked_rem(batch.units).unwrap_or(0);
     let mut frame = FrameWriter::default();
     frame.begin(Request::Run.number()).number(number);
-    frame.byte(u8::from(careful)).number(skip as u64).byte(batch.action.number());
+    frame
+        .byte(u8::from(careful))
+        .number(skip as u64)
+        .byte(batch.action.number());
     frame.number(batch.path.len() as u64);
     for name in batch.path {
         frame.text(name.as_bytes());
@@ -354,7 +370,9 @@ async fn answers<A: Send + 'static>(
 /// Is it an answer of a process that goes on?
 pub(crate) fn is_refusal(error: &ScriptError) -> bool {
     match error {
-        ScriptError::Compilation { .. } | ScriptError::Missing(_) | ScriptError::Threw { .. } => true,
+        ScriptError::Compilation { .. } | ScriptError::Missing(_) | ScriptError::Threw { .. } => {
+            true
+        }
         ScriptError::TimedOut
         | ScriptError::TooMuchMemory
         | ScriptError::Crashed(_)

@@ -77,7 +77,11 @@ struct Scan<'t> {
 
 impl<'t> Scan<'t> {
     fn new(text: &'t str) -> Self {
-        Self { text, at: 0, surrogates: false }
+        Self {
+            text,
+            at: 0,
+            surrogates: false,
+        }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -103,7 +107,11 @@ impl<'t> Scan<'t> {
         self.surrogates = false;
         self.value(DEPTH_MAX)?;
         let text = self.text.get(from..self.at)?;
-        Some(if self.surrogates { pair_surrogates(text) } else { text.to_owned() })
+        Some(if self.surrogates {
+            pair_surrogates(text)
+        } else {
+            text.to_owned()
+        })
     }
 
     fn value(&mut self, depth: usize) -> Option<()> {
@@ -152,7 +160,10 @@ impl<'t> Scan<'t> {
                         if !digits.iter().all(u8::is_ascii_hexdigit) {
                             return None;
                         }
-                        self.surrogates |= matches!(digits, [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..]);
+                        self.surrogates |= matches!(
+                            digits,
+                            [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..]
+                        );
                         self.at += 4;
                     }
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
@@ -165,7 +176,11 @@ impl<'t> Scan<'t> {
     }
 
     fn literal(&mut self, rest: &str) -> Option<()> {
-        let found = self.text.as_bytes().get(self.at..)?.starts_with(rest.as_bytes());
+        let found = self
+            .text
+            .as_bytes()
+            .get(self.at..)?
+            .starts_with(rest.as_bytes());
         self.at += rest.len();
         found.then_some(())
     }
@@ -293,7 +308,9 @@ mod tests {
 
     #[test]
     fn other_lines_are_not_rows() {
-        for line in ["", "[1]", "[1,2,3]", "[1,2,]", "[1,2]x", "{}", "null", "[,]", "[1 ,2]"] {
+        for line in [
+            "", "[1]", "[1,2,3]", "[1,2,]", "[1,2]x", "{}", "null", "[,]", "[1 ,2]",
+        ] {
             assert!(matches!(mapped(line), Mapped::Threw(_)), "{line}");
         }
     }

@@ -49,7 +49,10 @@ pub(crate) async fn list(
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let pool = Arc::clone(pool);
     tokio::spawn(async move {
-        let mut out = Out { chunks, start: Some(start) };
+        let mut out = Out {
+            chunks,
+            start: Some(start),
+        };
         let end = tokio::select! {
             end = perform(lease, call, &mut out) => end,
             () = pool.closed() => Err(ScriptError::Disabled),
@@ -59,9 +62,14 @@ pub(crate) async fn list(
         }
     });
     match started.await {
-        Ok(Ok(start)) => Ok(Listing { start, chunks: receiver }),
+        Ok(Ok(start)) => Ok(Listing {
+            start,
+            chunks: receiver,
+        }),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(ScriptError::Crashed("the list ended without a word".to_owned())),
+        Err(_) => Err(ScriptError::Crashed(
+            "the list ended without a word".to_owned(),
+        )),
     }
 }
 
@@ -73,7 +81,10 @@ struct Out {
 
 impl Out {
     fn start(&mut self, text: String) -> Result<(), ScriptError> {
-        let start = self.start.take().ok_or_else(|| out_of_turn(Answer::Start))?;
+        let start = self
+            .start
+            .take()
+            .ok_or_else(|| out_of_turn(Answer::Start))?;
         // Nobody may be there any more to hear it; then the first chunk finds out.
         let _unheard = start.send(Ok(text)).is_err();
         Ok(())
@@ -93,7 +104,10 @@ impl Out {
     async fn fail(mut self, error: ScriptError) {
         let unheard = match self.start.take() {
             Some(start) => start.send(Err(error)).is_err(),
-            None => !matches!(timeout(CLIENT, self.chunks.send(Err(error))).await, Ok(Ok(()))),
+            None => !matches!(
+                timeout(CLIENT, self.chunks.send(Err(error))).await,
+                Ok(Ok(()))
+            ),
         };
         if unheard {
             debug!("a list failed after its client had gone");
@@ -103,13 +117,24 @@ impl Out {
 
 /// Runs the function to its end. A client that goes away ends it too, with its process.
 async fn perform(mut lease: Lease, call: Call, out: &mut Out) -> Result<(), ScriptError> {
-    let Call { program, name, head, req, mut rows } = call;
+    let Call {
+        program,
+        name,
+        head,
+        req,
+        mut rows,
+    } = call;
     let process = lease.process(Some(program.fingerprint())).await?;
     let ended = match process.load(&*program).await {
         Ok(number) => {
             let mut frame = FrameWriter::default();
-            frame.begin(Request::List.number()).number(number).text(name.as_bytes());
-            frame.parts(&[b"[", head.as_bytes(), b",", req.as_bytes(), b"]"]).end();
+            frame
+                .begin(Request::List.number())
+                .number(number)
+                .text(name.as_bytes());
+            frame
+                .parts(&[b"[", head.as_bytes(), b",", req.as_bytes(), b"]"])
+                .end();
             process.send(frame.bytes()).await?;
             converse(process, &mut rows, out).await
         }

@@ -87,10 +87,17 @@ impl Pool {
         let turn = {
             let _standing = Counted::new(&slot.standing);
             let line = Arc::clone(&slot.line).lock_owned();
-            timeout(LINE_WAIT, line).await.map_err(|_| ScriptError::TooBusy)?
+            timeout(LINE_WAIT, line)
+                .await
+                .map_err(|_| ScriptError::TooBusy)?
         };
         let process = slot.parked.lock().take().map(|parked| parked.process);
-        Ok(Lease { pool: Arc::clone(self), slot, process, _turn: turn })
+        Ok(Lease {
+            pool: Arc::clone(self),
+            slot,
+            process,
+            _turn: turn,
+        })
     }
 
     /// Ends all processes and refuses further ones.
@@ -113,7 +120,8 @@ impl Pool {
     /// The processes there are, by owner.
     pub(crate) fn processes(&self) -> Vec<(Owner, u32)> {
         let owners = self.owners.lock();
-        let with_id = |(owner, slot): (&Owner, &Arc<Slot>)| Some((owner.clone(), (*slot.id.lock())?));
+        let with_id =
+            |(owner, slot): (&Owner, &Arc<Slot>)| Some((owner.clone(), (*slot.id.lock())?));
         owners.iter().filter_map(with_id).collect()
     }
 
@@ -238,7 +246,10 @@ impl Lease {
             *self.slot.id.lock() = None;
             return;
         }
-        *self.slot.parked.lock() = Some(Parked { process, since: Instant::now() });
+        *self.slot.parked.lock() = Some(Parked {
+            process,
+            since: Instant::now(),
+        });
         self.pool.watch_idle();
         // Somebody may have looked for room just before it was parked.
         let waited_for = self.pool.waiting.load(Ordering::SeqCst) > 0;

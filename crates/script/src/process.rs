@@ -194,12 +194,19 @@ impl Process {
         let from = self.taken;
         self.taken = from.saturating_add(HEAD_BYTES).saturating_add(length);
         let frame = self.buffer.get(from..self.taken).unwrap_or_default();
-        let parsed = frame.split_first_chunk::<HEAD_BYTES>().and_then(|(head, fields)| {
-            Answer::parse(wire::head(*head).1).map(|answer| (answer, fields))
-        });
+        let parsed = frame
+            .split_first_chunk::<HEAD_BYTES>()
+            .and_then(|(head, fields)| {
+                Answer::parse(wire::head(*head).1).map(|answer| (answer, fields))
+            });
         match parsed {
-            Some((answer, fields)) => Ok(Received { answer, fields: Fields(fields) }),
-            None => Err(ScriptError::Crashed("it answered what is no answer".to_owned())),
+            Some((answer, fields)) => Ok(Received {
+                answer,
+                fields: Fields(fields),
+            }),
+            None => Err(ScriptError::Crashed(
+                "it answered what is no answer".to_owned(),
+            )),
         }
     }
 
@@ -242,13 +249,20 @@ impl Process {
 
 /// What a frame `Failed` says.
 pub(crate) fn failure(mut fields: Fields<'_>) -> ScriptError {
-    let parts = (fields.byte().and_then(Fault::parse), fields.string(), fields.string());
+    let parts = (
+        fields.byte().and_then(Fault::parse),
+        fields.string(),
+        fields.string(),
+    );
     let (Some(fault), Some(error), Some(reason)) = parts else {
         return ScriptError::Crashed("it failed without a reason".to_owned());
     };
     let (error, reason) = (error.to_owned(), reason.to_owned());
     match fault {
-        Fault::Compilation => ScriptError::Compilation { name: error, reason },
+        Fault::Compilation => ScriptError::Compilation {
+            name: error,
+            reason,
+        },
         Fault::Missing => ScriptError::Missing(reason),
         Fault::Threw => ScriptError::Threw { error, reason },
         Fault::TimedOut => ScriptError::TimedOut,
@@ -270,7 +284,10 @@ pub(crate) fn log(fields: Fields<'_>) {
 fn warn_once(missing: &str) {
     static SAID: std::sync::Once = std::sync::Once::new();
     SAID.call_once(|| {
-        warn!(missing, "workers of design functions run with less confinement: {missing}");
+        warn!(
+            missing,
+            "workers of design functions run with less confinement: {missing}"
+        );
     });
 }
 

@@ -63,7 +63,10 @@ impl DesignProgram {
     pub fn new(document: String) -> Arc<Self> {
         let mut frame = FrameWriter::default();
         write_design(&document, &mut frame);
-        Arc::new(Self { fingerprint: Sha256::digest(frame.bytes()).into(), document })
+        Arc::new(Self {
+            fingerprint: Sha256::digest(frame.bytes()).into(),
+            document,
+        })
     }
 }
 
@@ -77,7 +80,12 @@ struct Functions {
 
 impl Functions {
     fn new(kind: ProgramKind, lib: Option<String>, sources: Vec<String>) -> Self {
-        let mut functions = Self { kind, lib, sources, fingerprint: [0; 32] };
+        let mut functions = Self {
+            kind,
+            lib,
+            sources,
+            fingerprint: [0; 32],
+        };
         let mut frame = FrameWriter::default();
         functions.write(&mut frame);
         functions.fingerprint = Sha256::digest(frame.bytes()).into();
@@ -96,14 +104,18 @@ pub(crate) fn write_sources<'s>(
     sources: impl ExactSizeIterator<Item = &'s String>,
     frame: &mut FrameWriter,
 ) {
-    frame.option(lib.map(str::as_bytes)).number(sources.len() as u64);
+    frame
+        .option(lib.map(str::as_bytes))
+        .number(sources.len() as u64);
     for source in sources {
         frame.text(source.as_bytes());
     }
 }
 
 fn write_design(document: &str, frame: &mut FrameWriter) {
-    frame.byte(ProgramKind::Design.number()).text(document.as_bytes());
+    frame
+        .byte(ProgramKind::Design.number())
+        .text(document.as_bytes());
 }
 
 impl Load for MapProgram {

@@ -124,7 +124,9 @@ impl Scripts {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(options: ScriptOptions) -> Self {
-        Self { pool: Some(Pool::new(options)) }
+        Self {
+            pool: Some(Pool::new(options)),
+        }
     }
 
     /// Every call is refused with [`ScriptError::Disabled`].
@@ -143,7 +145,10 @@ impl Scripts {
     /// The processes that run now: whose, and their process ids.
     #[must_use]
     pub fn processes(&self) -> Vec<(Owner, u32)> {
-        self.pool.as_ref().map(|pool| pool.processes()).unwrap_or_default()
+        self.pool
+            .as_ref()
+            .map(|pool| pool.processes())
+            .unwrap_or_default()
     }
 
     /// Does every function `(name, source)` compile?
@@ -213,7 +218,10 @@ impl Scripts {
             units: functions,
         };
         let mut answers = self.batch(owner, &batch, reading).await?.into_iter();
-        Ok(documents.iter().map(|_| answers.by_ref().take(functions).collect()).collect())
+        Ok(documents
+            .iter()
+            .map(|_| answers.by_ref().take(functions).collect())
+            .collect())
     }
 
     /// One result, a JSON text or the reason why not, for each call. A function that throws gives
@@ -321,7 +329,10 @@ impl Scripts {
         view: &str,
         documents: &[Bytes],
     ) -> Result<Vec<bool>, ScriptError> {
-        let reading = Reading { line: |line| line == "true", stopped: |_| false };
+        let reading = Reading {
+            line: |line| line == "true",
+            stopped: |_| false,
+        };
         let batch = Batch {
             program: &**program,
             action: Action::ViewFilter,
@@ -390,8 +401,15 @@ impl Scripts {
         rows: mpsc::Receiver<Bytes>,
     ) -> Result<Listing, ScriptError> {
         let (program, name) = (Arc::clone(program), name.to_owned());
-        let call = listing::Call { program, name, head, req, rows };
-        self.unless_closed(async |pool| listing::list(pool, owner, call).await).await
+        let call = listing::Call {
+            program,
+            name,
+            head,
+            req,
+            rows,
+        };
+        self.unless_closed(async |pool| listing::list(pool, owner, call).await)
+            .await
     }
 
     async fn batch<A: Send + 'static>(
@@ -403,7 +421,8 @@ impl Scripts {
         if batch.inputs.count() == 0 {
             return Ok(Vec::new());
         }
-        self.unless_closed(async |pool| batch::run(pool, owner, batch, reading).await).await
+        self.unless_closed(async |pool| batch::run(pool, owner, batch, reading).await)
+            .await
     }
 
     async fn unless_closed<T>(

@@ -221,7 +221,12 @@ impl FrameWriter {
 pub(crate) fn head(head: [u8; HEAD_BYTES]) -> (usize, u8) {
     let [a, b, c, d, kind] = head;
     let length = u32::from_le_bytes([a, b, c, d]);
-    (usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(1), kind)
+    (
+        usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1),
+        kind,
+    )
 }
 
 /// Reads the fields of a frame; `None` when it ends too early.

@@ -77,7 +77,12 @@ impl Worker {
             frame.number(version).text(missing.as_bytes());
         });
         output.flush();
-        let worker = Self { programs: HashMap::new(), engine, timeout, renewed: Instant::now() };
+        let worker = Self {
+            programs: HashMap::new(),
+            engine,
+            timeout,
+            renewed: Instant::now(),
+        };
         confine::renew_processor_time(worker.processor_time());
         Some(worker)
     }
@@ -136,21 +141,23 @@ impl Worker {
     }
 
     fn list(&self, program: &Program, name: &str, arguments: &[u8]) -> Result<After, Error> {
-        let after = program.realm.with(&self.engine.clock, |door| -> Result<_, Error> {
-            self.engine.clock.begin();
-            let path = ["lists", name];
-            let outcome = match run::choose(&door, &path)? {
-                Ok(()) => match door.parse(arguments) {
-                    Ok(arguments) => door.call(&door.entry("list")?, (arguments,)),
+        let after = program
+            .realm
+            .with(&self.engine.clock, |door| -> Result<_, Error> {
+                self.engine.clock.begin();
+                let path = ["lists", name];
+                let outcome = match run::choose(&door, &path)? {
+                    Ok(()) => match door.parse(arguments) {
+                        Ok(arguments) => door.call(&door.entry("list")?, (arguments,)),
+                        Err(outcome) => outcome,
+                    },
                     Err(outcome) => outcome,
-                },
-                Err(outcome) => outcome,
-            };
-            Ok(match outcome {
-                Outcome::Text(text) if text.is_empty() => None,
-                outcome => Some(run::fail(&self.engine, &path.join("."), outcome)),
-            })
-        })??;
+                };
+                Ok(match outcome {
+                    Outcome::Text(text) if text.is_empty() => None,
+                    outcome => Some(run::fail(&self.engine, &path.join("."), outcome)),
+                })
+            })??;
         Ok(after.unwrap_or_else(|| run::end(&self.engine, Ending::Whole)))
     }
 

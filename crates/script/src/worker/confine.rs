@@ -28,7 +28,9 @@ pub(crate) fn confine(memory_bytes: u64) -> String {
     if let Err(error) = watch_parent() {
         refused.push(format!("no watch over the server: {error}"));
     }
-    let space = memory_bytes.saturating_mul(2).saturating_add(ADDRESS_SPACE_BYTES);
+    let space = memory_bytes
+        .saturating_mul(2)
+        .saturating_add(ADDRESS_SPACE_BYTES);
     for (name, resource, most) in [
         ("address space", Resource::As, space),
         ("open files", Resource::Nofile, 8),
@@ -49,17 +51,32 @@ pub(crate) fn confine(memory_bytes: u64) -> String {
 /// The server ends it sooner, unless the server is gone.
 pub(crate) fn renew_processor_time(more: Duration) {
     let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
-    let most = u64::try_from(used).unwrap_or(0).saturating_add(more.as_secs());
+    let most = u64::try_from(used)
+        .unwrap_or(0)
+        .saturating_add(more.as_secs());
     let hard = getrlimit(Resource::Cpu).maximum;
     let current = Some(hard.map_or(most, |hard| most.min(hard)));
     // A kernel that refuses leaves the limit that was there.
-    let _refused = setrlimit(Resource::Cpu, Rlimit { current, maximum: hard }).err();
+    let _refused = setrlimit(
+        Resource::Cpu,
+        Rlimit {
+            current,
+            maximum: hard,
+        },
+    )
+    .err();
 }
 
 fn limit(resource: Resource, most: u64) -> rustix::io::Result<()> {
     let hard = getrlimit(resource).maximum;
     let most = Some(hard.map_or(most, |hard| most.min(hard)));
-    setrlimit(resource, Rlimit { current: most, maximum: most })
+    setrlimit(
+        resource,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )
 }
 
 /// Ends the process when the server's end of the pipe is closed, whatever the engine is doing.

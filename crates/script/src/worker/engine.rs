@@ -80,7 +80,12 @@ impl Engine {
             }
             asked.interrupt()
         })));
-        Ok(Self { runtime, clock, output, logged: Rc::default() })
+        Ok(Self {
+            runtime,
+            clock,
+            output,
+            logged: Rc::default(),
+        })
     }
 
     /// A realm with an environment and no program yet.
@@ -172,7 +177,11 @@ pub(crate) struct Realm {
 
 impl Realm {
     /// Enters the realm.
-    pub(crate) fn with<R>(&self, clock: &Clock, work: impl FnOnce(Door<'_, '_>) -> R) -> Result<R, Error> {
+    pub(crate) fn with<R>(
+        &self,
+        clock: &Clock,
+        work: impl FnOnce(Door<'_, '_>) -> R,
+    ) -> Result<R, Error> {
         self.context.with(|ctx| {
             let object = self.door.clone().restore(&ctx)?;
             Ok(work(Door { ctx, object, clock }))
@@ -228,7 +237,11 @@ impl<'js> Door<'js, '_> {
     fn fault(&self, error: Error) -> Outcome {
         if !matches!(error, Error::Exception) {
             let exhausted = matches!(error, Error::Allocation | Error::Unknown);
-            return if exhausted { Outcome::Exhausted } else { Outcome::Broken(error.to_string()) };
+            return if exhausted {
+                Outcome::Exhausted
+            } else {
+                Outcome::Broken(error.to_string())
+            };
         }
         let thrown = self.ctx.catch();
         if self.clock.was_interrupted() {

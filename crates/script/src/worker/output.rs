@@ -46,7 +46,11 @@ impl Output {
         self.wrap_lines();
         let mut frames = self.frames.borrow_mut();
         let mut out = std::io::stdout().lock();
-        if out.write_all(frames.bytes()).and_then(|()| out.flush()).is_err() {
+        if out
+            .write_all(frames.bytes())
+            .and_then(|()| out.flush())
+            .is_err()
+        {
             std::process::exit(0);
         }
         frames.clear();

@@ -34,16 +34,15 @@ pub(crate) fn load(
         ProgramKind::Map | ProgramKind::Reduce => {
             let library = fields.option()?;
             let sources = fields.strings()?;
-            Some(load_functions(engine, library, &sources, |at| at.to_string()))
+            Some(load_functions(engine, library, &sources, |at| {
+                at.to_string()
+            }))
         }
     }
 }
 
 /// Compiles `(name, source)`s and forgets them.
-pub(crate) fn compile(
-    engine: &Engine,
-    mut fields: Fields<'_>,
-) -> Option<Result<Loaded, Error>> {
+pub(crate) fn compile(engine: &Engine, mut fields: Fields<'_>) -> Option<Result<Loaded, Error>> {
     let library = fields.option()?;
     let names = fields.strings()?;
     let sources = fields.strings()?;
@@ -68,7 +67,12 @@ fn load_functions(
     })??;
     let loaded = finish(engine, outcome, name);
     Ok(loaded.map_or_else(
-        || Loaded::Program(Program { realm, functions: sources.len() }),
+        || {
+            Loaded::Program(Program {
+                realm,
+                functions: sources.len(),
+            })
+        },
         Loaded::Failed,
     ))
 }
@@ -81,7 +85,12 @@ fn load_design(engine: &Engine, document: &str) -> Result<Loaded, Error> {
     })??;
     let loaded = finish(engine, outcome, |_| "_design".to_owned());
     Ok(loaded.map_or_else(
-        || Loaded::Program(Program { realm, functions: 0 }),
+        || {
+            Loaded::Program(Program {
+                realm,
+                functions: 0,
+            })
+        },
         Loaded::Failed,
     ))
 }

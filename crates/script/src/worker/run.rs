@@ -50,13 +50,20 @@ pub(crate) enum After {
 
 /// Runs and answers.
 pub(crate) fn run(engine: &Engine, program: &Program, run: &Run<'_>) -> Result<After, Error> {
-    let ending = program.realm.with(&engine.clock, |door| -> Result<_, Error> {
-        if let Some(after) = prepare(engine, &door, run)? {
-            return Ok(Err(after));
-        }
-        let work = Work { engine, door: &door, run, functions: program.functions };
-        work.inputs().map(Ok)
-    })??;
+    let ending = program
+        .realm
+        .with(&engine.clock, |door| -> Result<_, Error> {
+            if let Some(after) = prepare(engine, &door, run)? {
+                return Ok(Err(after));
+            }
+            let work = Work {
+                engine,
+                door: &door,
+                run,
+                functions: program.functions,
+            };
+            work.inputs().map(Ok)
+        })??;
     Ok(match ending {
         Err(after) => after,
         Ok(ending) => end(engine, ending),
@@ -73,15 +80,15 @@ pub(crate) fn end(engine: &Engine, ending: Ending) -> After {
         frame.byte(ending.number());
     });
     engine.output.flush();
-    if ending == Ending::Whole { After::Sound } else { After::Spent }
+    if ending == Ending::Whole {
+        After::Sound
+    } else {
+        After::Spent
+    }
 }
 
 /// Chooses the function and hands over what all inputs share. When that failed it was answered.
-fn prepare(
-    engine: &Engine,
-    door: &Door<'_, '_>,
-    run: &Run<'_>,
-) -> Result<Option<After>, Error> {
+fn prepare(engine: &Engine, door: &Door<'_, '_>, run: &Run<'_>) -> Result<Option<After>, Error> {
     engine.clock.begin();
     if matches!(run.action, Action::Map | Action::Reduce) {
         return Ok(None);
@@ -128,10 +135,17 @@ pub(crate) fn fail(engine: &Engine, name: &str, outcome: Outcome) -> After {
         }
     };
     engine.output.frame(Answer::Failed, |frame| {
-        frame.byte(fault.number()).text(error.as_bytes()).text(reason.as_bytes());
+        frame
+            .byte(fault.number())
+            .text(error.as_bytes())
+            .text(reason.as_bytes());
     });
     engine.output.flush();
-    if fault == Fault::Memory { After::Spent } else { After::Sound }
+    if fault == Fault::Memory {
+        After::Spent
+    } else {
+        After::Sound
+    }
 }
 
 /// One run inside its realm.
@@ -202,26 +216,33 @@ impl<'js> Work<'_, 'js> {
     fn map(&self, entry: &Function<'js>, document: &[u8], skip: usize) -> Result<bool, Error> {
         let mut from = skip;
         while from < self.functions {
+            let to = if self.run.careful {
+                from + 1
+            } else {
+                self.functions
+            };
             self.engine.clock.begin();
             let outcome = match self.door.parse(document) {
-                Ok(value) => self.door.call(entry, (value, from)),
+                Ok(value) => self.door.call(entry, (value, from, to)),
                 Err(outcome) => outcome,
             };
             match outcome {
-                Outcome::Text(text) => return Ok(self.mapped(&text)),
+                Outcome::Text(text) if !self.mapped(&text) => return Ok(false),
+                Outcome::Text(_) => from = to,
                 Outcome::Exhausted => return Ok(false),
                 Outcome::Interrupted => {
-                    from += self.stopped()?;
+                    from += self.stopped()? + 1;
                     self.engine.output.lines(b"T\n");
                 }
                 Outcome::Broken(message) => {
+                    from += 1;
                     self.engine.output.lines(threw(&message).as_bytes());
                     self.engine.output.lines(b"\n");
                 }
             }
-            from += 1;
             if self.run.careful {
                 self.engine.output.flush();
+                self.engine.clock.heard();
             }
         }
         Ok(true)
