@@ -17,7 +17,10 @@ use commands::{CommandError, Done};
 
 fn main() -> ExitCode {
     // Before arguments, configuration or a runtime: a worker has none of them to give up.
-    if std::env::args_os().nth(1).is_some_and(|command| command == "js-worker") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "js-worker")
+    {
         return adea_script::worker::run();
     }
     match run(Arguments::parse().into_command()) {

@@ -6,8 +6,11 @@ use adea_script::{MapProgram, Mapped, ReduceCall, ReduceProgram, ScriptError};
 
 use crate::{PATIENT, documents, emitted, map_one, owner, scripts};
 
-/// A document, a function, and the rows.
-const MAPS: &[(&str, &str, &[(&str, &str)])] = &[
+/// Keys and values, as JSON.
+type Rows = &'static [(&'static str, &'static str)];
+
+/// A function, a document, and the rows.
+const MAPS: &[(&str, &str, Rows)] = &[
     (
         "function(doc){emit(doc._id, doc.n)}",
         r#"{"_id":"a","n":1.0}"#,
@@ -345,84 +348,64 @@ fn call(function: usize, keys: Option<&[&str]>, values: &[&str]) -> ReduceCall {
 #[tokio::test]
 async fn reduces_are_those_of_couchdb() {
     let scripts = scripts(PATIENT);
-    let program = ReduceProgram::new(
-        None,
-        [
-            "function(keys, values, rereduce) { return [keys, values, rereduce] }",
-            "function(keys, values) { return sum(values) }",
-            "function(keys, values) { throw new Error('never mind') }",
-            "function(keys, values) {}",
-            "function(keys, values) { return values.join('') + new Array(300).join('x') }",
-            "function(keys, values) { throw ['fatal', 'e', 'r'] }",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    );
+    let sources = [
+        "function(keys, values, rereduce) { return [keys, values, rereduce] }",
+        "function(keys, values) { return sum(values) }",
+        "function(keys, values) { throw new Error('never mind') }",
+        "function(keys, values) {}",
+        "function(keys, values) { throw ['fatal', 'e', 'r'] }",
+    ];
+    let program = ReduceProgram::new(None, sources.map(str::to_owned).to_vec());
     let keys: &[&str] = &["[\"k\",\"id\"]", "[[1],\"id2\"]"];
-    let results = scripts
-        .reduce(
-            &owner(1),
-            &program,
-            vec![
-                call(0, Some(keys), &["1", "{\"a\":null}"]),
-                call(0, None, &["1"]),
-                call(1, Some(keys), &["1.5", "2"]),
-                call(2, Some(keys), &["1", "2"]),
-                call(3, Some(keys), &["1", "2"]),
-                call(1, None, &[]),
-                call(9, None, &[]),
-            ],
-        )
-        .await
-        .unwrap();
+    let calls = vec![
+        call(0, Some(keys), &["1", "{\"a\":null}"]),
+        call(0, None, &["1"]),
+        call(1, Some(keys), &["1.5", "2"]),
+        call(2, Some(keys), &["1", "2"]),
+        call(3, Some(keys), &["1", "2"]),
+        call(1, None, &[]),
+        call(9, None, &[]),
+    ];
+    let results = scripts.reduce(&owner(1), &program, calls).await.unwrap();
     let good: Vec<_> = results[..6]
         .iter()
         .map(|result| result.as_deref().unwrap())
         .collect();
-    assert_eq!(
-        good,
-        [
-            "[[[\"k\",\"id\"],[[1],\"id2\"]],[1,{\"a\":null}],false]",
-            "[null,[1],true]",
-            "3.5",
-            "null",
-            "null",
-            "0"
-        ]
-    );
+    let first = "[[[\"k\",\"id\"],[[1],\"id2\"]],[1,{\"a\":null}],false]";
+    assert_eq!(good, [first, "[null,[1],true]", "3.5", "null", "null", "0"]);
     assert_eq!(results[6], Err("missing function".to_owned()));
+    let fatal = scripts
+        .reduce(&owner(1), &program, vec![call(4, None, &["1"])])
+        .await;
+    let expected = ScriptError::Threw {
+        error: "e".to_owned(),
+        reason: "r".to_owned(),
+    };
+    assert_eq!(fatal, Err(expected));
+}
+
+#[tokio::test]
+async fn reduces_must_shrink() {
+    let scripts = scripts(PATIENT);
+    let source = "function(keys, values) { return values.join('') + new Array(300).join('x') }";
+    let program = ReduceProgram::new(None, vec![source.to_owned()]);
     let grows = scripts
-        .reduce(&owner(1), &program, vec![call(4, None, &["\"a\""])])
+        .reduce(&owner(1), &program, vec![call(0, None, &["\"a\""])])
         .await
         .unwrap();
     let reason = grows[0].as_ref().unwrap_err();
-    assert!(
-        reason.starts_with("Reduce output must shrink more rapidly: Current output: '[\"axxx"),
-        "{reason}"
-    );
+    let begin = "Reduce output must shrink more rapidly: Current output: '[\"axxx";
+    assert!(reason.starts_with(begin), "{reason}");
     assert!(
         reason.ends_with("'... (first 100 of 304 bytes)"),
         "{reason}"
     );
-    let many: Vec<String> = (0..400).map(|_| "\"a\"".to_owned()).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert!(
-        scripts
-            .reduce(&owner(1), &program, vec![call(4, None, &many)])
-            .await
-            .unwrap()[0]
-            .is_ok()
-    );
-    let fatal = scripts
-        .reduce(&owner(1), &program, vec![call(5, None, &["1"])])
-        .await;
-    assert_eq!(
-        fatal,
-        Err(ScriptError::Threw {
-            error: "e".to_owned(),
-            reason: "r".to_owned()
-        })
-    );
+    let many = vec!["\"a\""; 400];
+    let shrinks = scripts
+        .reduce(&owner(1), &program, vec![call(0, None, &many)])
+        .await
+        .unwrap();
+    assert!(shrinks[0].is_ok());
 }
 
 #[tokio::test]
