@@ -12,12 +12,12 @@ mod quantity;
 mod setting;
 mod suggestion;
 
-pub(crate) use kind::{Secret, WebOrigin};
+pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use kind::{
-    Address, Choice, Count, LogLevel, OptionalSecret, Path, Size, Span, Switch, UserName,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
     WebOrigins,
 };
 use setting::settings;
@@ -103,6 +103,16 @@ settings! {
         /// Longest time a changes feed without a heartbeat waits for a change.
         changes_timeout: Duration = "changes_timeout", Span { min: SECOND, max: DAY }, Some("60s");
     }
+    "Design functions" {
+        /// Longest time a function of a design document may take for one document or request.
+        script_timeout: Duration = "script.timeout",
+            Span { min: Duration::from_millis(10), max: HOUR }, Some("5s");
+        /// Memory for the JavaScript of one process that runs such functions.
+        script_memory: u64 = "script.memory",
+            Size { min: 8_000_000, max: 1 << 36, unlimited: false }, Some("64MiB");
+        /// Most processes that run such functions at a time; further calls wait.
+        script_processes: usize = "script.processes", Count { min: 1, max: 10_000 }, Some("16");
+    }
     "CORS" {
         /// Whether web pages of other origins may call the server.
         cors_enabled: bool = "cors.enabled", Switch, Some("true");
@@ -117,6 +127,25 @@ settings! {
         /// Secret that signs session cookies.
         /// Without one, the server makes one at the first start and keeps it in the data directory.
         session_secret: Option<Secret> = "session.secret", OptionalSecret { shortest: 16 }, None;
+    }
+    "Replication" {
+        /// Most replications that work at a time; those that wait for a change of a database of this
+        /// server do not count.
+        replication_max_jobs: usize = "replication.max_jobs",
+            Count { min: 1, max: 100_000 }, Some("500");
+        /// Time after which a replication that goes on lets others that wait have its place.
+        replication_interval: Duration = "replication.interval",
+            Span { min: MS, max: DAY }, Some("60s");
+        /// First pause after a replication of the _replicator database failed; it doubles each time,
+        /// up to a thousand times.
+        replication_retry: Duration = "replication.retry", Span { min: MS, max: HOUR }, Some("30s");
+        /// Time that connecting to another server may take.
+        replication_connect_timeout: Duration = "replication.connect_timeout",
+            Span { min: MS, max: HOUR }, Some("30s");
+        /// Whether certificates of other servers are checked.
+        replication_verify: bool = "replication.verify_certificates", Switch, Some("true");
+        /// File of certificates (PEM) to believe instead of the list of Mozilla.
+        replication_authorities: Option<PathBuf> = "replication.authorities", OptionalPath, None;
     }
     "Log" {
         /// Form of the log lines on standard error.

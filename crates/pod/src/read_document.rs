@@ -1,12 +1,13 @@
 //! Reading documents: the revision asked for, with what was asked to be told of it.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use adea_base::Caller;
 use adea_documents::local::LocalDocument;
 use adea_documents::purge::Purge;
-use adea_documents::reader::{IdRange, Lacking};
-use adea_documents::record::{Body, Record, RecordHead};
+use adea_documents::reader::{IdRange, Lacking, Reader};
+use adea_documents::record::{Body, Record, RecordHead, encode_body, split_body};
 use adea_documents::render::{Meta, Status};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
@@ -15,6 +16,7 @@ use adea_store::Direction;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::{is_replicator, visible_description};
 
 /// Which revision is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ impl Pod {
         which: &Which,
         told: Told,
     ) -> Result<Found, PodError> {
+        let reads = &self.inner.documents.read;
+        reads.fetch_add(1, Ordering::Relaxed);
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
@@ -111,14 +115,16 @@ impl Pod {
         };
         let body = node.body().ok_or(PodError::Missing)?;
         let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        found(&record, node, &stored, told)
+        let found = found(&record, node, &stored, told)?;
+        Ok(as_seen(entry, caller, id, found))
     }
 
-    /// The winner of document `id` although it is deleted.
+    /// The first leaf of document `id`, deleted or not, and the names of the others, in the order of
+    /// [`Pod::open_revisions`].
     ///
     /// # Errors
     /// [`PodError::Missing`] if there never was such a document.
-    pub fn read_tombstone(
+    pub fn read_leaves(
         &self,
         entry: &DatabaseEntry,
         caller: &Caller,
@@ -128,10 +134,7 @@ impl Pod {
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
-        let winner = record.tree.winner().ok_or(PodError::Missing)?;
-        let body = winner.body().ok_or(PodError::Missing)?;
-        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        Ok((found(&record, winner, &stored, told)?, Vec::new()))
+        first_of(&reader, &record, record.tree.leaves().collect(), told)
     }
 
     /// Which revisions of document `id` are meant by those named, or by none for all leaves: each
@@ -194,18 +197,12 @@ impl Pod {
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
         let named = record.tree.find(revision).ok_or(PodError::Missing)?;
-        let mut nodes = if latest {
+        let nodes = if latest {
             record.tree.leaves_under(revision)
         } else {
             vec![named]
         };
-        nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
-        let mut nodes = nodes.into_iter();
-        let first = nodes.next().ok_or(PodError::Missing)?;
-        let body = first.body().ok_or(PodError::Missing)?;
-        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        let found = found(&record, first, &stored, told)?;
-        Ok((found, nodes.map(Node::revision).collect()))
+        first_of(&reader, &record, nodes, told)
     }
 
     /// What a peer lacks of document `id`.
@@ -263,6 +260,21 @@ impl Pod {
         Ok(rows)
     }
 
+    /// Walks the fronts of the records of `range`, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn walk_heads(
+        &self,
+        entry: &DatabaseEntry,
+        range: &IdRange,
+        mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
+    }
+
     /// The documents named, in their order; `None` for one that never was.
     ///
     /// # Errors
@@ -294,7 +306,16 @@ impl Pod {
         sequences: &[u64],
     ) -> Result<Vec<Option<Vec<u8>>>, PodError> {
         let view = self.view();
-        Ok(reader(view.as_ref(), entry, caller).bodies(sequences)?)
+        let mut bodies = reader(view.as_ref(), entry, caller).bodies(sequences)?;
+        if is_replicator(&entry.name) {
+            for body in bodies.iter_mut().flatten() {
+                let (attachments, json) = split_body(body)?;
+                if let Some(seen) = visible_description(entry, caller, json) {
+                    *body = encode_body(&attachments, &seen);
+                }
+            }
+        }
+        Ok(bodies)
     }
 
     /// How many documents of `range` are not deleted, if that is quick to say.
@@ -365,6 +386,22 @@ fn listed(id: &str, head: RecordHead) -> ListedDocument {
     }
 }
 
+/// Reads the first of `nodes`, by generation and id, and names the others.
+fn first_of(
+    reader: &Reader<'_>,
+    record: &Record,
+    mut nodes: Vec<&Node>,
+    told: Told,
+) -> Result<(Found, Vec<Revision>), PodError> {
+    nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+    let mut nodes = nodes.into_iter();
+    let first = nodes.next().ok_or(PodError::Missing)?;
+    let body = first.body().ok_or(PodError::Missing)?;
+    let stored = reader.body(body)?.ok_or(PodError::Missing)?;
+    let found = found(record, first, &stored, told)?;
+    Ok((found, nodes.map(Node::revision).collect()))
+}
+
 fn found(record: &Record, node: &Node, stored: &[u8], told: Told) -> Result<Found, PodError> {
     let revision = node.revision();
     let tree = &record.tree;
@@ -402,6 +439,17 @@ fn found(record: &Record, node: &Node, stored: &[u8], told: Told) -> Result<Foun
         ancestors,
         revision,
     })
+}
+
+/// What of a document this caller may see.
+fn as_seen(entry: &DatabaseEntry, caller: &Caller, id: &str, mut found: Found) -> Found {
+    if is_replicator(&entry.name)
+        && !id.starts_with("_design/")
+        && let Some(seen) = visible_description(entry, caller, &found.body.json)
+    {
+        found.body.json = seen;
+    }
+    found
 }
 
 fn status(node: &Node) -> Status {
