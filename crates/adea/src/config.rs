@@ -12,13 +12,12 @@ mod quantity;
 mod setting;
 mod suggestion;
 
-pub(crate) use kind::{Secret, WebOrigin};
+pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use kind::{
-    Address, Choice, Count, LogLevel, OptionalSecret, Path, Size, Span, Switch, UserName,
-    WebOrigins,
+    Address, Choice, Count, OptionalSecret, Path, Size, Span, Switch, UserName, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;
