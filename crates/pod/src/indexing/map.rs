@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use adea_documents::collation::Collation;
 use adea_documents::index::{MappedDocument, Row};
 use adea_documents::json::write_json_string;
 use adea_script::{MapProgram, Mapped, Owner, Purpose};
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::indexing::page::PageDocument;
 use crate::indexing::{IndexFailure, IndexPlan, Mapper};
@@ -121,10 +123,13 @@ pub(super) fn mapped(
             (Mapper::Script { .. }, Some(_)) => emitted.next().unwrap_or_default(),
             (Mapper::Fields(extract), Some(json)) => extract.rows(&document.id, json),
         };
-        // A page is read once for all, also for those that want no design documents.
-        if !plan.include_design && document.id.starts_with("_design/") {
+        // A page is read once for all, also for those that want no design documents; those are in
+        // no partition.
+        let design = document.id.starts_with("_design/");
+        if design && (!plan.include_design || plan.partitioned) {
             rows.clear();
         }
+        order_equal_keys(&mut rows);
         if plan.partitioned {
             part(&mut rows, &document.id);
         }
@@ -134,6 +139,23 @@ pub(super) fn mapped(
         }
     });
     documents.collect()
+}
+
+/// Rows of one document with the same key come in the order of their values, as Erlang's terms
+/// have it: that is what `CouchDB` and `PouchDB` do. Rows of other keys are put in order later.
+fn order_equal_keys(rows: &mut [Row]) {
+    let mut keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    keys.sort_unstable();
+    let mut pairs = keys.iter().zip(keys.iter().skip(1));
+    if pairs.all(|(one, next)| one != next) {
+        return;
+    }
+    let value = |row: &Row| serde_json::from_str::<Value>(&row.value).unwrap_or_default();
+    let mut values: Vec<(Value, Row)> = rows.iter().map(|row| (value(row), row.clone())).collect();
+    values.sort_by(|(one, _), (other, _)| Collation::Raw.compare(one, other));
+    for (slot, (_, row)) in rows.iter_mut().zip(values) {
+        *slot = row;
+    }
 }
 
 /// Puts the partition of document `id` in front of its rows' keys.

@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 use adea_base::Scope;
 use adea_documents::index::IndexState;
 use adea_documents::reader::Reader;
-use adea_documents::record::{Leaf, split_body};
+use adea_documents::record::split_body;
 use adea_documents::render::{Meta, Rendering};
+use adea_documents::rev_tree::Node;
+use adea_documents::revision::Revision;
 use adea_store::{Direction, EngineError};
 use bytes::Bytes;
 
@@ -49,6 +51,16 @@ pub(super) struct Wanted {
     pub(super) local_seq: bool,
 }
 
+impl Page {
+    /// Bytes of its documents.
+    pub(super) fn bytes(&self) -> usize {
+        let documents = self.documents.iter();
+        documents
+            .map(|document| 64 + document.json.as_ref().map_or(0, Bytes::len))
+            .sum()
+    }
+}
+
 impl Pod {
     /// The first page of the changes with `after < sequence <= until`.
     pub(super) fn index_page(
@@ -75,8 +87,10 @@ impl Pod {
             }
             let mut json = None;
             if let (false, Some(body)) = (change.winner.deleted, change.body) {
+                let branched = change.leaves.as_ref().is_none_or(|leaves| leaves.len() > 1);
+                let meta = meta(&reader, change.id, branched, wanted, sequence)?;
                 json = bodies.with_body(body, |stored| {
-                    render(change.id, &change.winner, stored, wanted, sequence)
+                    render(change.id, &change.winner.revision, stored, &meta)
                 })?;
             }
             bytes += json.as_ref().map_or(0, Bytes::len) + 64;
@@ -147,11 +161,9 @@ impl Pod {
                 && let Some(body) = head.winner.body
                 && let Some(stored) = reader.body(body)?
             {
-                let winner = Leaf {
-                    revision: head.winner.revision,
-                    deleted: false,
-                };
-                json = Some(render(&purge.id, &winner, &stored, wanted, head.sequence)?);
+                let branched = head.winner.leaf_count > 1;
+                let meta = meta(&reader, &purge.id, branched, wanted, head.sequence)?;
+                json = Some(render(&purge.id, &head.winner.revision, &stored, &meta)?);
             }
             page.documents.push(PageDocument {
                 id: purge.id,
@@ -163,27 +175,38 @@ impl Pod {
     }
 }
 
-/// The document as clients read it.
-fn render(
+/// What functions are told of a document besides its body: also its conflicts, since finding those
+/// is what views are often for.
+fn meta(
+    reader: &Reader<'_>,
     id: &str,
-    winner: &Leaf,
-    stored: &[u8],
+    branched: bool,
     wanted: Wanted,
     sequence: u64,
-) -> Result<Bytes, EngineError> {
-    let (attachments, json) = split_body(stored)?;
-    let meta = Meta {
+) -> Result<Meta, EngineError> {
+    let mut meta = Meta {
         local_sequence: wanted.local_seq.then_some(sequence),
         ..Meta::default()
     };
+    if branched && let Some(record) = reader.record(id)? {
+        let tree = &record.tree;
+        meta.conflicts = tree.conflicts().map(Node::revision).collect();
+        meta.deleted_conflicts = tree.deleted_conflicts().map(Node::revision).collect();
+    }
+    Ok(meta)
+}
+
+/// The document as clients read it.
+fn render(id: &str, revision: &Revision, stored: &[u8], meta: &Meta) -> Result<Bytes, EngineError> {
+    let (attachments, json) = split_body(stored)?;
     let mut out = Vec::with_capacity(json.len() + id.len() + 96 * (1 + attachments.len()));
     Rendering {
         id,
-        revision: &winner.revision,
+        revision,
         deleted: false,
         json,
         attachments: &attachments,
-        meta: &meta,
+        meta,
         encoding_info: false,
     }
     .write(&mut out);
