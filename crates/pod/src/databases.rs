@@ -220,6 +220,7 @@ impl Pod {
             });
             created.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.database_made(&name);
             Ok(())
         })
         .await

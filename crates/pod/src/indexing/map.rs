@@ -11,7 +11,6 @@ use adea_documents::index::{MappedDocument, Row};
 use adea_documents::json::write_json_string;
 use adea_script::{MapProgram, Mapped, Owner, Purpose};
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::indexing::page::PageDocument;
 use crate::indexing::{IndexFailure, IndexPlan, Mapper};
@@ -96,13 +95,13 @@ impl Programs {
 
 fn rows_of(mapped: Mapped) -> Vec<Row> {
     match mapped {
-        Mapped::Emitted(emissions) => emissions
-            .into_iter()
-            .map(|emission| Row {
+        Mapped::Emitted(emissions) => {
+            let rows = emissions.into_iter().map(|emission| Row {
                 key: emission.key,
                 value: emission.value,
-            })
-            .collect(),
+            });
+            rows.collect()
+        }
         Mapped::Threw(reason) => {
             tracing::debug!(%reason, "a map function threw: {reason}");
             Vec::new()
@@ -141,20 +140,18 @@ pub(super) fn mapped(
     documents.collect()
 }
 
-/// Rows of one document with the same key come in the order of their values, as Erlang's terms
-/// have it: that is what `CouchDB` and `PouchDB` do. Rows of other keys are put in order later.
+/// As in `CouchDB`, what one document emits under one key lies in the order of its values, and that
+/// is the order of Erlang's terms. Rows of other keys are put in order later.
 fn order_equal_keys(rows: &mut [Row]) {
     let mut keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
     keys.sort_unstable();
     let mut pairs = keys.iter().zip(keys.iter().skip(1));
-    if pairs.all(|(one, next)| one != next) {
-        return;
-    }
-    let value = |row: &Row| serde_json::from_str::<Value>(&row.value).unwrap_or_default();
-    let mut values: Vec<(Value, Row)> = rows.iter().map(|row| (value(row), row.clone())).collect();
-    values.sort_by(|(one, _), (other, _)| Collation::Raw.compare(one, other));
-    for (slot, (_, row)) in rows.iter_mut().zip(values) {
-        *slot = row;
+    if pairs.any(|(one, next)| one == next) {
+        rows.sort_by_cached_key(|row| {
+            let mut key = Vec::with_capacity(row.value.len() + 4);
+            Collation::Raw.sort_key_of_json(&row.value, &mut key);
+            key
+        });
     }
 }
 
