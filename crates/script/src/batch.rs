@@ -18,7 +18,7 @@ use crate::pool::{Lease, Pool};
 use crate::process::{Process, Received, failure, log, out_of_turn};
 use crate::program::Load;
 use crate::scripts::{Owner, ReduceCall};
-use crate::wire::{Action, Answer, Ending, Fields, FrameWriter, Request};
+use crate::wire::{Action, Answer, Ending, Fields, FrameWriter, Request, put_array};
 
 /// Units of one call that may be stopped before the call fails.
 const CULPRITS_MAX: usize = 2;
@@ -78,44 +78,33 @@ impl Inputs<'_> {
                 );
             }
             Self::Reduces(calls) => {
-                let text = calls.get(at).map(reduce_text).unwrap_or_default();
-                frame.text(text.as_bytes());
+                if let Some(call) = calls.get(at) {
+                    frame.written(|bytes| write_reduce(call, bytes));
+                }
             }
             Self::Validations(calls) => {
-                frame.parts(&array(
-                    calls.get(at).map(|call| &call[..]).unwrap_or_default(),
-                ));
+                frame.array(calls.get(at).map(|call| &call[..]).unwrap_or_default());
             }
             Self::Arguments(arguments) => {
-                frame.parts(&array(arguments));
+                frame.array(arguments);
             }
         }
     }
-}
-
-/// A JSON array of JSON texts.
-fn array<T: AsRef<[u8]>>(texts: &[T]) -> Vec<&[u8]> {
-    let mut parts: Vec<&[u8]> = vec![b"["];
-    for (at, text) in texts.iter().enumerate() {
-        if at > 0 {
-            parts.push(b",");
-        }
-        parts.push(text.as_ref());
-    }
-    parts.push(b"]");
-    parts
 }
 
 /// `[function,keys,values,length]`, the length being about that of what `CouchDB` would send.
-fn reduce_text(call: &ReduceCall) -> String {
-    let keys = match &call.keys {
-        None => "null".to_owned(),
-        Some(keys) => format!("[{}]", keys.join(",")),
-    };
-    let values = call.values.join(",");
+fn write_reduce(call: &ReduceCall, bytes: &mut Vec<u8>) {
+    let start = bytes.len();
+    bytes.extend_from_slice(format!("[{},", call.function).as_bytes());
+    match &call.keys {
+        None => bytes.extend_from_slice(b"null"),
+        Some(keys) => put_array(bytes, keys),
+    }
+    bytes.push(b',');
+    put_array(bytes, &call.values);
     let frame = r#"["rereduce",[],[]]"#.len() + call.values.len() * 3;
-    let length = keys.len() + values.len() + frame;
-    format!("[{},{keys},[{values}],{length}]", call.function)
+    let length = bytes.len() - start + frame;
+    bytes.extend_from_slice(format!(",{length}]").as_bytes());
 }
 
 /// How lines become answers.

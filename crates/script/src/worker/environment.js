@@ -173,6 +173,9 @@
 
   let functions = [];
   let sizes = [];
+  // Some function may change a document. As in CouchDB it cannot: its documents are frozen, which
+  // costs as much as parsing them and is left out where nobody could tell.
+  let changing = true;
 
   // Compiles all; an empty text, or the fault of the first that fails and its number before it.
   function load(library, sources) {
@@ -186,6 +189,7 @@
         functions.push(compile(sources[at]));
         sizes.push(sources[at].length);
       }
+      changing = sources.some((source) => apply(searched, CHANGE, [source]));
       return '';
     } catch (error) {
       return at + faultOf(error);
@@ -193,6 +197,20 @@
   }
 
   // ---- Views ----
+
+  // What the text of a function has if it may change an object: an assignment to a member, a
+  // method that changes its array, something that reaches code from elsewhere. It is searched in
+  // comments and strings too: to find too much costs time only.
+  const CHANGE = new RegExp([
+    /(?:[\])}]|\.\s*[\w$]+)\s*(?:[-+*\/%&|^]|<<|>>>?|\*\*|&&|\|\||\?\?)?=(?![=>])/.source,
+    /(?:[\])]|\.\s*[\w$]+)\s*(?:\+\+|--)|(?:\+\+|--)\s*(?:\(|[\w$]+\s*[.[])/.source,
+    /\bfor\s*\(\s*(?!var\b|let\b|const\b|;)|\/\*|`|\\u|\]\s*\(/.source,
+    /\b(?:delete|eval|Function|constructor|require|with|this|globalThis|arguments|Proxy)\b/.source,
+    /\b(?:prototype|__proto__|call|apply|bind|Reflect|assign|define\w*|set\w*|isFrozen)\b/.source,
+    /\b(?:freeze|seal|preventExtensions|isSealed|isExtensible|__define\w+)\b/.source,
+    /\b(?:push|pop|shift|unshift|splice|sort|reverse|fill|copyWithin)\b/.source,
+  ].join('|'));
+  const searched = CHANGE.test;
 
   // Nested objects too, so that one function's changes are not seen by the next.
   function seal(value) {
@@ -224,7 +242,7 @@
   // the next found no memory.
   function map(document, from, to) {
     lines = '';
-    let sealed = false;
+    let sealed = !changing;
     for (at = from; at < to; at++) {
       let line;
       rows = [];

@@ -111,10 +111,8 @@ pub(crate) fn choose(door: &Door<'_, '_>, path: &[&str]) -> Result<Result<(), Ou
         Ok(names) => door.call(&door.entry("choose")?, (names,)),
         Err(outcome) => outcome,
     };
-    Ok(match outcome {
-        Outcome::Text(text) if text.is_empty() => Ok(()),
-        outcome => Err(outcome),
-    })
+    let done = outcome == Outcome::Text(String::new());
+    Ok(if done { Ok(()) } else { Err(outcome) })
 }
 
 /// Answers that the whole call failed, and says whether the worker can go on.

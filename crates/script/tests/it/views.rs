@@ -6,8 +6,11 @@ use adea_script::{MapProgram, Mapped, ReduceCall, ReduceProgram, ScriptError};
 
 use crate::{PATIENT, documents, emitted, map_one, owner, scripts};
 
-/// A document, a function, and the rows.
-const MAPS: &[(&str, &str, &[(&str, &str)])] = &[
+/// Keys and values, as JSON.
+type Rows = &'static [(&'static str, &'static str)];
+
+/// A function, a document, and the rows.
+const MAPS: &[(&str, &str, Rows)] = &[
     (
         "function(doc){emit(doc._id, doc.n)}",
         r#"{"_id":"a","n":1.0}"#,
@@ -183,6 +186,51 @@ async fn each_function_has_its_own_rows_and_errors() {
     assert_eq!(mapped[0][3], emitted(&[("1", "4")]));
 }
 
+/// Ways to change a document, none of which may be seen by the next function.
+const CHANGES: &[&str] = &[
+    "doc.n = 2",
+    "doc . n  += 1",
+    "doc['n'] = 2",
+    "doc.n++",
+    "--doc.n",
+    "++(doc.n)",
+    "var d = doc; d.n = 2",
+    "[doc.n] = [2]",
+    "({a: doc.n} = {a: 2})",
+    "for (doc.n of [2]);",
+    "for (doc.n in {x: 1});",
+    "delete doc.n",
+    "doc.n ||= 2; doc.n &&= 2; doc.m ??= 2",
+    "doc.n >>>= 1",
+    "Object.assign(doc, {n: 2})",
+    "Object.defineProperty(doc, 'n', {value: 2})",
+    "doc.list.push(2)",
+    "doc.list.length = 0",
+    "doc.list.sort()",
+    "[].push.call(doc.list, 2)",
+    "doc.list.concat([2]).forEach(doc.list.push, doc.list)",
+    "doc.list['pu' + 'sh'](2)",
+    "doc.inner.list[0] /* here */ = 2",
+    "Reflect.set(doc, 'n', 2)",
+    "doc.__proto__ = {n: 2}",
+    "(function () { doc.n = 2 })()",
+    "doc.\\u006e = 2",
+];
+
+#[tokio::test]
+async fn no_function_changes_what_the_next_one_sees() {
+    let scripts = scripts(PATIENT);
+    let look = "function(doc){emit(doc.n, [doc.m, doc.list, doc.inner, Object.keys(doc).length])}";
+    let document = documents(&[r#"{"n":1,"list":[3,1],"inner":{"list":[1]}}"#]);
+    for change in CHANGES {
+        let change = format!("function(doc) {{ {change} }}");
+        let program = MapProgram::new(None, vec![change.clone(), look.to_owned()]);
+        let mapped = scripts.map(&owner(1), &program, &document).await.unwrap();
+        let expected = emitted(&[("1", "[null,[3,1],{\"list\":[1]},3]")]);
+        assert_eq!(mapped[0][1], expected, "after {change}");
+    }
+}
+
 #[tokio::test]
 async fn large_batches_come_back_in_order() {
     let scripts = scripts(PATIENT);
@@ -345,84 +393,64 @@ fn call(function: usize, keys: Option<&[&str]>, values: &[&str]) -> ReduceCall {
 #[tokio::test]
 async fn reduces_are_those_of_couchdb() {
     let scripts = scripts(PATIENT);
-    let program = ReduceProgram::new(
-        None,
-        [
-            "function(keys, values, rereduce) { return [keys, values, rereduce] }",
-            "function(keys, values) { return sum(values) }",
-            "function(keys, values) { throw new Error('never mind') }",
-            "function(keys, values) {}",
-            "function(keys, values) { return values.join('') + new Array(300).join('x') }",
-            "function(keys, values) { throw ['fatal', 'e', 'r'] }",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    );
+    let sources = [
+        "function(keys, values, rereduce) { return [keys, values, rereduce] }",
+        "function(keys, values) { return sum(values) }",
+        "function(keys, values) { throw new Error('never mind') }",
+        "function(keys, values) {}",
+        "function(keys, values) { throw ['fatal', 'e', 'r'] }",
+    ];
+    let program = ReduceProgram::new(None, sources.map(str::to_owned).to_vec());
     let keys: &[&str] = &["[\"k\",\"id\"]", "[[1],\"id2\"]"];
-    let results = scripts
-        .reduce(
-            &owner(1),
-            &program,
-            vec![
-                call(0, Some(keys), &["1", "{\"a\":null}"]),
-                call(0, None, &["1"]),
-                call(1, Some(keys), &["1.5", "2"]),
-                call(2, Some(keys), &["1", "2"]),
-                call(3, Some(keys), &["1", "2"]),
-                call(1, None, &[]),
-                call(9, None, &[]),
-            ],
-        )
-        .await
-        .unwrap();
+    let calls = vec![
+        call(0, Some(keys), &["1", "{\"a\":null}"]),
+        call(0, None, &["1"]),
+        call(1, Some(keys), &["1.5", "2"]),
+        call(2, Some(keys), &["1", "2"]),
+        call(3, Some(keys), &["1", "2"]),
+        call(1, None, &[]),
+        call(9, None, &[]),
+    ];
+    let results = scripts.reduce(&owner(1), &program, calls).await.unwrap();
     let good: Vec<_> = results[..6]
         .iter()
         .map(|result| result.as_deref().unwrap())
         .collect();
-    assert_eq!(
-        good,
-        [
-            "[[[\"k\",\"id\"],[[1],\"id2\"]],[1,{\"a\":null}],false]",
-            "[null,[1],true]",
-            "3.5",
-            "null",
-            "null",
-            "0"
-        ]
-    );
+    let first = "[[[\"k\",\"id\"],[[1],\"id2\"]],[1,{\"a\":null}],false]";
+    assert_eq!(good, [first, "[null,[1],true]", "3.5", "null", "null", "0"]);
     assert_eq!(results[6], Err("missing function".to_owned()));
+    let fatal = scripts
+        .reduce(&owner(1), &program, vec![call(4, None, &["1"])])
+        .await;
+    let expected = ScriptError::Threw {
+        error: "e".to_owned(),
+        reason: "r".to_owned(),
+    };
+    assert_eq!(fatal, Err(expected));
+}
+
+#[tokio::test]
+async fn reduces_must_shrink() {
+    let scripts = scripts(PATIENT);
+    let source = "function(keys, values) { return values.join('') + new Array(300).join('x') }";
+    let program = ReduceProgram::new(None, vec![source.to_owned()]);
     let grows = scripts
-        .reduce(&owner(1), &program, vec![call(4, None, &["\"a\""])])
+        .reduce(&owner(1), &program, vec![call(0, None, &["\"a\""])])
         .await
         .unwrap();
     let reason = grows[0].as_ref().unwrap_err();
-    assert!(
-        reason.starts_with("Reduce output must shrink more rapidly: Current output: '[\"axxx"),
-        "{reason}"
-    );
+    let begin = "Reduce output must shrink more rapidly: Current output: '[\"axxx";
+    assert!(reason.starts_with(begin), "{reason}");
     assert!(
         reason.ends_with("'... (first 100 of 304 bytes)"),
         "{reason}"
     );
-    let many: Vec<String> = (0..400).map(|_| "\"a\"".to_owned()).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert!(
-        scripts
-            .reduce(&owner(1), &program, vec![call(4, None, &many)])
-            .await
-            .unwrap()[0]
-            .is_ok()
-    );
-    let fatal = scripts
-        .reduce(&owner(1), &program, vec![call(5, None, &["1"])])
-        .await;
-    assert_eq!(
-        fatal,
-        Err(ScriptError::Threw {
-            error: "e".to_owned(),
-            reason: "r".to_owned()
-        })
-    );
+    let many = vec!["\"a\""; 400];
+    let shrinks = scripts
+        .reduce(&owner(1), &program, vec![call(0, None, &many)])
+        .await
+        .unwrap();
+    assert!(shrinks[0].is_ok());
 }
 
 #[tokio::test]
