@@ -226,14 +226,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::UnknownLanguage(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
         }
-        PodError::Reduce { error, .. } => {
-            let word = match error.as_str() {
-                "invalid_value" => "invalid_value",
-                "reduce_overflow_error" => "reduce_overflow_error",
-                _ => "builtin_reduce_error",
-            };
-            (StatusCode::INTERNAL_SERVER_ERROR, word)
-        }
+        PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Script(error) => of_script(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Partition(error) => match error {
@@ -258,6 +251,16 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
     }
+}
+
+/// The status and word for rows that cannot be reduced.
+fn of_reduce(error: &str) -> (StatusCode, &'static str) {
+    let word = match error {
+        "invalid_value" => "invalid_value",
+        "reduce_error" => "reduce_error",
+        _ => "builtin_reduce_error",
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, word)
 }
 
 /// The status and word for a function that gave no answer.
