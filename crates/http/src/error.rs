@@ -11,6 +11,7 @@ use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::PodError;
+use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -132,13 +133,24 @@ impl ApiError {
         }
     }
 
+    /// The word of the answer, which a design document's function may have chosen.
+    pub(crate) fn word(&self) -> Cow<'_, str> {
+        if let Self::Pod(PodError::Script(ScriptError::Threw { error, .. })) = self {
+            Cow::Borrowed(error)
+        } else {
+            Cow::Borrowed(self.status().1)
+        }
+    }
+
     /// The answer.
     pub(crate) fn response(&self) -> Response {
-        let (status, error) = self.status();
-        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        let ((status, _), error) = (self.status(), self.word());
+        // A function that throws is its author's matter.
+        let told = matches!(self, Self::Pod(PodError::Script(ScriptError::Threw { .. })));
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && !told {
             tracing::error!(error = %self, "a request failed");
         }
-        let mut response = reply::json(status, reply::error_body(error, &self.to_string()));
+        let mut response = reply::json(status, reply::error_body(&error, &self.to_string()));
         if let Self::MethodNotAllowed(allowed) = self {
             let headers = response.headers_mut();
             headers.insert(
@@ -198,7 +210,8 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
+        PodError::Script(error) => of_script(error),
+        PodError::Busy | PodError::Unsettled | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
@@ -208,8 +221,30 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     }
 }
 
+/// The status and word for a function that gave no answer, or an error for one.
+fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
+    const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+    match error {
+        ScriptError::Compilation { .. } => (StatusCode::BAD_REQUEST, "compilation_error"),
+        ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
+        ScriptError::Threw { error, .. } => match error.as_str() {
+            "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),
+            "unauthorized" => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            "forbidden" => (StatusCode::FORBIDDEN, "forbidden"),
+            "not_found" => (StatusCode::NOT_FOUND, "not_found"),
+            "not_acceptable" => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
+            _ => (FAILED, "unknown_error"),
+        },
+        ScriptError::TimedOut => (FAILED, "timeout"),
+        ScriptError::TooMuchMemory => (FAILED, "out_of_memory"),
+        ScriptError::Crashed(_) => (FAILED, "os_process_error"),
+        ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
+        ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+    }
+}
+
 /// The status and word for one document that was not written.
-pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
+fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),

@@ -4,6 +4,7 @@ use adea_accounts::{Refusal, SessionError};
 use adea_documents::json::{DraftError, JsonError};
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
+use adea_script::ScriptError;
 use adea_store::{CommitError, EngineError, TransactError};
 
 /// Why a use case ended without doing what was asked.
@@ -39,6 +40,14 @@ pub enum PodError {
     /// An attachment could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A function of a design document gave no answer, or an error for one.
+    #[error("{}", told_of(.0))]
+    Script(#[from] ScriptError),
+    /// What was judged had changed each time that it was to be written; try again.
+    #[error(
+        "The document or what validates it changed too often while it was validated; try again."
+    )]
+    Unsettled,
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -54,6 +63,20 @@ pub enum PodError {
     /// The server is shutting down, or a task of it broke.
     #[error("the request was interrupted")]
     Interrupted,
+}
+
+/// The sentence of an error of a function; its word is told apart from it.
+fn told_of(error: &ScriptError) -> String {
+    match error {
+        ScriptError::Threw { reason, .. } => reason.clone(),
+        ScriptError::Compilation { .. }
+        | ScriptError::Missing(_)
+        | ScriptError::TimedOut
+        | ScriptError::TooMuchMemory
+        | ScriptError::Crashed(_)
+        | ScriptError::TooBusy
+        | ScriptError::Disabled => error.to_string(),
+    }
 }
 
 impl<E: Into<Self>> From<TransactError<E>> for PodError {

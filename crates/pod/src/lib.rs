@@ -13,6 +13,7 @@ mod pod;
 mod read_document;
 mod sign_in;
 mod store_file;
+mod validate;
 mod verify;
 mod write_document;
 mod write_user;

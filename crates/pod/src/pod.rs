@@ -21,6 +21,7 @@ use crate::databases::DatabaseCache;
 use crate::error::PodError;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
+use crate::validate::DesignChanges;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -98,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) design_changes: Arc<DesignChanges>,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -194,6 +196,7 @@ impl Pod {
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                design_changes: Arc::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

@@ -19,7 +19,7 @@ use crate::couch::document::drafted_edit;
 use crate::couch::intake::{self, check_draft, id_of};
 use crate::couch::local;
 use crate::couch::sending::{self, Asked, Wanted};
-use crate::error::{ApiError, of_write, write_row_error};
+use crate::error::{ApiError, write_row_error};
 use crate::reply;
 use crate::router::Exchange;
 
@@ -111,7 +111,11 @@ pub(crate) async fn docs(
     let outcomes = if prepared.is_empty() {
         Vec::new()
     } else {
-        exchange.app.pod.write_many(&entry, prepared).await?
+        let outcomes = exchange.app.pod.write_many(&entry, prepared).await?;
+        let outcomes = outcomes.into_iter();
+        outcomes
+            .map(|outcome| outcome.map_err(ApiError::from))
+            .collect()
     };
     let mut answer = Answer {
         out: b"[".to_vec(),
@@ -210,7 +214,13 @@ fn is_of_row(fault: &ApiError) -> bool {
     matches!(
         fault,
         ApiError::DocumentTooLarge(_)
-            | ApiError::Pod(PodError::Write(_) | PodError::Refused(_) | PodError::Upload(_))
+            | ApiError::Pod(
+                PodError::Write(_)
+                    | PodError::Refused(_)
+                    | PodError::Upload(_)
+                    | PodError::Script(_)
+                    | PodError::Unsettled
+            )
     )
 }
 
@@ -263,7 +273,7 @@ impl Answer {
         self.any = true;
     }
 
-    fn row(&mut self, row: &Row, names: &[Named], outcomes: &[adea_pod::Outcome]) {
+    fn row(&mut self, row: &Row, names: &[Named], outcomes: &[Result<Revision, ApiError>]) {
         match row {
             // Every local document was written by now.
             Row::Local(local) => self.lost(&format!("_local/{}", local.name)),
@@ -271,8 +281,7 @@ impl Answer {
                 out.extend_from_slice(format!("\"0-{number}\"").as_bytes());
             }),
             Row::Refused { named, fault } => {
-                let (_, error) = fault.status();
-                self.failed(named, error, &fault.to_string());
+                self.failed(named, &fault.word(), &fault.to_string());
             }
             Row::Document(at) => match (names.get(*at), outcomes.get(*at)) {
                 // What was replicated and went in is not worth a word.
@@ -280,9 +289,8 @@ impl Answer {
                 (Some(named), Some(Ok(revision))) => {
                     self.ok(&named.id, |out| write_revision(out, revision));
                 }
-                (Some(named), Some(Err(error))) => {
-                    let (_, word) = of_write(error);
-                    self.failed(named, word, &error.to_string());
+                (Some(named), Some(Err(fault))) => {
+                    self.failed(named, &fault.word(), &fault.to_string());
                 }
                 (named, _) => self.lost(named.map_or("", |named| &named.id)),
             },
