@@ -1,5 +1,6 @@
 //! Many documents in one request: `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_missing_revs`.
 
+mod atomic;
 mod lacking;
 
 use std::sync::Arc;
@@ -83,7 +84,10 @@ pub(crate) async fn docs(
     let body = intake::whole(&mut exchange).await?;
     let bulk = intake::parsed(body, parse_bulk).await??;
     if bulk.all_or_nothing {
-        return Err(ApiError::NotImplemented("`all_or_nothing`"));
+        return Ok(atomic::not_all_or_nothing(&bulk.docs));
+    }
+    if bulk.atomic {
+        return atomic::docs(&exchange, &entry, bulk).await;
     }
     let new_edits = bulk.new_edits.unwrap_or(true);
     let planned = plan_all(&exchange, bulk.docs, new_edits)?;
@@ -117,11 +121,7 @@ pub(crate) async fn docs(
             .map(|outcome| outcome.map_err(ApiError::from))
             .collect()
     };
-    let mut answer = Answer {
-        out: b"[".to_vec(),
-        any: false,
-        new_edits,
-    };
+    let mut answer = Answer::new(b"[", new_edits);
     for row in rows {
         let row = match row {
             Row::Local(local) => {
@@ -266,6 +266,18 @@ struct Answer {
 }
 
 impl Answer {
+    fn new(head: &[u8], new_edits: bool) -> Self {
+        Self {
+            out: head.to_vec(),
+            any: false,
+            new_edits,
+        }
+    }
+
+    fn written(&mut self, named: &Named, revision: &Revision) {
+        self.ok(&named.id, |out| write_revision(out, revision));
+    }
+
     fn begin(&mut self) {
         if self.any {
             self.out.push(b',');
@@ -287,7 +299,7 @@ impl Answer {
                 // What was replicated and went in is not worth a word.
                 (Some(_), Some(Ok(_))) if !self.new_edits => {}
                 (Some(named), Some(Ok(revision))) => {
-                    self.ok(&named.id, |out| write_revision(out, revision));
+                    self.written(named, revision);
                 }
                 (Some(named), Some(Err(fault))) => {
                     self.failed(named, &fault.word(), &fault.to_string());
@@ -311,6 +323,14 @@ impl Answer {
         write_json_string(&mut self.out, id);
         self.out.extend_from_slice(b",\"rev\":");
         revision(&mut self.out);
+        self.out.push(b'}');
+    }
+
+    /// A row that was not to blame for what happened to all.
+    fn idle(&mut self, named: &Named) {
+        self.begin();
+        self.out.extend_from_slice(b"{\"id\":");
+        write_json_string(&mut self.out, &named.id);
         self.out.push(b'}');
     }
 
