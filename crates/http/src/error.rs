@@ -214,6 +214,20 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Unsettled | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
+        PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
+        PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),
+        PodError::UnknownLanguage(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
+        }
+        PodError::Reduce { error, .. } => {
+            let word = match error.as_str() {
+                "invalid_value" => "invalid_value",
+                "reduce_overflow_error" => "reduce_overflow_error",
+                _ => "builtin_reduce_error",
+            };
+            (StatusCode::INTERNAL_SERVER_ERROR, word)
+        }
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
@@ -225,7 +239,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
     const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match error {
-        ScriptError::Compilation { .. } => (StatusCode::BAD_REQUEST, "compilation_error"),
+        ScriptError::Compilation { .. } => (FAILED, "compilation_error"),
         ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
         ScriptError::Threw { error, .. } => match error.as_str() {
             "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),

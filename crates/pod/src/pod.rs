@@ -19,9 +19,11 @@ use parking_lot::RwLock;
 
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
 use crate::validate::DesignChanges;
+use crate::views::DesignCache;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -100,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
     pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) indexing: Indexing,
+    pub(crate) designs: DesignCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -197,6 +201,8 @@ impl Pod {
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
                 design_changes: Arc::default(),
+                indexing: Indexing::default(),
+                designs: DesignCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

@@ -113,16 +113,8 @@ impl Validators {
 impl Rule {
     /// The rule that a design document makes, if it makes one.
     fn of(design: &Rendering<'_>) -> Result<Option<Self>, PodError> {
-        let (mut rule, mut by_selector) = (None, false);
-        for_each_member(design.json, |name, value| {
-            match name {
-                "validate_doc_update" => rule = Some(normalise(value)?),
-                "language" => by_selector = read_text(value)?.as_deref() == Some("query"),
-                _ => {}
-            }
-            Ok::<_, PodError>(())
-        })?;
-        let Some(rule) = rule.filter(|rule| rule != b"null") else {
+        let (rule, by_selector) = rule_of(design.json)?;
+        let Some(rule) = rule else {
             return Ok(None);
         };
         if by_selector {
@@ -142,6 +134,20 @@ impl Rule {
     }
 }
 
+/// What a design document says about validating, and whether that is a selector.
+fn rule_of(design: &[u8]) -> Result<(Option<Vec<u8>>, bool), PodError> {
+    let (mut rule, mut by_selector) = (None, false);
+    for_each_member(design, |name, value| {
+        match name {
+            "validate_doc_update" => rule = Some(normalise(value)?),
+            "language" => by_selector = read_text(value)?.as_deref() == Some("query"),
+            _ => {}
+        }
+        Ok::<_, PodError>(())
+    })?;
+    Ok((rule.filter(|rule| rule != b"null"), by_selector))
+}
+
 /// The selector that validates, checked.
 fn selector_of(rule: &[u8]) -> Result<Selector, String> {
     let value: Value = parse_body(rule).map_err(|error| error.to_string())?;
@@ -158,6 +164,23 @@ fn selector_of(rule: &[u8]) -> Result<Selector, String> {
         ));
     }
     Selector::parse(&value).map_err(|error| error.reason())
+}
+
+/// Refuses a design document that validates by a selector which is none.
+///
+/// # Errors
+/// [`PodError::InvalidDesign`] with what is wrong about it.
+pub(crate) fn check_rule(design: &[u8]) -> Result<(), PodError> {
+    let (rule, by_selector) = rule_of(design)?;
+    let Some(rule) = rule.filter(|_| by_selector) else {
+        return Ok(());
+    };
+    selector_of(&rule)
+        .map(drop)
+        .map_err(|reason| PodError::InvalidDesign {
+            error: COMPILATION,
+            reason,
+        })
 }
 
 /// A draft that is being written, by its place among the others.

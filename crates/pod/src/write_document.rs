@@ -86,6 +86,10 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
+            self.check_design_document(entry, &draft.body).await?;
+            crate::validate::check_rule(&draft.body)?;
+        }
         let (draft, account) = if entry.name.is_users() {
             let sent = draft.body.clone();
             let draft = self.prepare_user(entry, draft, id.as_str(), caller).await?;

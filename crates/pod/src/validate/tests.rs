@@ -130,15 +130,26 @@ async fn a_selector_sees_who_writes_and_what_was_there() {
 #[tokio::test]
 async fn a_rule_that_is_none_refuses_everything_and_says_so() {
     let pod = pod_with_notes().await;
-    let mut last = None;
-    for broken in [
+    let broken = [
         json!({ "newDoc": { "$what": 1 } }),
         json!("no"),
         json!({ "other": 1 }),
-    ] {
+    ];
+    for (n, broken) in (1_u8..).zip(broken) {
         let design = json!({ "language": "query", "validate_doc_update": broken });
-        let edit = DraftedEdit::Edit(last.take());
-        last = Some(put(&pod, "_design/v", design, edit).await.unwrap());
+        let entry = notes(&pod);
+        let draft = parse_document(design.to_string().as_bytes()).unwrap();
+        let id = DocumentId::parse("_design/v").unwrap();
+        let saved = pod
+            .prepare(&entry, &root(), id, draft, new(), Vec::new())
+            .await;
+        assert!(
+            matches!(saved, Err(PodError::InvalidDesign { .. })),
+            "{saved:?}"
+        );
+        // What comes by replication is taken, and fails closed.
+        let edit = DraftedEdit::Replicated(u64::from(n), vec![RevisionId::Md5([n; 16])]);
+        put(&pod, "_design/v", design, edit).await.unwrap();
         let answer = put(&pod, "a", json!({}), new()).await;
         let Err(PodError::Script(adea_script::ScriptError::Threw { error, .. })) = answer else {
             panic!("{answer:?}");
