@@ -41,6 +41,12 @@ pub(crate) enum ApiError {
     /// A design document has no such function.
     #[error("missing json key: {0}")]
     NoMember(String),
+    /// A path below a design document that leads nowhere; the word says for what.
+    #[error("Invalid path.")]
+    InvalidPath(&'static str),
+    /// What a function answered cannot be sent.
+    #[error("{1}")]
+    BadAnswer(&'static str, String),
     /// There is, but not with this method; these are allowed.
     #[error("Only {0} allowed")]
     MethodNotAllowed(&'static str),
@@ -117,6 +123,8 @@ impl ApiError {
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
             Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
+            Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),

@@ -4,12 +4,12 @@
 //! database's own. Slashes inside a name come as `%2F`, so segments are divided before they are
 //! decoded; that is why no ordinary router fits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adea_base::{DatabaseName, DocumentId};
-use http::uri::Authority;
+use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Body as _;
 
@@ -40,6 +40,14 @@ pub(crate) struct Exchange {
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
     /// The host that the request's URI names, if it does.
     authority: Option<Authority>,
+    /// Path and query as they are answered, which a rewriting may have changed.
+    pub(crate) uri: Uri,
+    /// Path and query as they were sent, if they were changed.
+    pub(crate) requested: Option<Box<Uri>>,
+    /// Where the request came from.
+    pub(crate) peer: IpAddr,
+    /// How often it was rewritten.
+    pub(crate) rewrites: u32,
     /// The name of the database that the path begins with.
     pub(crate) database: String,
 }
@@ -105,7 +113,7 @@ impl Exchange {
 }
 
 /// Answers one request.
-pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -> Response {
+pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let (parts, body) = request.into_parts();
     let foreign = parts
         .extensions
@@ -132,15 +140,19 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         handler: signed.handler,
         room: None,
         authority: parts.uri.authority().cloned(),
+        uri: parts.uri,
+        requested: None,
+        peer: peer.ip(),
+        rewrites: 0,
         database: String::new(),
         app,
     };
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
-    let routed = Query::parse(parts.uri.query()).and_then(|query| {
+    let routed = Query::parse(exchange.uri.query()).and_then(|query| {
         exchange.query = query;
-        segments(parts.uri.path())
+        segments(exchange.uri.path())
     });
     let answered = match routed {
         // Boxed, so that a connection keeps no room for it while it is idle.

@@ -6,6 +6,7 @@
 
 mod backup;
 mod databases;
+mod design_function;
 mod error;
 mod follow_changes;
 mod indexing;
@@ -22,6 +23,7 @@ mod write_user;
 
 pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
+pub use design_function::DesignFunctions;
 pub use error::PodError;
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;

@@ -18,6 +18,7 @@ use adea_store::{
 use parking_lot::RwLock;
 
 use crate::databases::DatabaseCache;
+use crate::design_function::FunctionCache;
 use crate::error::PodError;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
     pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) functions: FunctionCache,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
     pub(crate) uuid_counter: AtomicU64,
@@ -201,6 +203,7 @@ impl Pod {
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
                 design_changes: Arc::default(),
+                functions: FunctionCache::default(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),

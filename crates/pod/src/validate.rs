@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 pub(crate) use changes::DesignChanges;
+pub(crate) use shown::user_context;
 use shown::{Plan, Shown};
 
 use crate::databases::DatabaseEntry;
