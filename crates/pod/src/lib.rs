@@ -25,7 +25,7 @@ pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use error::PodError;
-pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};

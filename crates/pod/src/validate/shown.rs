@@ -18,11 +18,9 @@ use bytes::Bytes;
 
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
+use crate::follow_changes::{PATH_TOLD_MAX, shown_document};
 use crate::write_document::{DraftedEdit, Prepared};
 use crate::write_user::judge_user;
-
-/// How many ids of a path are told: as many as a database keeps unless told otherwise.
-const PATH_TOLD_MAX: usize = 1_000;
 
 /// What is to be asked of a draft.
 pub(super) enum Plan {
@@ -82,7 +80,7 @@ pub(super) fn plan(
         Err(error) => return Ok((sequence, Plan::Refused(error.into()))),
     };
     let old = match (follows.old(), &body) {
-        (Some(node), Some(body)) => old_document(&record, draft.id().as_str(), node, body),
+        (Some(node), Some(body)) => shown_document(draft.id().as_str(), &record, node, body),
         _ => Bytes::from_static(b"null"),
     };
     let shown = Shown {
@@ -200,30 +198,6 @@ fn new_document(draft: &Prepared, follows: &Follows<'_>, attachments: &[Attachme
     } else {
         rendering.write_unrevised(&mut out);
     }
-    Bytes::from(out)
-}
-
-fn old_document(record: &Record, id: &str, node: &Node, body: &Body) -> Bytes {
-    let revision = node.revision();
-    let ids = record.tree.ancestors(&revision).take(PATH_TOLD_MAX);
-    let meta = Meta {
-        revisions: Some((
-            revision.generation,
-            ids.map(|node| node.id().clone()).collect(),
-        )),
-        ..Meta::default()
-    };
-    let mut out = Vec::with_capacity(body.json.len() + 200);
-    Rendering {
-        id,
-        revision: &revision,
-        deleted: node.is_deleted(),
-        json: &body.json,
-        attachments: &body.attachments,
-        meta: &meta,
-        encoding_info: false,
-    }
-    .write(&mut out);
     Bytes::from(out)
 }
 

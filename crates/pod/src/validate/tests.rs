@@ -259,6 +259,7 @@ async fn what_is_accepted_satisfies_the_rule_at_its_commit() {
         bodies: true,
         conflicts: false,
         leaves: false,
+        leaf_bodies: false,
     };
     let mut seen = 0;
     pod.read_changes(&entry, &root(), range, |row| {
