@@ -58,6 +58,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("libz-sys", &["files", "http"]),
     ("md-5", &["documents", "files", "replication"]),
     ("memchr", ANYBODY),
+    ("num-bigint", &["documents"]),
     ("parking_lot", ANYBODY),
     ("pbkdf2", &["accounts"]),
     ("prometheus-client", &["http"]),

@@ -92,7 +92,7 @@ Example:
     /// Answer every request with a constant: the limit that `bench --limits` measures against.
     #[command(hide = true)]
     BenchServer,
-    /// Run functions of design documents for the server that started this process.
+    /// Run design functions on behalf of a server, which starts this itself.
     #[command(hide = true)]
     JsWorker,
     /// Print the version.

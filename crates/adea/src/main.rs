@@ -16,11 +16,14 @@ use clap::Parser;
 use commands::{CommandError, Done};
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().into_command();
-    if let Command::JsWorker = command {
+    // Before arguments, configuration or a runtime: a worker has none of them to give up.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "js-worker")
+    {
         return adea_script::worker::run();
     }
-    match run(command) {
+    match run(Arguments::parse().into_command()) {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::FaultsFound) => ExitCode::FAILURE,
         Err(error) => {
@@ -45,7 +48,7 @@ fn run(command: Command) -> Result<Done, CommandError> {
             bench::serve_constant()?;
             Ok(Done::Well)
         }
-        // It has ended by now; see `main`.
+        // Answered by `main` before it came to this.
         Command::JsWorker => Ok(Done::Well),
         Command::Version => {
             commands::say(concat!("adea ", env!("CARGO_PKG_VERSION"), "\n"))?;

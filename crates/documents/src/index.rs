@@ -26,19 +26,23 @@ mod groups;
 mod portion;
 mod position;
 mod reader;
+mod recount;
 mod row;
 mod state;
 mod tree;
 
-pub use check::verify;
+pub use check::{verify, verify_reduce};
 pub use cover::Piece;
 pub use fill::{Material, NodeValue, NodeWork, stale_nodes, store_nodes};
 pub use groups::GroupStep;
 pub use portion::{MappedDocument, Portion, Row, apply, prepare};
 pub use position::{GroupLevel, KeyBound, RowPosition, RowRange};
 pub use reader::IndexReader;
-pub use row::{OwnedRow, RowRef};
+pub use row::{OwnedRow, RowRef, entries};
 pub use state::{
     IndexNumber, IndexState, ReduceState, Signature, add_reduce, all, create, find, remove,
     remove_reduce,
 };
+
+#[cfg(test)]
+mod tests;

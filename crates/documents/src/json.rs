@@ -24,6 +24,7 @@ pub use attachment::{AttachmentContent, AttachmentField};
 pub use bulk::{Bulk, MAX_BULK_DOCUMENTS, parse_bulk};
 pub use draft::{Draft, DraftError, Field, MAX_REVISION_IDS, RevisionsField, parse_document};
 
+pub(crate) use number::write_float;
 use scanner::{Scalar, Scanner, plain_run};
 
 /// How many arrays and objects may stand inside of one another.

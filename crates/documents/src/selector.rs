@@ -34,6 +34,7 @@ use effort::{ALLOWANCE, Effort};
 
 pub use condition::{Comparison, Condition};
 pub use effort::TooMuchEffort;
+pub(crate) use erlang_term::erlang_term;
 pub use field_path::{FieldPath, InvalidFieldPath, Lookup};
 
 /// How deep a selector may nest.

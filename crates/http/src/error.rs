@@ -222,6 +222,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Unsettled | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::IllegalId(word, _) => (StatusCode::BAD_REQUEST, word),
         PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
         PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
         PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),

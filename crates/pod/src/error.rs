@@ -56,6 +56,9 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A document or a partition cannot be called so: `CouchDB`'s word and its sentence.
+    #[error("{1}")]
+    IllegalId(&'static str, &'static str),
     /// What is asked of a view makes no sense.
     #[error("{0}")]
     Query(Cow<'static, str>),

@@ -34,6 +34,7 @@ use crate::indexing::run::{Reached, Run};
 use crate::pod::Pod;
 
 pub use progress::IndexTask;
+pub(crate) use reduces::call_of;
 
 /// What an index takes out of a document without any JavaScript.
 pub(crate) trait Extract: fmt::Debug + Send + Sync {
@@ -284,10 +285,11 @@ impl Pod {
         tasks
     }
 
-    /// Whether a run works on the index.
-    pub(crate) fn is_indexing(&self, entry: &DatabaseEntry, signature: &Signature) -> bool {
+    /// How many wait for the run that works on the index, if one does.
+    pub(crate) fn waiting_for(&self, entry: &DatabaseEntry, signature: &Signature) -> Option<u64> {
         let runs = self.inner.indexing.runs.lock();
-        runs.contains_key(&(entry.number, *signature))
+        let run = runs.get(&(entry.number, *signature))?;
+        Some(run.reached.receiver_count() as u64)
     }
 }
 

@@ -1,11 +1,19 @@
 //! Asking views: what design documents define, answered from indexes that are up to date.
 
+mod ask;
 mod check;
 mod design;
+mod moment;
 mod query;
+mod reduce;
+mod upkeep;
 
+pub use ask::{ViewAsk, ViewCursor};
 pub use design::{Design, DesignView, Language};
+pub use moment::{ViewHead, ViewMoment, ViewRow, Written};
 pub use query::{Grouping, Update, ViewQuery};
+pub use reduce::GroupRow;
+pub use upkeep::DesignInfo;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

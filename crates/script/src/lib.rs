@@ -7,9 +7,15 @@
 //!
 //! Invariant: whatever a function does, it costs its owner an error and nobody else anything.
 
+mod batch;
 mod error;
+mod lines;
+mod listing;
+mod pool;
+mod process;
 mod program;
 mod scripts;
+mod wire;
 pub mod worker;
 
 pub use error::ScriptError;

@@ -74,7 +74,8 @@ fn part(database: DatabaseNumber, index: IndexNumber, part: u8, more: usize) -> 
 }
 
 /// Everything of an index but its state.
-pub(super) fn entries(database: DatabaseNumber, index: IndexNumber) -> KeyRange {
+#[must_use]
+pub fn entries(database: DatabaseNumber, index: IndexNumber) -> KeyRange {
     KeyRange::prefix(&keys::index_entry(database, index.0, 0))
 }
 
@@ -177,7 +178,8 @@ mod tests {
             put_origin(&mut x, &a, m);
             put_origin(&mut y, &b, n);
             prop_assert_eq!(x.cmp(&y), (a.as_bytes(), m).cmp(&(b.as_bytes(), n)));
-            prop_assert_eq!(id_of(&x).as_deref(), Some(a.as_str()));
+            let id = id_of(&x).unwrap();
+            prop_assert_eq!(&*id, a.as_str());
         }
     }
 }

@@ -93,6 +93,8 @@ pub struct IndexState {
     pub(super) generation: u64,
     /// How many levels of nodes it has.
     pub(super) height: u8,
+    /// Bits of a row's hash that a level of nodes takes.
+    pub(super) level_bits: u8,
     /// What rows' hashes are seeded with, so that nobody can aim at where nodes begin.
     pub(super) salt: u64,
     /// The number of the next tree.
@@ -111,6 +113,7 @@ impl IndexState {
         out.push(FORMAT);
         out.push(u8::from(self.collation == Collation::Raw));
         out.push(self.height);
+        out.push(self.level_bits);
         out.extend_from_slice(&self.salt.to_le_bytes());
         for n in [
             self.number.0,
@@ -139,11 +142,13 @@ impl IndexState {
             _ => return None,
         };
         let height = reader.byte()?;
+        let level_bits = reader.byte().filter(|bits| *bits > 0)?;
         let salt = u64::from_le_bytes(reader.array()?);
         let mut state = Self {
             signature,
             collation,
             height,
+            level_bits,
             salt,
             number: IndexNumber(reader.varint()?),
             sequence: reader.varint()?,
@@ -165,7 +170,7 @@ impl IndexState {
         reader.is_empty().then_some(state)
     }
 
-    fn put(&self, tx: &mut Transaction<'_>, database: DatabaseNumber) {
+    pub(super) fn put(&self, tx: &mut Transaction<'_>, database: DatabaseNumber) {
         let key = keys::index(database, &self.signature.0);
         tx.put(Space::Index, key, self.encode());
     }
@@ -244,6 +249,7 @@ pub fn create(
         reduces: Vec::new(),
         generation: 0,
         height: 0,
+        level_bits: tree::LEVEL_BITS,
         salt,
         next_tree: tree::COUNT + 1,
     };

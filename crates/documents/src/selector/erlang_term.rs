@@ -14,7 +14,7 @@ use crate::collation::is_integer;
 const MAX_BYTES: usize = 1024;
 
 /// The text of a value as an Erlang term.
-pub(super) fn erlang_term(value: &Value) -> String {
+pub(crate) fn erlang_term(value: &Value) -> String {
     let mut out = String::new();
     write_term(value, &mut out);
     if out.len() > MAX_BYTES {

@@ -11,7 +11,7 @@ use crate::indexing::{IndexFailure, IndexPlan, Reducer};
 use crate::pod::Pod;
 
 /// Nodes computed and stored at a time.
-const NODES_MAX: usize = 256;
+const NODES_MAX: usize = 1_024;
 
 impl Pod {
     /// Computes what is missing in the reduce trees of a run's indexes.
