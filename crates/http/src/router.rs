@@ -176,6 +176,22 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     response
 }
 
+/// Answers as if `uri` had been asked for: with the same rights, which are checked anew.
+pub(crate) async fn reroute(mut exchange: Exchange, uri: &str) -> Result<Response, ApiError> {
+    let uri: Uri = uri
+        .parse()
+        .map_err(|_| ApiError::bad("The rewritten path is none."))?;
+    exchange.query = Query::parse(uri.query())?;
+    exchange.raw_query = uri.query().unwrap_or("").to_owned();
+    let before = std::mem::replace(&mut exchange.uri, uri);
+    if exchange.requested.is_none() {
+        exchange.requested = Some(Box::new(before));
+    }
+    exchange.database.clear();
+    let segments = segments(exchange.uri.path())?;
+    Box::pin(route(exchange, segments)).await
+}
+
 /// Answers before anything of the body was read.
 fn refused(error: &ApiError, body: &hyper::body::Incoming) -> Response {
     let mut response = error.response();

@@ -1,11 +1,14 @@
 //! Functions of design documents: `_show`, `_list`, `_update`, `_rewrite`.
 //!
 //! A function sees a document and the request (`design/request.rs`) and makes the answer
-//! (`design/answer.rs`); it changes nothing by itself. What an update function returns is written
+//! (`design/answer.rs`); it changes nothing by itself. Lists (`design/list.rs`) are given the rows of a
+//! view, rewriting (`design/rewrite.rs`) leads to another path. What an update function returns is written
 //! like any other edit, with the rights of who asked.
 
 pub(crate) mod answer;
+mod list;
 pub(crate) mod request;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -36,7 +39,8 @@ pub(crate) async fn route(
     match function {
         "_show" => show(exchange, entry, ddoc, rest).await,
         "_update" => update(exchange, entry, ddoc, rest).await,
-        _ => Err(ApiError::NotImplemented("A design document's function")),
+        "_list" => list::list(exchange, entry, ddoc, rest).await,
+        _ => rewrite::rewrite(exchange, &entry, &ddoc, rest).await,
     }
 }
 
