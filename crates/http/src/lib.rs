@@ -14,6 +14,7 @@ mod metrics;
 mod reply;
 mod router;
 mod server;
+mod vhost;
 mod wire;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use body::{Body, Request, Response};
 pub use couch::changes::FeedCache;
 pub use metrics::Metrics;
 pub use server::{CorsOptions, Handler, HttpOptions, Server, ShutdownSignal};
+pub use vhost::Vhost;
 
 /// All that a handler needs.
 pub struct App {

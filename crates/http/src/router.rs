@@ -22,6 +22,7 @@ use crate::couch::{
 };
 use crate::error::ApiError;
 use crate::reply;
+use crate::vhost;
 use crate::wire::path::segments;
 use crate::wire::query::Query;
 use crate::{App, body::LoggedUser};
@@ -82,6 +83,18 @@ impl Exchange {
         self.header(&header::HOST)
             .or_else(of_uri)
             .unwrap_or("localhost")
+    }
+
+    /// Goes to the path that the host stands for, if it stands for one.
+    fn apply_vhost(&mut self) {
+        let hosts = &self.app.options.vhosts;
+        if hosts.is_empty() {
+            return;
+        }
+        if let Some(answered) = vhost::answered(hosts, self.host(), &self.uri) {
+            let asked = std::mem::replace(&mut self.uri, answered);
+            self.requested = Some(Box::new(asked));
+        }
     }
 
     /// Whether a proxy in front says that it took off the TLS.
@@ -150,6 +163,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
+    exchange.apply_vhost();
     let routed = Query::parse(exchange.uri.query()).and_then(|query| {
         exchange.query = query;
         segments(exchange.uri.path())

@@ -74,6 +74,8 @@ pub struct HttpOptions {
     pub access_log: bool,
     /// Whether session cookies are only for connections with TLS.
     pub secure_cookies: bool,
+    /// Hosts that stand for paths.
+    pub vhosts: Vec<crate::Vhost>,
 }
 
 impl Default for HttpOptions {
@@ -91,6 +93,7 @@ impl Default for HttpOptions {
             compress: true,
             access_log: true,
             secure_cookies: false,
+            vhosts: Vec::new(),
         }
     }
 }

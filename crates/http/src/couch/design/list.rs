@@ -248,6 +248,11 @@ mod tests {
             check(&[one, other], head, &[first, second]).await;
         }
         check(&["{\"rows\":[\r\n\r\n]}\n"], "{}", &[]).await;
-        check(&["{\"rows\":[\r\n", "{\"key\":null,\"value\":3}", "\r\n]}\n"], "{}", &[r#"{"key":null,"value":3}"#]).await;
+        check(
+            &["{\"rows\":[\r\n", "{\"key\":null,\"value\":3}", "\r\n]}\n"],
+            "{}",
+            &[r#"{"key":null,"value":3}"#],
+        )
+        .await;
     }
 }

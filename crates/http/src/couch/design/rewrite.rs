@@ -427,12 +427,19 @@ mod tests {
         let query = query
             .pairs()
             .map(|(name, value)| {
-                let json = JSON_KEYS.contains(&name).then(|| serde_json::from_str(value));
-                (name.to_owned(), json.map_or_else(|| value.into(), Result::unwrap))
+                let json = JSON_KEYS
+                    .contains(&name)
+                    .then(|| serde_json::from_str(value));
+                (
+                    name.to_owned(),
+                    json.map_or_else(|| value.into(), Result::unwrap),
+                )
             })
             .collect();
         let target = rewritten(rules.as_array().unwrap(), method, &path, &query);
-        let uri = target.ok().map(|target| target.uri(&["db", "_design", "t"]));
+        let uri = target
+            .ok()
+            .map(|target| target.uri(&["db", "_design", "t"]));
         assert_eq!(uri.as_deref(), expected);
     }
 
@@ -457,16 +464,56 @@ mod tests {
             check(&rules, method, path, query, expected);
         };
         check("GET", "/foo", "", Some("/db/_design/t/foo.txt"));
-        check("GET", "/foo", "a=b%20c", Some("/db/_design/t/foo.txt?a=b%20c"));
+        check(
+            "GET",
+            "/foo",
+            "a=b%20c",
+            Some("/db/_design/t/foo.txt?a=b%20c"),
+        );
         check("GET", "/hello/x", "", None);
-        check("PUT", "/hello/x%2Fy", "", Some("/db/_design/t/_update/hello/x%2Fy?id=x%2Fy"));
-        check("GET", "/welcome/ann", "", Some("/db/_design/t/_show/welcome?name=ann"));
-        check("GET", "/welcome4/ann", "", Some("/db/_design/t/_show/welcome3?name=ann"));
-        check("GET", "/path/3/8", "", Some("/db/_design/t/_view/v?start=3&end=8&startkey=3&endkey=8"));
-        check("GET", "/pair/a/b", "", Some("/db/_design/t/_view/v?a=a&b=b&key=%5B%22a%22%2C%22b%22%5D"));
-        check("GET", "/fixed", "startkey=4&k=1", Some("/db/_design/t/_view/v?k=1&startkey=3"));
+        check(
+            "PUT",
+            "/hello/x%2Fy",
+            "",
+            Some("/db/_design/t/_update/hello/x%2Fy?id=x%2Fy"),
+        );
+        check(
+            "GET",
+            "/welcome/ann",
+            "",
+            Some("/db/_design/t/_show/welcome?name=ann"),
+        );
+        check(
+            "GET",
+            "/welcome4/ann",
+            "",
+            Some("/db/_design/t/_show/welcome3?name=ann"),
+        );
+        check(
+            "GET",
+            "/path/3/8",
+            "",
+            Some("/db/_design/t/_view/v?start=3&end=8&startkey=3&endkey=8"),
+        );
+        check(
+            "GET",
+            "/pair/a/b",
+            "",
+            Some("/db/_design/t/_view/v?a=a&b=b&key=%5B%22a%22%2C%22b%22%5D"),
+        );
+        check(
+            "GET",
+            "/fixed",
+            "startkey=4&k=1",
+            Some("/db/_design/t/_view/v?k=1&startkey=3"),
+        );
         check("GET", "/", "", Some("/db/_design/t/_view/all"));
-        check("GET", "/db/_design/t", "meta=true", Some("/db/_design/t?meta=true"));
+        check(
+            "GET",
+            "/db/_design/t",
+            "meta=true",
+            Some("/db/_design/t?meta=true"),
+        );
         // What stands in the request is a name and no direction.
         check("GET", "/db/../../_users", "", Some("/db/../../_users"));
         check("GET", "/above", "", None);
@@ -478,15 +525,36 @@ mod tests {
     fn a_function_decides_by_what_it_returns() {
         let path = |returned: &str| {
             let decision = decision_of(returned.as_bytes()).unwrap()?;
-            Some(below(&decision.path?, Vec::new()).unwrap().uri(&["db", "_design", "t"]))
+            Some(
+                below(&decision.path?, Vec::new())
+                    .unwrap()
+                    .uri(&["db", "_design", "t"]),
+            )
         };
         assert_eq!(path("null"), None);
-        assert_eq!(path(r#""_show/x""#).as_deref(), Some("/db/_design/t/_show/x"));
-        assert_eq!(path(r#"{"path":"../../a%2Fb?x=1"}"#).as_deref(), Some("/db/a%2Fb?x=1"));
-        assert_eq!(path(r#"{"path":"/../../../../_session"}"#).as_deref(), Some("/_session"));
-        let told = decision_of(br#"{"code":403,"body":"no"}"#).unwrap().unwrap();
+        assert_eq!(
+            path(r#""_show/x""#).as_deref(),
+            Some("/db/_design/t/_show/x")
+        );
+        assert_eq!(
+            path(r#"{"path":"../../a%2Fb?x=1"}"#).as_deref(),
+            Some("/db/a%2Fb?x=1")
+        );
+        assert_eq!(
+            path(r#"{"path":"/../../../../_session"}"#).as_deref(),
+            Some("/_session")
+        );
+        let told = decision_of(br#"{"code":403,"body":"no"}"#)
+            .unwrap()
+            .unwrap();
         assert_eq!(told.code, Some(StatusCode::FORBIDDEN));
-        for wrong in ["[]", "1", r#"{"path":1}"#, r#"{"code":99}"#, r#"{"query":{"a":1}}"#] {
+        for wrong in [
+            "[]",
+            "1",
+            r#"{"path":1}"#,
+            r#"{"code":99}"#,
+            r#"{"query":{"a":1}}"#,
+        ] {
             assert!(decision_of(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
