@@ -17,6 +17,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::body::Response;
 use crate::reply;
+use crate::router::Rerouted;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub(crate) enum ApiError {
     /// A path below a design document that leads nowhere; the word says for what.
     #[error("Invalid path.")]
     InvalidPath(&'static str),
+    /// No error: the request is answered as another one.
+    #[error("The request leads elsewhere.")]
+    Rerouted(Box<Rerouted>),
     /// What a function answered cannot be sent.
     #[error("{1}")]
     BadAnswer(&'static str, String),
@@ -123,6 +127,7 @@ impl ApiError {
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
             Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "rewrite_error"),
             Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
             Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

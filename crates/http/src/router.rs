@@ -170,7 +170,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     });
     let answered = match routed {
         // Boxed, so that a connection keeps no room for it while it is idle.
-        Ok(segments) => Box::pin(route(exchange, segments)).await,
+        Ok(segments) => Box::pin(answer(exchange, segments)).await,
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.response());
@@ -190,20 +190,46 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     response
 }
 
-/// Answers as if `uri` had been asked for: with the same rights, which are checked anew.
-pub(crate) async fn reroute(mut exchange: Exchange, uri: &str) -> Result<Response, ApiError> {
-    let uri: Uri = uri
-        .parse()
-        .map_err(|_| ApiError::bad("The rewritten path is none."))?;
-    exchange.query = Query::parse(uri.query())?;
-    exchange.raw_query = uri.query().unwrap_or("").to_owned();
-    let before = std::mem::replace(&mut exchange.uri, uri);
-    if exchange.requested.is_none() {
-        exchange.requested = Some(Box::new(before));
+/// A request that is answered as another one.
+pub(crate) struct Rerouted {
+    exchange: Exchange,
+    segments: Vec<String>,
+}
+
+impl std::fmt::Debug for Rerouted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rerouted({})", self.exchange.uri)
     }
-    exchange.database.clear();
-    let segments = segments(exchange.uri.path())?;
-    Box::pin(route(exchange, segments)).await
+}
+
+/// Has the request answered as if `uri` had been asked for: with the same rights, which are checked
+/// anew. It goes back to where requests are routed, so that rules that lead to rules cost no stack.
+pub(crate) fn reroute(mut exchange: Exchange, uri: &str) -> ApiError {
+    let rerouted = uri
+        .parse::<Uri>()
+        .map_err(|_| ApiError::bad("The rewritten path is none."))
+        .and_then(|uri| {
+            exchange.query = Query::parse(uri.query())?;
+            exchange.raw_query = uri.query().unwrap_or("").to_owned();
+            let before = std::mem::replace(&mut exchange.uri, uri);
+            exchange.requested.get_or_insert_with(|| Box::new(before));
+            exchange.database.clear();
+            segments(exchange.uri.path())
+        });
+    match rerouted {
+        Ok(segments) => ApiError::Rerouted(Box::new(Rerouted { exchange, segments })),
+        Err(error) => error,
+    }
+}
+
+/// Routes a request until it is answered and not rewritten.
+async fn answer(exchange: Exchange, segments: Vec<String>) -> Result<Response, ApiError> {
+    let mut answered = route(exchange, segments).await;
+    while let Err(ApiError::Rerouted(rerouted)) = answered {
+        let Rerouted { exchange, segments } = *rerouted;
+        answered = route(exchange, segments).await;
+    }
+    answered
 }
 
 /// Answers before anything of the body was read.

@@ -167,7 +167,12 @@ impl Process {
                 Answer::Done => return Ok(()),
                 Answer::Log => log(fields),
                 Answer::Failed => return Err(failure(fields)),
-                answer => return Err(out_of_turn(answer)),
+                Answer::Ready
+                | Answer::Lines
+                | Answer::Ended
+                | Answer::WantRows
+                | Answer::Start
+                | Answer::Chunk => return Err(out_of_turn(answer)),
             }
         }
     }

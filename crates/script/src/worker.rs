@@ -153,10 +153,8 @@ impl Worker {
                     },
                     Err(outcome) => outcome,
                 };
-                Ok(match outcome {
-                    Outcome::Text(text) if text.is_empty() => None,
-                    outcome => Some(run::fail(&self.engine, &path.join("."), outcome)),
-                })
+                let done = outcome == Outcome::Text(String::new());
+                Ok((!done).then(|| run::fail(&self.engine, &path.join("."), outcome)))
             })??;
         Ok(after.unwrap_or_else(|| run::end(&self.engine, Ending::Whole)))
     }

@@ -204,7 +204,9 @@ impl<'js> Door<'js, '_> {
 
     /// A value of JSON; else what is wrong with it.
     pub(crate) fn parse(&self, json: &[u8]) -> Result<Value<'js>, Outcome> {
-        self.ctx.json_parse(json).map_err(|error| self.fault(error))
+        self.ctx
+            .json_parse(json)
+            .map_err(|error| self.fault(&error))
     }
 
     /// An array of strings.
@@ -216,7 +218,7 @@ impl<'js> Door<'js, '_> {
             }
             Ok(array)
         };
-        fill().map_err(|error| self.fault(error))
+        fill().map_err(|error| self.fault(&error))
     }
 
     /// Calls an entry that answers with text.
@@ -229,12 +231,12 @@ impl<'js> Door<'js, '_> {
         };
         match call() {
             Ok(text) => Outcome::Text(text),
-            Err(error) => self.fault(error),
+            Err(error) => self.fault(&error),
         }
     }
 
     /// Why a call gave no text. Takes the exception out of the engine.
-    fn fault(&self, error: Error) -> Outcome {
+    fn fault(&self, error: &Error) -> Outcome {
         if !matches!(error, Error::Exception) {
             let exhausted = matches!(error, Error::Allocation | Error::Unknown);
             return if exhausted {

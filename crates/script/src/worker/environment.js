@@ -220,12 +220,12 @@
   let lines = '';
   let at = 0;
 
-  // A line for each function from number `from` on; an `M` at the very end says that the next
-  // found no memory.
-  function map(document, from) {
+  // A line for each function from number `from` to before `to`; an `M` at the very end says that
+  // the next found no memory.
+  function map(document, from, to) {
     lines = '';
     let sealed = false;
-    for (at = from; at < functions.length; at++) {
+    for (at = from; at < to; at++) {
       let line;
       rows = [];
       try {

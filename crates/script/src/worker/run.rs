@@ -111,10 +111,8 @@ pub(crate) fn choose(door: &Door<'_, '_>, path: &[&str]) -> Result<Result<(), Ou
         Ok(names) => door.call(&door.entry("choose")?, (names,)),
         Err(outcome) => outcome,
     };
-    Ok(match outcome {
-        Outcome::Text(text) if text.is_empty() => Ok(()),
-        outcome => Err(outcome),
-    })
+    let done = outcome == Outcome::Text(String::new());
+    Ok(if done { Ok(()) } else { Err(outcome) })
 }
 
 /// Answers that the whole call failed, and says whether the worker can go on.
@@ -216,26 +214,33 @@ impl<'js> Work<'_, 'js> {
     fn map(&self, entry: &Function<'js>, document: &[u8], skip: usize) -> Result<bool, Error> {
         let mut from = skip;
         while from < self.functions {
+            let to = if self.run.careful {
+                from + 1
+            } else {
+                self.functions
+            };
             self.engine.clock.begin();
             let outcome = match self.door.parse(document) {
-                Ok(value) => self.door.call(entry, (value, from)),
+                Ok(value) => self.door.call(entry, (value, from, to)),
                 Err(outcome) => outcome,
             };
             match outcome {
-                Outcome::Text(text) => return Ok(self.mapped(&text)),
+                Outcome::Text(text) if !self.mapped(&text) => return Ok(false),
+                Outcome::Text(_) => from = to,
                 Outcome::Exhausted => return Ok(false),
                 Outcome::Interrupted => {
-                    from += self.stopped()?;
+                    from += self.stopped()? + 1;
                     self.engine.output.lines(b"T\n");
                 }
                 Outcome::Broken(message) => {
+                    from += 1;
                     self.engine.output.lines(threw(&message).as_bytes());
                     self.engine.output.lines(b"\n");
                 }
             }
-            from += 1;
             if self.run.careful {
                 self.engine.output.flush();
+                self.engine.clock.heard();
             }
         }
         Ok(true)

@@ -109,7 +109,7 @@ fn start(start: &[u8]) -> Result<(StatusCode, HeaderMap), ApiError> {
         Ok::<_, ApiError>(())
     })?;
     if !headers.contains_key(header::CONTENT_TYPE) {
-        let kind = http::HeaderValue::from_static("text/html; charset=utf-8");
+        let kind = http::HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, kind);
     }
     Ok((code, headers))

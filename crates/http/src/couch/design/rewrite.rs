@@ -56,7 +56,7 @@ pub(super) async fn rewrite(
             });
             let query: Bindings = query.collect();
             let target = rewritten(&rules, exchange.method.as_str(), rest, &query)?;
-            router::reroute(exchange, &target.uri(&prefix)).await
+            Err(router::reroute(exchange, &target.uri(&prefix)))
         }
         Ok(Value::String(_)) => by_function(exchange, entry, &design, &prefix).await,
         Ok(_) | Err(_) => Err(ApiError::InvalidPath("rewrite_error")),
@@ -334,7 +334,7 @@ async fn by_function(
     exchange
         .body
         .replace(decision.body.map_or(body, bytes::Bytes::from));
-    router::reroute(exchange, &target.uri(prefix)).await
+    Err(router::reroute(exchange, &target.uri(prefix)))
 }
 
 /// Where a path leads that a function gave, which begins at the design document.
