@@ -70,7 +70,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("seccompiler", &["script"]),
     ("serde", ANYBODY),
     ("serde_json", ANYBODY),
-    ("sha1", &["accounts"]),
+    ("sha1", &["accounts", "pod"]),
     ("sha2", &["accounts", "files", "script", "documents", "pod"]),
     ("socket2", &["http"]),
     ("subtle", &["accounts"]),

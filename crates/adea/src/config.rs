@@ -12,14 +12,13 @@ mod quantity;
 mod setting;
 mod suggestion;
 
-pub(crate) use kind::{Secret, WebOrigin};
+pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use adea_http::Vhost;
 use kind::{
-    Address, Choice, Count, LogLevel, OptionalSecret, Path, Size, Span, Switch, UserName, Vhosts,
-    WebOrigins,
+    Address, Choice, Count, OptionalSecret, Path, Size, Span, Switch, UserName, Vhosts, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;

@@ -18,6 +18,7 @@ mod draft;
 mod duplicate_keys;
 mod number;
 mod scanner;
+pub mod skim;
 pub(crate) mod term;
 
 pub use attachment::{AttachmentContent, AttachmentField};
@@ -60,6 +61,20 @@ pub fn normalise(input: &[u8]) -> Result<Vec<u8>, JsonError> {
     scanner.end()?;
     let (text, _) = scanner.output();
     Ok(std::mem::take(text))
+}
+
+/// Any JSON value as the Erlang term that `CouchDB` makes of it, in the external format and without
+/// the byte that begins a whole term.
+///
+/// # Errors
+///
+/// Fails where the input is not one JSON value.
+pub fn erlang_external(input: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut scanner = Scanner::new(input)?;
+    scanner.value()?;
+    scanner.end()?;
+    let (_, term) = scanner.output();
+    Ok(std::mem::take(term))
 }
 
 /// Visits the members of an object: the decoded key, and the value as it was sent. A key that comes

@@ -269,13 +269,11 @@ impl Pod {
         let runs = self.inner.indexing.runs.lock();
         let mut tasks: Vec<IndexTask> = Vec::new();
         for ((_, signature), run) in runs.iter() {
-            // A run is listed under each of its indexes.
-            if run
-                .plans
-                .first()
-                .is_some_and(|plan| plan.signature == *signature)
-            {
-                tasks.push(run.task());
+            // A run is found under each of its indexes. One that has counted nothing yet has
+            // nothing to show, and may have nothing to do.
+            let first = run.plans.first();
+            if first.is_some_and(|plan| plan.signature == *signature) {
+                tasks.extend(Some(run.task()).filter(|task| task.total_changes > 0));
             }
         }
         drop(runs);

@@ -5,6 +5,7 @@
 //! comes back and is judged again, a bounded number of times.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::Writer;
@@ -82,6 +83,12 @@ impl Premise {
 }
 
 impl Pod {
+    /// Counts what was written.
+    fn count_written(&self, written: usize) {
+        let counts = &self.inner.documents;
+        counts.written.fetch_add(written as u64, Ordering::Relaxed);
+    }
+
     fn premise(&self, entry: &DatabaseEntry) -> Premise {
         Premise {
             number: entry.number,
@@ -115,7 +122,9 @@ impl Pod {
                 Ok((Decided::Written { fates, released }, portion)) => {
                     drop(portion);
                     self.release_files(released).await;
-                    Ok(fates.into_iter().map(Fate::outcome).collect())
+                    let outcomes: Vec<_> = fates.into_iter().map(Fate::outcome).collect();
+                    self.count_written(outcomes.iter().filter(|one| one.is_ok()).count());
+                    Ok(outcomes)
                 }
                 Ok((Decided::Outdated, portion)) => self.write_anew(entry, portion).await,
                 Err(error) => Err(error.into()),
@@ -205,6 +214,8 @@ impl Pod {
             }
         }
         drop(open);
+        let written = outcomes.iter().flatten().filter(|one| one.is_ok());
+        self.count_written(written.count());
         let outcomes = outcomes.into_iter();
         Ok(outcomes
             .map(|outcome| outcome.unwrap_or(Err(PodError::Unsettled)))
@@ -238,6 +249,7 @@ impl Pod {
             match decided.await {
                 Ok((revisions, released, portion)) => {
                     drop(portion);
+                    self.count_written(revisions.len());
                     self.release_files(released).await;
                     return Ok(Ok(revisions));
                 }

@@ -19,6 +19,7 @@ use adea_documents::render::Piece;
 use adea_pod::{ChangesRange, DatabaseEntry, Named, PodError};
 use adea_store::{Direction, Subscription};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::App;
@@ -79,8 +80,9 @@ pub(crate) struct Feed {
     content: Option<Base64Content>,
     /// Documents that were looked up and are still to be told.
     named: Option<Box<Named>>,
-    /// The batch that a function is judging.
-    judging: Option<Judging>,
+    /// The batch that a function is judging. The lock is never taken: it only says that nobody
+    /// polls from two threads at once.
+    judging: Option<Mutex<Judging>>,
     /// When the listener was last sent something.
     alive_at: Instant,
     opened: bool,

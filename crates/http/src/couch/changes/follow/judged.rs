@@ -11,6 +11,7 @@ use adea_documents::render::Piece;
 use adea_pod::PodError;
 use adea_store::Direction;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Feed, Told};
@@ -94,11 +95,13 @@ impl Feed {
         let (due, range) = (self.due(), self.range(after, until, direction));
         let judging = self.judging.get_or_insert_with(|| {
             let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
-            function::judge(Arc::clone(called), app, entry, self.caller.clone(), range)
+            let called = Arc::clone(called);
+            let judging = function::judge(called, app, entry, self.caller.clone(), range);
+            Mutex::new(judging)
         });
         let judged = tokio::select! {
             biased;
-            judged = judging => judged,
+            judged = judging.get_mut() => judged,
             () = self.app.shutdown.wait() => return Ok(Step::Over),
             () = tokio::time::sleep_until(due) => return Ok(Step::Working),
         };
