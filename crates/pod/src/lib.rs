@@ -19,6 +19,7 @@ mod maintain;
 mod partition;
 mod pod;
 mod read_document;
+mod replicate;
 mod sign_in;
 mod store_file;
 mod time_sequence;
@@ -44,6 +45,9 @@ pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
+pub use replicate::{
+    JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;

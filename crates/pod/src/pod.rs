@@ -47,6 +47,8 @@ pub struct PodOptions {
     pub attachment_max: u64,
     /// How functions of design documents are run.
     pub script: ScriptSettings,
+    /// How replications are run.
+    pub replication: crate::replicate::ReplicationOptions,
 }
 
 /// How functions of design documents are run.
@@ -122,6 +124,7 @@ pub(crate) struct Inner {
     pub(crate) moments: RwLock<Moments>,
     pub(crate) documents: DocumentCounts,
     pub(crate) mango: MangoCache,
+    pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -247,6 +250,7 @@ impl Pod {
                 moments: RwLock::new(moments),
                 documents: DocumentCounts::default(),
                 mango: MangoCache::default(),
+                replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

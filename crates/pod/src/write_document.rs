@@ -94,6 +94,9 @@ impl Pod {
             let sent = draft.body.clone();
             let draft = self.prepare_user(entry, draft, id.as_str(), caller).await?;
             (draft, Some(sent))
+        } else if crate::replicate::is_replicator(&entry.name) && !id.is_design() {
+            let draft = self.prepare_description(entry, draft, id.as_str(), caller)?;
+            (draft, None)
         } else {
             (draft, None)
         };

@@ -222,6 +222,7 @@ pub(crate) mod tests {
             session_secret: None,
             attachment_max: 1 << 20,
             script: crate::ScriptSettings::default(),
+            replication: Default::default(),
         };
         let files = Directory::open_backend(files).unwrap();
         Pod::over(engine, files, options).await.unwrap()
