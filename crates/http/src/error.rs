@@ -251,14 +251,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::UnknownLanguage(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
         }
-        PodError::Reduce { error, .. } => {
-            let word = match error.as_str() {
-                "invalid_value" => "invalid_value",
-                "reduce_overflow_error" => "reduce_overflow_error",
-                _ => "builtin_reduce_error",
-            };
-            (StatusCode::INTERNAL_SERVER_ERROR, word)
-        }
+        PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Partition(error) => match error {
             InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
@@ -284,6 +277,16 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     }
 }
 
+/// The status and word for rows that cannot be reduced.
+fn of_reduce(error: &str) -> (StatusCode, &'static str) {
+    let word = match error {
+        "invalid_value" => "invalid_value",
+        "reduce_error" => "reduce_error",
+        _ => "builtin_reduce_error",
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, word)
+}
+
 /// The status and word for a function that gave no answer, or an error for one.
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
     const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -299,8 +302,7 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
             _ => (FAILED, "unknown_error"),
         },
         ScriptError::TimedOut => (FAILED, "timeout"),
-        ScriptError::TooMuchMemory => (FAILED, "out_of_memory"),
-        ScriptError::Crashed(_) => (FAILED, "os_process_error"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => (FAILED, "os_process_error"),
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
     }

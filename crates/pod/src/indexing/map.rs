@@ -22,6 +22,9 @@ pub(super) struct Programs {
     owner: Owner,
 }
 
+/// A library, the functions that may require it, and whose they are.
+type Group = (Option<Arc<str>>, Vec<String>, Vec<usize>);
+
 /// What the functions made of a page: for each plan that has one, rows for each document that is
 /// not deleted.
 pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
@@ -29,7 +32,7 @@ pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
 impl Programs {
     /// The programs of `plans`.
     pub(super) fn of(plans: &[Arc<IndexPlan>], database: u64) -> Self {
-        let mut grouped: Vec<(Option<Arc<str>>, Vec<String>, Vec<usize>)> = Vec::new();
+        let mut grouped: Vec<Group> = Vec::new();
         for (place, plan) in plans.iter().enumerate() {
             let Mapper::Script { lib, source } = &plan.mapper else {
                 continue;

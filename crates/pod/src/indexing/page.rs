@@ -19,7 +19,7 @@ use crate::indexing::IndexFailure;
 use crate::pod::Pod;
 
 /// Documents of one page.
-const DOCUMENTS_MAX: usize = 500;
+const DOCUMENTS_MAX: usize = 2_000;
 /// Bytes of one page's documents; one that is larger is a page of its own.
 const BYTES_MAX: usize = 1 << 20;
 

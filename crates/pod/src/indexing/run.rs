@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adea_documents::database;
 use adea_documents::index::{self, IndexState, MappedDocument};
+use adea_documents::{DatabaseNumber, database};
 use adea_store::Decline;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -116,32 +116,49 @@ impl Pod {
     async fn make_indexes(&self, run: &Run, target: u64) -> Result<Vec<IndexState>, IndexFailure> {
         let number = run.entry.number;
         let mut states = Vec::with_capacity(run.plans.len());
-        let mut least = u64::MAX;
         for plan in &run.plans {
-            let plan = Arc::clone(plan);
             let newest = database::statistics(self.view().as_ref(), number)?.update_sequence;
-            let salt = u64::from_le_bytes(self.inner.entropy.bytes());
-            let made = self.inner.store.transact(Self::permit(), move |tx| {
-                let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-                if state.sequence > newest {
-                    index::remove(tx, number, &plan.signature)?;
-                    state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-                }
-                for (reduce, _) in &plan.reduces {
-                    if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
-                        state = with;
-                    }
-                }
-                Ok(state)
+            let found = index::find(self.view().as_ref(), number, &plan.signature)?;
+            let usable = found.filter(|state| {
+                let mut reduces = plan.reduces.iter();
+                state.sequence <= newest && reduces.all(|(reduce, _)| state.has_reduce(reduce))
             });
-            let state = made.await?;
-            least = least.min(state.sequence);
-            states.push(state);
+            states.push(match usable {
+                Some(state) => state,
+                None => self.make_index(number, plan, newest).await?,
+            });
         }
-        let left = self.changes_left(&run.entry, least.min(target))?;
+        let least = states.iter().map(|state| state.sequence).min();
+        let left = self.changes_left(&run.entry, least.unwrap_or(target).min(target))?;
         run.progress.total.store(left, Ordering::Relaxed);
         run.progress.done.store(0, Ordering::Relaxed);
         self.forget_purged(run, states).await
+    }
+
+    /// Makes an index and its reduces where they are missing; one that is ahead of the database,
+    /// which is `newest`, is of another life of it and goes.
+    async fn make_index(
+        &self,
+        number: DatabaseNumber,
+        plan: &Arc<IndexPlan>,
+        newest: u64,
+    ) -> Result<IndexState, IndexFailure> {
+        let plan = Arc::clone(plan);
+        let salt = u64::from_le_bytes(self.inner.entropy.bytes());
+        let made = self.inner.store.transact(Self::permit(), move |tx| {
+            let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
+            if state.sequence > newest {
+                index::remove(tx, number, &plan.signature)?;
+                state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
+            }
+            for (reduce, _) in &plan.reduces {
+                if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
+                    state = with;
+                }
+            }
+            Ok(state)
+        });
+        Ok(made.await?)
     }
 
     /// Takes out what was purged.
@@ -157,7 +174,7 @@ impl Pod {
             let wanted = Run::wanted(plans);
             let read = move || pod.purged_page(&entry, &before, wanted);
             let Some((page, purges)) = blocking(read).await? else {
-                through.push(self.begin_anew(run, plan).await?);
+                through.push(self.begin_anew(run.entry.number, plan).await?);
                 continue;
             };
             if purges == state.purge_sequence {
@@ -169,7 +186,7 @@ impl Pod {
             let documents = mapped(plan, &page.documents, emitted.remove(&0));
             let sequence = state.sequence;
             let portion = (documents, sequence, purges);
-            through.push(self.work_in(run, state, portion).await?);
+            through.push(self.work_in(run.entry.number, state, portion).await?);
         }
         Ok(through)
     }
@@ -177,24 +194,17 @@ impl Pod {
     /// Empties an index that has missed what nobody remembers any more.
     async fn begin_anew(
         &self,
-        run: &Run,
+        number: DatabaseNumber,
         plan: &Arc<IndexPlan>,
     ) -> Result<IndexState, IndexFailure> {
-        let (number, plan) = (run.entry.number, Arc::clone(plan));
+        let signature = plan.signature;
         let purges = database::statistics(self.view().as_ref(), number)?.purge_sequence;
-        let salt = u64::from_le_bytes(self.inner.entropy.bytes());
-        let made = self.inner.store.transact(Self::permit(), move |tx| {
-            index::remove(tx, number, &plan.signature)?;
-            let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-            for (reduce, _) in &plan.reduces {
-                if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
-                    state = with;
-                }
-            }
-            Ok(state)
+        let removed = self.inner.store.transact(Self::permit(), move |tx| {
+            index::remove(tx, number, &signature)
         });
-        let state = made.await?;
-        self.work_in(run, state, (Vec::new(), 0, purges)).await
+        removed.await?;
+        let state = self.make_index(number, plan, u64::MAX).await?;
+        self.work_in(number, state, (Vec::new(), 0, purges)).await
     }
 
     /// Walks until all indexes are at `target`, those that are behind first.
@@ -231,11 +241,10 @@ impl Pod {
     /// Works a portion in: prepared beside the store's thread, written on it.
     async fn work_in(
         &self,
-        run: &Run,
+        number: DatabaseNumber,
         mut state: IndexState,
         (documents, through, purges): (Vec<MappedDocument>, u64, u64),
     ) -> Result<IndexState, IndexFailure> {
-        let number = run.entry.number;
         let documents = Arc::new(documents);
         for _ in 0..PREPARED_MAX {
             let (pod, documents) = (self.clone(), Arc::clone(&documents));
@@ -335,7 +344,7 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Works a mapped page into the indexes.
+    /// Works a mapped page into the indexes, all at a time.
     async fn finish(
         pod: &Pod,
         run: &Run,
@@ -344,19 +353,24 @@ impl<'r> Walk<'r> {
         page: Page,
         mut emitted: Emitted,
     ) -> Result<Vec<IndexState>, IndexFailure> {
-        let page = Arc::new(page);
-        let mut after = Vec::with_capacity(states.len());
+        let (page, number) = (Arc::new(page), run.entry.number);
+        let mut working = Vec::with_capacity(states.len());
         for (place, (plan, state)) in plans.iter().zip(states).enumerate() {
             let (plan, page, rows) = (Arc::clone(plan), Arc::clone(&page), emitted.remove(&place));
-            let portions = blocking(move || Ok(portions(&plan, &page, rows))).await?;
-            let mut state = state.clone();
-            let purges = state.purge_sequence;
-            for (documents, through) in portions {
-                state = pod
-                    .work_in(run, state, (documents, through, purges))
-                    .await?;
-            }
-            after.push(state);
+            let (pod, mut state) = (pod.clone(), state.clone());
+            working.push(tokio::spawn(async move {
+                let portions = blocking(move || Ok(portions(&plan, &page, rows))).await?;
+                let purges = state.purge_sequence;
+                for (documents, through) in portions {
+                    let portion = (documents, through, purges);
+                    state = pod.work_in(number, state, portion).await?;
+                }
+                Ok(state)
+            }));
+        }
+        let mut after = Vec::with_capacity(working.len());
+        for one in working {
+            after.push(joined(one.await)?);
         }
         let changes = page.documents.len() as u64;
         run.progress.advance(changes, pod.inner.clock.now_unix_s());

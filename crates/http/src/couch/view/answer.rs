@@ -335,7 +335,7 @@ fn write_row_with_document(
             match moment.write_document(ask, id, revision.as_ref(), out)? {
                 // A row's own document may be purged; another that never was is an error.
                 Written::Missing if !other => Written::Deleted,
-                written => written,
+                written @ (Written::Whole | Written::Deleted | Written::Missing) => written,
             }
         }
     };
