@@ -212,7 +212,7 @@ pub(crate) mod tests {
         Edit::Of(based_on)
     }
 
-    pub(crate) async fn over(engine: Arc<Memory>) -> Pod {
+    pub(crate) async fn over<E: adea_store::Engine + 'static>(engine: Arc<E>) -> Pod {
         let files = Arc::new(adea_files::backend::Memory::default());
         let options = PodOptions {
             data: PathBuf::new(),

@@ -43,6 +43,10 @@ enum Decided {
     },
 }
 
+/// What a request that is written as a whole has come to: revisions, files that nobody refers to any
+/// more, and the drafts.
+type Done = (Vec<Revision>, Vec<Digest>, Vec<Prepared>);
+
 /// Why nothing was written of a request that is written as a whole.
 enum Undone {
     Outdated(Vec<Prepared>),
@@ -291,7 +295,7 @@ fn decide_all(
     tx: &mut Transaction<'_>,
     premise: &Premise,
     drafts: Vec<Prepared>,
-) -> Result<(Vec<Revision>, Vec<Digest>, Vec<Prepared>), Decline<Undone>> {
+) -> Result<Done, Decline<Undone>> {
     if !premise.holds() {
         return Err(Decline::Refused(Undone::Outdated(drafts)));
     }

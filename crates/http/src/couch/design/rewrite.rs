@@ -237,10 +237,9 @@ fn applied(
 
 /// A text as it is, anything else as JSON.
 fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A value of a rule's query, with its names replaced by what they are bound to.
@@ -259,13 +258,16 @@ fn filled(value: &Value, bindings: &Bindings, formats: &Map<String, Value>) -> V
         Value::Array(items) => {
             let items = items.iter();
             items
-                .map(|item| match item {
-                    Value::String(_) => filled(item, bindings, formats),
-                    other => other.clone(),
+                .map(|item| {
+                    if item.is_string() {
+                        filled(item, bindings, formats)
+                    } else {
+                        item.clone()
+                    }
                 })
                 .collect()
         }
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.clone(),
     }
 }
 
