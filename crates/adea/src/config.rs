@@ -12,13 +12,13 @@ mod quantity;
 mod setting;
 mod suggestion;
 
-pub(crate) use kind::{Secret, WebOrigin};
+pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use kind::{
-    Address, Choice, Count, LogLevel, OptionalPath, OptionalSecret, Path, Size, Span, Switch,
-    UserName, WebOrigins,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
+    WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;
@@ -102,6 +102,16 @@ settings! {
             Count { min: 1, max: 10_000_000 }, Some("200_000");
         /// Longest time a changes feed without a heartbeat waits for a change.
         changes_timeout: Duration = "changes_timeout", Span { min: SECOND, max: DAY }, Some("60s");
+    }
+    "Design functions" {
+        /// Longest time a function of a design document may take for one document or request.
+        script_timeout: Duration = "script.timeout",
+            Span { min: Duration::from_millis(10), max: HOUR }, Some("5s");
+        /// Memory for the JavaScript of one process that runs such functions.
+        script_memory: u64 = "script.memory",
+            Size { min: 8_000_000, max: 1 << 36, unlimited: false }, Some("64MiB");
+        /// Most processes that run such functions at a time; further calls wait.
+        script_processes: usize = "script.processes", Count { min: 1, max: 10_000 }, Some("16");
     }
     "CORS" {
         /// Whether web pages of other origins may call the server.

@@ -22,6 +22,7 @@ use crate::couch::{
 };
 use crate::error::ApiError;
 use crate::reply;
+use crate::server::HttpOptions;
 use crate::wire::path::segments;
 use crate::wire::query::Query;
 use crate::{App, body::LoggedUser};
@@ -29,6 +30,8 @@ use crate::{App, body::LoggedUser};
 /// A request on its way to a handler: parsed, and its sender known.
 pub(crate) struct Exchange {
     pub(crate) app: Arc<App>,
+    /// The options that hold for this request.
+    pub(crate) options: Arc<HttpOptions>,
     pub(crate) method: Method,
     pub(crate) headers: http::HeaderMap,
     pub(crate) query: Query,
@@ -106,22 +109,31 @@ impl Exchange {
 
 /// Answers one request.
 pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.method = method_meant(parts.method, &parts.headers);
+    let options = app.live.current();
     let foreign = parts
         .extensions
         .get::<crate::cors::ForeignOrigin>()
         .is_some();
     let signed = match caller::who(&app, &parts.headers, foreign).await {
         Ok(signed) => signed,
-        Err(error) => return refused(&error, &body),
+        Err(error) => return refused(&app, &parts.headers, &error, &body),
     };
-    let name = if app.options.access_log {
+    if signed.caller.name().is_none()
+        && let Err(error) = may_be_stranger(&parts, &options)
+    {
+        return refused(&app, &parts.headers, &error, &body);
+    }
+    let name = if options.access_log {
         signed.caller.name().map(Arc::from)
     } else {
         None
     };
-    let body = Intake::new(body, app.options.request_bytes_max);
+    let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
+    let challenge = parts.headers.get(CHALLENGE_WISH).cloned();
+    let for_challenge = Arc::clone(&app);
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -133,6 +145,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         room: None,
         authority: parts.uri.authority().cloned(),
         database: String::new(),
+        options,
         app,
     };
     let renewed = signed
@@ -148,6 +161,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.response());
+    challenge_strangers(&for_challenge, challenge, &mut response);
     if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -164,9 +178,66 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
     response
 }
 
+/// The method that is meant: a client that can send no other than `POST` says so in a header.
+fn method_meant(method: Method, headers: &http::HeaderMap) -> Method {
+    const MEANT: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "COPY"];
+    if method != Method::POST {
+        return method;
+    }
+    let meant = headers
+        .get("x-http-method-override")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            MEANT
+                .into_iter()
+                .find(|meant| meant.eq_ignore_ascii_case(value))
+        });
+    meant.and_then(|meant| meant.parse().ok()).unwrap_or(method)
+}
+
+/// Refuses who does not say who he is, where everybody has to: but he may sign in, and ask whether
+/// the server is up, if that was allowed.
+fn may_be_stranger(parts: &http::request::Parts, options: &HttpOptions) -> Result<(), ApiError> {
+    let allowed = match parts.uri.path() {
+        "/_session" => parts.method == Method::POST,
+        "/_up" => options.up_for_strangers,
+        _ => false,
+    };
+    if allowed || !options.require_valid_user {
+        return Ok(());
+    }
+    Err(adea_accounts::Refusal::Unauthorized("Authentication required.".into()).into())
+}
+
+/// The header by which a client asks to be told how to sign in.
+const CHALLENGE_WISH: &str = "x-couchdb-www-authenticate";
+
+/// Tells who was not let in how to sign in, if he or the administrator wishes it: a browser then
+/// asks its user.
+fn challenge_strangers(app: &App, wish: Option<HeaderValue>, response: &mut Response) {
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return;
+    }
+    let set = || {
+        let mut sections = ["chttpd", "httpd"].into_iter();
+        let set = sections.find_map(|section| app.pod.setting(section, "WWW-Authenticate"))?;
+        HeaderValue::from_str(&set).ok()
+    };
+    if let Some(challenge) = wish.or_else(set) {
+        let headers = response.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// Answers before anything of the body was read.
-fn refused(error: &ApiError, body: &hyper::body::Incoming) -> Response {
+fn refused(
+    app: &App,
+    headers: &http::HeaderMap,
+    error: &ApiError,
+    body: &hyper::body::Incoming,
+) -> Response {
     let mut response = error.response();
+    challenge_strangers(app, headers.get(CHALLENGE_WISH).cloned(), &mut response);
     if !body.is_end_stream() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -180,6 +251,9 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::welcome(&exchange);
     };
     let rest: Vec<String> = segments.collect();
+    if first == "favicon.ico" && rest.is_empty() {
+        return Ok(reply::empty(StatusCode::NO_CONTENT));
+    }
     if first.starts_with('_')
         && !matches!(first.as_str(), "_users" | "_replicator" | "_global_changes")
     {

@@ -4,3 +4,4 @@ pub(crate) use adea_multipart::{reader as multipart_reader, writer as multipart_
 
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod time;

@@ -4,26 +4,43 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod auto_purge;
+mod background;
 mod backup;
+mod configuration;
+mod database_updates;
 mod databases;
 mod error;
+mod find;
 mod follow_changes;
+mod indexing;
 mod maintain;
+mod partition;
 mod pod;
 mod read_document;
 mod replicate;
 mod sign_in;
 mod store_file;
+mod time_sequence;
 mod verify;
+mod views;
 mod write_document;
 mod write_user;
 
 pub use backup::{BackupError, BackupReport, restore};
+pub use configuration::{InvalidSetting, SettingScope};
+pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
+pub use find::{
+    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
+    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+};
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
-pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use partition::{InvalidPartitionedId, check_partition};
+pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
@@ -31,5 +48,9 @@ pub use replicate::{
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
+pub use views::{
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
+    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+};
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

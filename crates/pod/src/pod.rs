@@ -1,23 +1,32 @@
 //! One running adea: its store, its files, who it is, and what it remembers between requests.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use adea_accounts::{Sessions, VerifiedCredentials};
 use adea_base::{Clock, Entropy};
 use adea_files::Directory;
+use adea_script::{ScriptOptions, Scripts};
 use adea_store::key::POD;
 use adea_store::{
     DataDir, DataDirError, Disk, DiskOptions, Durability, Engine, EngineError, Health, Space,
     Store, StoreOptions, TransactError, View, WritePermit,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
+use crate::configuration::{AUTH_SECTIONS, Configuration};
+use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::find::MangoCache;
+use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
+use crate::time_sequence::Moments;
+use crate::views::DesignCache;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -34,9 +43,42 @@ pub struct PodOptions {
     pub session_secret: Option<Vec<u8>>,
     /// The longest attachment, in bytes.
     pub attachment_max: u64,
+    /// How functions of design documents are run.
+    pub script: ScriptSettings,
     /// How replications are run.
     pub replication: crate::replicate::ReplicationOptions,
 }
+
+/// How functions of design documents are run.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptSettings {
+    /// What starts a worker process; empty: no function is run.
+    pub command: Vec<OsString>,
+    /// Memory of one process's JavaScript, in bytes.
+    pub memory_bytes: usize,
+    /// How long one document, reduce or request may take.
+    pub timeout: Duration,
+    /// Processes at a time.
+    pub processes_max: usize,
+}
+
+impl ScriptSettings {
+    fn scripts(&self) -> Scripts {
+        if self.command.is_empty() {
+            return Scripts::disabled();
+        }
+        Scripts::new(ScriptOptions {
+            command: self.command.clone(),
+            memory_bytes: self.memory_bytes,
+            timeout: self.timeout,
+            processes_max: self.processes_max,
+            idle: SCRIPT_IDLE,
+        })
+    }
+}
+
+/// A worker process unused for so long is ended.
+const SCRIPT_IDLE: Duration = Duration::from_secs(300);
 
 /// Who this installation is, for as long as its data lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +90,13 @@ pub struct Identity {
     pub instance: String,
     /// When that happened, in seconds since the Unix epoch; 0 if never.
     pub restored_unix_s: u64,
+}
+
+/// Documents read and written since the start.
+#[derive(Default)]
+pub(crate) struct DocumentCounts {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
 }
 
 pub(crate) struct Inner {
@@ -63,6 +112,14 @@ pub(crate) struct Inner {
     pub(crate) accounts: AccountCache,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
+    pub(crate) scripts: Scripts,
+    pub(crate) indexing: Indexing,
+    pub(crate) designs: DesignCache,
+    pub(crate) configuration: Configuration,
+    pub(crate) lives: Mutex<Lives>,
+    pub(crate) moments: RwLock<Moments>,
+    pub(crate) documents: DocumentCounts,
+    pub(crate) mango: MangoCache,
     pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
@@ -117,7 +174,8 @@ impl Pod {
         let memory = options.memory;
         let disk = Disk::open(&directory.store_path(), DiskOptions { memory })?;
         let files = Directory::on_disk(directory.path())?;
-        Self::assemble(Arc::new(disk), files, Some(directory), options).await
+        let (engine, clock) = (Arc::new(disk), Clock::System);
+        Self::assemble(engine, files, Some(directory), options, clock).await
     }
 
     /// Runs over any engine and any directory of files, for tests.
@@ -129,7 +187,20 @@ impl Pod {
         files: Directory,
         options: PodOptions,
     ) -> Result<Self, OpenError> {
-        Self::assemble(engine, files, None, options).await
+        Self::assemble(engine, files, None, options, Clock::System).await
+    }
+
+    /// As [`Pod::over`], with a time of day that is given.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the engine cannot be read or written.
+    pub async fn over_at(
+        engine: Arc<dyn Engine>,
+        files: Directory,
+        options: PodOptions,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        Self::assemble(engine, files, None, options, clock).await
     }
 
     async fn assemble(
@@ -137,6 +208,7 @@ impl Pod {
         files: Directory,
         directory: Option<DataDir>,
         options: PodOptions,
+        clock: Clock,
     ) -> Result<Self, OpenError> {
         let store = Store::open(
             engine,
@@ -144,13 +216,18 @@ impl Pod {
                 durability: options.durability,
             },
         )?;
-        let (clock, entropy) = (Clock::System, Entropy::System);
+        let entropy = Entropy::System;
         let identity = load_identity(&store, &entropy).await.map_err(Box::new)?;
-        let secret = match &options.session_secret {
-            Some(secret) => secret.clone(),
-            None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+        let configuration = Configuration::load(store.view().as_ref())?;
+        let secret = match configuration.first_of(AUTH_SECTIONS, "secret") {
+            Some(secret) => secret.as_bytes().to_vec(),
+            None => match &options.session_secret {
+                Some(secret) => secret.clone(),
+                None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+            },
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(&secret, options.session_timeout_s),
@@ -159,6 +236,14 @@ impl Pod {
                 accounts: AccountCache::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
+                scripts: options.script.scripts(),
+                indexing: Indexing::default(),
+                designs: DesignCache::default(),
+                configuration,
+                lives: Mutex::default(),
+                moments: RwLock::new(moments),
+                documents: DocumentCounts::default(),
+                mango: MangoCache::default(),
                 replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
@@ -170,6 +255,7 @@ impl Pod {
                 _directory: directory,
             }),
         };
+        pod.apply_settings();
         pod.make_system_databases().await.map_err(Box::new)?;
         Ok(pod)
     }
@@ -217,8 +303,17 @@ impl Pod {
         (commits, syncs, self.inner.store.watch().topics())
     }
 
+    /// Documents read and documents written since the start.
+    #[must_use]
+    pub fn document_counts(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counts = &self.inner.documents;
+        (counts.read.load(Relaxed), counts.written.load(Relaxed))
+    }
+
     /// Finishes what waits and stops writing.
     pub fn close(&self) {
+        self.inner.scripts.close();
         self.inner.store.close();
     }
 

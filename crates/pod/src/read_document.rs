@@ -1,6 +1,7 @@
 //! Reading documents: the revision asked for, with what was asked to be told of it.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use adea_base::Caller;
 use adea_documents::local::LocalDocument;
@@ -91,6 +92,8 @@ impl Pod {
         which: &Which,
         told: Told,
     ) -> Result<Found, PodError> {
+        let reads = &self.inner.documents.read;
+        reads.fetch_add(1, Ordering::Relaxed);
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
@@ -255,6 +258,21 @@ impl Pod {
             }
         })?;
         Ok(rows)
+    }
+
+    /// Walks the fronts of the records of `range`, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn walk_heads(
+        &self,
+        entry: &DatabaseEntry,
+        range: &IdRange,
+        mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
     }
 
     /// The documents named, in their order; `None` for one that never was.

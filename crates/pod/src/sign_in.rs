@@ -136,7 +136,7 @@ impl Pod {
                 return Ok(FirstAdmin::Unchanged);
             }
             let password = self.generate_password();
-            self.set_admin(name, password.clone()).await?;
+            self.set_admin(name, &password).await?;
             return Ok(FirstAdmin::Generated(password));
         };
         let stored = self.inner.admins.read().find(name);
@@ -145,7 +145,7 @@ impl Pod {
         {
             return Ok(FirstAdmin::Unchanged);
         }
-        self.set_admin(name, password.to_owned()).await?;
+        self.set_admin(name, password).await?;
         Ok(FirstAdmin::Set)
     }
 
@@ -311,11 +311,65 @@ impl Pod {
         Ok(found)
     }
 
-    async fn set_admin(&self, name: &str, password: String) -> Result<(), PodError> {
-        let entropy = self.inner.entropy.clone();
-        let credential = self
-            .hash_slowly(move || hash_password(&password, &entropy))
-            .await?;
+    /// The administrators, by name, with what is stored for their passwords.
+    #[must_use]
+    pub fn admins(&self) -> Vec<(String, String)> {
+        let admins = self.inner.admins.read();
+        let all = admins.by_name.iter();
+        let mut all: Vec<_> = all
+            .map(|(name, credential)| (name.clone(), credential.to_text()))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Takes the administrator's rights from `name`; false if he had none.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] for the last administrator.
+    pub async fn remove_admin(&self, name: &str) -> Result<bool, PodError> {
+        {
+            let admins = self.inner.admins.read();
+            if admins.find(name).is_none() {
+                return Ok(false);
+            }
+            if admins.by_name.len() == 1 {
+                let reason = "The last administrator cannot be removed.";
+                return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
+            }
+        }
+        let key = [ADMINS, name.as_bytes()].concat();
+        let deleted: Result<(), adea_store::TransactError<PodError>> = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                tx.delete(Space::Index, key);
+                Ok(())
+            })
+            .await;
+        deleted?;
+        self.inner.admins.write().by_name.remove(name);
+        Ok(true)
+    }
+
+    /// Makes `name` an administrator with this password, or with what stands for one.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] for a name or password that nobody could sign in with.
+    pub async fn set_admin(&self, name: &str, password: &str) -> Result<(), PodError> {
+        if name.is_empty() || name.contains(':') || password.is_empty() {
+            let reason = "An administrator needs a name without `:`, and a password.";
+            return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
+        }
+        let credential = match StoredCredential::from_ini(password) {
+            Ok(hashed) => hashed,
+            Err(adea_accounts::InvalidCredential::NotHashed) => {
+                let (password, entropy) = (password.to_owned(), self.inner.entropy.clone());
+                self.hash_slowly(move || hash_password(&password, &entropy))
+                    .await?
+            }
+            Err(error) => return Err(Refusal::Forbidden(Cow::Owned(error.to_string())).into()),
+        };
         let key = [ADMINS, name.as_bytes()].concat();
         let mut value = vec![FORMAT];
         value.extend_from_slice(credential.to_text().as_bytes());

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adea_base::{Caller, DocumentId};
 use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
@@ -78,6 +79,9 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
+            self.check_design_document(entry, &draft.body).await?;
+        }
         let draft = if entry.name.is_users() {
             self.prepare_user(entry, draft, id.as_str(), caller).await?
         } else if crate::replicate::is_replicator(&entry.name) && !id.is_design() {
@@ -202,6 +206,9 @@ impl Pod {
             match portion.await {
                 Ok((outcomes, released, portion)) => {
                     drop(portion);
+                    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                    let counts = &self.inner.documents;
+                    counts.written.fetch_add(written as u64, Ordering::Relaxed);
                     all.extend(outcomes);
                     if !released.is_empty() {
                         self.release_files(released).await;
@@ -386,8 +393,10 @@ fn decide(
     Ok((outcomes, released))
 }
 
-/// Design documents are the administrators': their functions run for everybody.
+/// Design documents are the administrators': their functions run for everybody. And a partitioned
+/// database has no place for a document without a partition.
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
+    entry.check_id(id)?;
     if id.is_design() {
         entry.security.access(caller).require_admin()?;
     }

@@ -18,7 +18,7 @@ const SIGN_IN_MAX: u64 = 64 << 10;
 /// How a session cookie is kept: behind TLS it stays there, and is sent from the server's own pages
 /// only, unless the page that asks is of an origin that was listed.
 fn attributes(exchange: &Exchange) -> CookieAttributes {
-    let options = &exchange.app.options;
+    let options = &exchange.options;
     let same_site = if options.secure_cookies {
         Some(SameSite::None)
     } else if exchange.forwarded_https() {
@@ -31,7 +31,7 @@ fn attributes(exchange: &Exchange) -> CookieAttributes {
         None
     };
     CookieAttributes {
-        max_age_s: exchange.app.pod.options().session_timeout_s,
+        max_age_s: exchange.app.pod.session_timeout_s(),
         secure: same_site.is_some(),
         same_site,
     }
@@ -39,12 +39,15 @@ fn attributes(exchange: &Exchange) -> CookieAttributes {
 
 /// Whether a page of another origin asks that was listed.
 fn from_listed_origin(exchange: &Exchange) -> bool {
-    let cors = &exchange.app.options.cors;
+    let cors = &exchange.options.cors;
     exchange.header(&header::ORIGIN).is_some_and(|origin| {
         let own = origin
             .split_once("://")
             .is_some_and(|(_, host)| host.eq_ignore_ascii_case(exchange.host()));
-        cors.enabled && !own && cors.origins.iter().any(|listed| listed == origin)
+        cors.enabled
+            && cors.credentials
+            && !own
+            && cors.origins.iter().any(|listed| listed == origin)
     })
 }
 
