@@ -99,7 +99,7 @@ async fn what_goes_wrong_is_told_by_its_kind() {
     );
     assert_eq!(check(chunked).await, OutboundError::Timeout("in the body"));
     assert!(matches!(
-        check("SSH-2.0-x\r\n\r\n").await,
+        check("220 ready\r\n\r\n").await,
         OutboundError::Malformed(_)
     ));
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n[cut]";
