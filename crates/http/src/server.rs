@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod feed;
 mod refusal;
+mod request_line;
 mod shutdown;
 mod socket;
 

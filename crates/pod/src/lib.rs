@@ -32,7 +32,7 @@ pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions};
-pub use read_document::{Found, ListedDocument, Told, Which};
+pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
