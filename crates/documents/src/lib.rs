@@ -9,6 +9,7 @@ mod count;
 pub mod database;
 mod error;
 pub mod expiry;
+pub mod index;
 pub mod json;
 mod keys;
 pub mod lifetimes;

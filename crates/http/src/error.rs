@@ -10,7 +10,8 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::{InvalidPartitionedId, PodError};
+use adea_pod::{FindError, InvalidPartitionedId, PodError};
+use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -34,6 +35,13 @@ pub(crate) enum ApiError {
     /// A parameter of a query has a value that it cannot have.
     #[error("{0}")]
     QueryParse(Cow<'static, str>),
+    /// A Mango request that makes no sense, in `CouchDB`'s words for it.
+    #[error("{reason}")]
+    Mango {
+        status: StatusCode,
+        error: &'static str,
+        reason: String,
+    },
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),
@@ -120,6 +128,7 @@ impl ApiError {
             Self::DatabaseName(_) => (StatusCode::BAD_REQUEST, "illegal_database_name"),
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Mango { status, error, .. } => (*status, error),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
@@ -177,6 +186,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Refused(Refusal::Forbidden(_)) => (StatusCode::FORBIDDEN, "forbidden"),
         PodError::Refused(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
         PodError::Draft(error) => of_draft(error),
+        PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Upload(error) => match error {
@@ -210,6 +220,21 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
+        PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
+        PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),
+        PodError::UnknownLanguage(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
+        }
+        PodError::Reduce { error, .. } => {
+            let word = match error.as_str() {
+                "invalid_value" => "invalid_value",
+                "reduce_overflow_error" => "reduce_overflow_error",
+                _ => "builtin_reduce_error",
+            };
+            (StatusCode::INTERNAL_SERVER_ERROR, word)
+        }
+        PodError::Script(error) => of_script(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Partition(error) => match error {
             InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
@@ -226,12 +251,45 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     }
 }
 
+/// The status and word for a function that gave no answer.
+fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
+    match error {
+        ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
+        ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
+        ScriptError::Threw { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "error"),
+        ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
+        }
+        ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
+        ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+    }
+}
+
 /// The status and word for one document that was not written.
 pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_find(error: &FindError) -> (StatusCode, &'static str) {
+    match error {
+        FindError::NoSortIndex(_) => (StatusCode::BAD_REQUEST, "no_usable_index"),
+        FindError::UnsuitableIndex(_) => (StatusCode::BAD_REQUEST, "invalid_index"),
+        FindError::InvalidBookmark(_) => (StatusCode::BAD_REQUEST, "invalid_bookmark"),
+        FindError::TooExpensive => (StatusCode::BAD_REQUEST, "too_expensive"),
+        FindError::InvalidIndexName(_) => (StatusCode::BAD_REQUEST, "invalid_index_name"),
+        FindError::InvalidLanguage(_) => (StatusCode::BAD_REQUEST, "invalid_ddoc_lang"),
+        FindError::PartitionedMismatch(_) => {
+            (StatusCode::BAD_REQUEST, "invalid_partitioned_option")
+        }
+        FindError::SavingConflict => (StatusCode::INTERNAL_SERVER_ERROR, "error_saving_ddoc"),
+        FindError::TooManyGroups(_) | FindError::GroupsTooLarge => {
+            (StatusCode::BAD_REQUEST, "too_many_groups")
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use adea_accounts::{Refusal, SessionError};
 use adea_documents::json::{DraftError, JsonError};
 use adea_documents::{DatabaseError, WriteError};
+use std::borrow::Cow;
+
 use adea_files::{ReadError, UploadError};
+use adea_script::ScriptError;
 use adea_store::{CommitError, EngineError, TransactError};
 
 /// Why a use case ended without doing what was asked.
@@ -15,6 +18,9 @@ pub enum PodError {
     /// Of one document's writing.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Of a query or an index.
+    #[error(transparent)]
+    Find(#[from] crate::find::FindError),
     /// There is no such document, revision or attachment.
     #[error("missing")]
     Missing,
@@ -45,6 +51,34 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What is asked of a view makes no sense.
+    #[error("{0}")]
+    Query(Cow<'static, str>),
+    /// The design document has no view of that name.
+    #[error("missing_named_view")]
+    MissingView,
+    /// A design document cannot be saved like that.
+    #[error("{reason}")]
+    InvalidDesign {
+        /// `CouchDB`'s word for it.
+        error: &'static str,
+        /// And its sentence.
+        reason: String,
+    },
+    /// Functions are written in what is not run here.
+    #[error("{0}")]
+    UnknownLanguage(String),
+    /// A built-in reduce cannot take what it is given.
+    #[error("{reason}")]
+    Reduce {
+        /// `CouchDB`'s word for it.
+        error: String,
+        /// And its sentence.
+        reason: String,
+    },
+    /// A function of a design document gave no answer.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// A setting that is not taken.
     #[error(transparent)]
     Setting(#[from] crate::configuration::InvalidSetting),

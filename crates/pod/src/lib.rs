@@ -11,7 +11,9 @@ mod configuration;
 mod database_updates;
 mod databases;
 mod error;
+mod find;
 mod follow_changes;
+mod indexing;
 mod maintain;
 mod partition;
 mod pod;
@@ -20,6 +22,7 @@ mod sign_in;
 mod store_file;
 mod time_sequence;
 mod verify;
+mod views;
 mod write_document;
 mod write_user;
 
@@ -28,13 +31,22 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
+pub use find::{
+    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
+    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+};
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
-pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
+pub use views::{
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
+    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+};
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

@@ -300,6 +300,21 @@ impl Pod {
         Ok((walked <= walked_max).then_some(rows))
     }
 
+    /// Walks the fronts of the records of `range`, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn walk_heads(
+        &self,
+        entry: &DatabaseEntry,
+        range: &IdRange,
+        mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
+    }
+
     /// The documents named, in their order; `None` for one that never was.
     ///
     /// # Errors

@@ -79,6 +79,9 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
+            self.check_design_document(entry, &draft.body).await?;
+        }
         let draft = if entry.name.is_users() {
             self.prepare_user(entry, draft, id.as_str(), caller).await?
         } else {

@@ -196,6 +196,7 @@ pub(crate) mod tests {
             session_timeout_s: 600,
             session_secret: None,
             attachment_max: 1 << 20,
+            script: crate::ScriptSettings::default(),
         };
         let files = Directory::open_backend(files).unwrap();
         Pod::over(engine, files, options).await.unwrap()

@@ -211,7 +211,7 @@ impl Listing {
     /// Lists design documents only.
     fn of_designs(mut self) -> Self {
         self.designs = true;
-        self.within("_design/", "_design0")
+        self.within(designs_range())
     }
 
     /// Lists one partition only, if one is named.
@@ -225,20 +225,30 @@ impl Listing {
             ));
         }
         adea_pod::check_partition(&partition).map_err(adea_pod::PodError::from)?;
-        Ok(self.within(&format!("{partition}:"), &format!("{partition};")))
+        Ok(self.within(partition_range(&partition)))
     }
 
-    /// Lists ids with `first <= id < end` only.
-    fn within(mut self, first: &str, end: &str) -> Self {
+    /// Lists ids of `whole` only.
+    fn within(mut self, whole: IdRange) -> Self {
         let range = &mut self.range;
-        if range.first.as_deref().is_none_or(|known| known < first) {
-            range.first = Some(first.to_owned());
+        if range.first < whole.first {
+            range.first = whole.first;
         }
-        let last = range.last.as_ref().map(|(last, _)| last.as_str());
-        if last.is_none_or(|last| last >= end) {
-            range.last = Some((end.to_owned(), false));
+        let id = |last: &Option<(String, bool)>| last.as_ref().map(|(id, _)| id.clone());
+        if range.last.is_none() || id(&range.last) >= id(&whole.last) {
+            range.last = whole.last;
         }
+        // A range that lies elsewhere holds nothing.
+        self.nothing |= self.range.first > id(&self.range.last);
         self
+    }
+}
+
+/// The ids of all design documents.
+fn designs_range() -> IdRange {
+    IdRange {
+        first: Some("_design/".to_owned()),
+        last: Some(("_design0".to_owned(), false)),
     }
 }
 
@@ -270,6 +280,25 @@ pub(crate) async fn all_docs(
     let (exchange, listing) = read_listing(exchange, &entry).await?;
     let listing = listing.of_partition(&entry)?;
     list(exchange, entry, listing).await
+}
+
+/// The ids of the documents of a partition.
+pub(crate) fn partition_range(partition: &str) -> IdRange {
+    IdRange {
+        first: Some(format!("{partition}:")),
+        // What follows the colon among characters.
+        last: Some((format!("{partition};"), false)),
+    }
+}
+
+/// Answers `_partition/{partition}/_all_docs`: the part of `_all_docs` that is of that partition.
+pub(crate) async fn partition_docs(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    partition: &str,
+) -> Result<Response, ApiError> {
+    let (exchange, listing) = read_listing(exchange, &entry).await?;
+    list(exchange, entry, listing.within(partition_range(partition))).await
 }
 
 async fn read_listing(
@@ -385,7 +414,7 @@ fn head(
     if listing.unsorted {
         return Ok(b"{\"rows\":[\r\n".to_vec());
     }
-    let designs = Listing::default().of_designs().range;
+    let designs = designs_range();
     let total = if listing.designs {
         count(&designs)?
     } else {
