@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::Refusal;
+use adea_accounts::{Refusal, TokenError};
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
@@ -169,7 +169,10 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Refused(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
         PodError::Draft(error) => of_draft(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie
+        | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
+        | PodError::WeakPassword(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Token(TokenError::Refused(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),

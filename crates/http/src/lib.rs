@@ -6,6 +6,7 @@
 mod access_log;
 mod body;
 mod caller;
+mod challenge;
 mod compress;
 mod cors;
 mod couch;

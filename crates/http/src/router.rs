@@ -15,6 +15,7 @@ use hyper::body::Body as _;
 
 use crate::body::{Request, Response};
 use crate::caller;
+use crate::challenge::Challenge;
 use crate::couch::intake::Intake;
 use crate::couch::{
     attachment, bulk, changes, database, design, document, find, listing, local, partition, server,
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     pub(crate) body: Intake,
     pub(crate) caller: adea_base::Caller,
     pub(crate) handler: Option<&'static str>,
+    /// The other end of the connection.
+    pub(crate) peer: SocketAddr,
     /// The room that a large body takes among all that are held.
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
     /// The host that the request's URI names, if it does.
@@ -105,15 +108,19 @@ impl Exchange {
 }
 
 /// Answers one request.
-pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -> Response {
+pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let (parts, body) = request.into_parts();
-    let foreign = parts
-        .extensions
-        .get::<crate::cors::ForeignOrigin>()
-        .is_some();
-    let signed = match caller::who(&app, &parts.headers, foreign).await {
+    let auth = app.pod.auth();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let challenge = Challenge::of(&parts.method, path, &parts.headers);
+    // Boxed, so that a connection keeps no room for it while it is idle.
+    let signed = match Box::pin(caller::who(&app, &auth, &parts, peer)).await {
         Ok(signed) => signed,
-        Err(error) => return refused(&error, &body),
+        Err(error) => {
+            let mut response = refused(&error, &body);
+            challenge.put(&auth, Some(&error.to_string()), &mut response);
+            return response;
+        }
     };
     let name = if app.options.access_log {
         signed.caller.name().map(Arc::from)
@@ -130,6 +137,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         body,
         caller: signed.caller,
         handler: signed.handler,
+        peer,
         room: None,
         authority: parts.uri.authority().cloned(),
         database: String::new(),
@@ -147,7 +155,9 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, _peer: SocketAddr) -
         Ok(segments) => Box::pin(route(exchange, segments)).await,
         Err(error) => Err(error),
     };
+    let reason = answered.as_ref().err().map(ToString::to_string);
     let mut response = answered.unwrap_or_else(|error| error.response());
+    challenge.put(&auth, reason.as_deref(), &mut response);
     if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);

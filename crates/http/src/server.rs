@@ -72,8 +72,6 @@ pub struct HttpOptions {
     pub compress: bool,
     /// Whether each request is logged in one line.
     pub access_log: bool,
-    /// Whether session cookies are only for connections with TLS.
-    pub secure_cookies: bool,
 }
 
 impl Default for HttpOptions {
@@ -90,7 +88,6 @@ impl Default for HttpOptions {
             cors: CorsOptions::default(),
             compress: true,
             access_log: true,
-            secure_cookies: false,
         }
     }
 }

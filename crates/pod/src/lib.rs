@@ -4,6 +4,8 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod admins;
+mod auth_settings;
 mod backup;
 mod databases;
 mod error;
@@ -13,10 +15,16 @@ mod pod;
 mod read_document;
 mod sign_in;
 mod store_file;
+mod strengthen_password;
+mod token_sign_in;
 mod verify;
 mod write_document;
 mod write_user;
 
+pub use admins::FirstAdmin;
+pub use auth_settings::{
+    AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
+};
 pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
@@ -24,8 +32,9 @@ pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use maintain::CompactionProgress;
 pub use pod::{Identity, OpenError, Pod, PodOptions};
 pub use read_document::{Found, ListedDocument, Told, Which};
-pub use sign_in::{FirstAdmin, SignIn, SignedIn};
+pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
+pub use token_sign_in::FetchJson;
 pub use verify::Report;
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

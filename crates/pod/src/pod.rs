@@ -14,10 +14,13 @@ use adea_store::{
 };
 use parking_lot::RwLock;
 
+use crate::admins::Admins;
+use crate::auth_settings::AuthSettings;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
 use crate::maintain::Maintenance;
-use crate::sign_in::{AccountCache, Admins};
+use crate::sign_in::AccountCache;
+use crate::token_sign_in::TokenMemory;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct PodOptions {
     pub session_secret: Option<Vec<u8>>,
     /// The longest attachment, in bytes.
     pub attachment_max: u64,
+    /// What is set for signing in and for accounts at the start.
+    pub auth: AuthSettings,
 }
 
 /// Who this installation is, for as long as its data lives.
@@ -59,6 +64,10 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
+    pub(crate) auth: RwLock<Arc<AuthSettings>>,
+    /// Told when that changes.
+    pub(crate) auth_changed: tokio::sync::Notify,
+    pub(crate) tokens: TokenMemory,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) uuid_counter: AtomicU64,
@@ -154,6 +163,9 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
+                auth: RwLock::new(Arc::new(options.auth.clone())),
+                auth_changed: tokio::sync::Notify::new(),
+                tokens: TokenMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),

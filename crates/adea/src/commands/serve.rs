@@ -181,7 +181,6 @@ fn http_options(config: &Config) -> HttpOptions {
         },
         compress: config.compression,
         access_log: config.log_access,
-        secure_cookies: false,
     }
 }
 
