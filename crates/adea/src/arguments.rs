@@ -92,6 +92,9 @@ Example:
     /// Answer every request with a constant: the limit that `bench --limits` measures against.
     #[command(hide = true)]
     BenchServer,
+    /// Run design functions on behalf of a server, which starts this itself.
+    #[command(hide = true)]
+    JsWorker,
     /// Print the version.
     Version,
 }

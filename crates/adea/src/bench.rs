@@ -13,6 +13,7 @@ mod limits;
 mod listeners;
 mod phases;
 mod process;
+mod queries;
 mod questions;
 mod report;
 mod wire;
@@ -26,6 +27,7 @@ use connection::{Request, Target};
 use corpus::{BODY_BYTES_MIN, Corpus};
 use phases::Run;
 use process::{ProcessTree, disk_bytes, open_files_max};
+use queries::View;
 use report::{Limit, Operation, Quantity, Report};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -111,12 +113,28 @@ enum Phase {
     ChangesDocs,
     /// All documents, listed with their bodies.
     AllDocs,
+    /// A view with a map function, built.
+    ViewMap,
+    /// A view with `_stats`, built.
+    ViewStats,
+    /// A view with a reduce function in JavaScript, built.
+    ViewScript,
+    /// All rows of a view, read.
+    ViewRows,
+    /// A Mango index, built.
+    MangoIndex,
+    /// 25 documents found by an index.
+    Find,
+    /// A selector over all documents, without an index.
+    FindScan,
+    /// The database replicated over HTTP into another one of the same server.
+    Replicate,
     /// Compaction, and the disk that documents take.
     Disk,
 }
 
 /// Listeners come first: memory that a server has freed and kept would hide what they take.
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 17] = [
     Phase::Listeners,
     Phase::Put,
     Phase::Bulk,
@@ -126,6 +144,14 @@ const PHASES: [Phase; 9] = [
     Phase::ChangesDocs,
     Phase::AllDocs,
     Phase::Disk,
+    Phase::ViewMap,
+    Phase::ViewStats,
+    Phase::ViewScript,
+    Phase::ViewRows,
+    Phase::MangoIndex,
+    Phase::Find,
+    Phase::FindScan,
+    Phase::Replicate,
 ];
 
 impl BenchArguments {
@@ -265,6 +291,14 @@ async fn phases(
                 run.listing(Operation::AllDocs, path, true).await?;
             }
             Phase::Disk => run.compact(data).await?,
+            Phase::ViewMap => run.build_view(View::Map).await?,
+            Phase::ViewStats => run.build_view(View::Stats).await?,
+            Phase::ViewScript => run.build_view(View::Script).await?,
+            Phase::ViewRows => run.view_rows().await?,
+            Phase::MangoIndex => run.build_index().await?,
+            Phase::Find => run.find_indexed().await?,
+            Phase::FindScan => run.find_scan().await?,
+            Phase::Replicate => run.replicate(&arguments.url).await?,
         }
     }
     Ok(())

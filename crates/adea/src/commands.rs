@@ -17,7 +17,7 @@ mod signals;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
-use adea_pod::{BackupError, OpenError, PodError, PodOptions, Report};
+use adea_pod::{BackupError, OpenError, PodError, PodOptions, Report, ScriptSettings};
 use adea_store::Durability;
 
 use crate::arguments::SettingFlags;
@@ -140,6 +140,24 @@ fn pod_options(config: &Config) -> PodOptions {
             .map(|secret| secret.reveal().as_bytes().to_vec()),
         attachment_max: config.max_attachment_size,
         auth: auth_settings(config),
+        script: script_settings(config),
+    }
+}
+
+/// Functions of design documents run in child processes of this very binary.
+fn script_settings(config: &Config) -> ScriptSettings {
+    let command = match std::env::current_exe() {
+        Ok(binary) => vec![binary.into_os_string(), "js-worker".into()],
+        Err(error) => {
+            tracing::warn!(%error, "this binary cannot find itself, so no function is run: {error}");
+            Vec::new()
+        }
+    };
+    ScriptSettings {
+        command,
+        memory_bytes: usize::try_from(config.script_memory).unwrap_or(usize::MAX),
+        timeout: config.script_timeout,
+        processes_max: config.script_processes,
     }
 }
 

@@ -126,6 +126,16 @@ settings! {
         /// Longest time a changes feed without a heartbeat waits for a change.
         changes_timeout: Duration = "changes_timeout", Span { min: SECOND, max: DAY }, Some("60s");
     }
+    "Design functions" {
+        /// Longest time a function of a design document may take for one document or request.
+        script_timeout: Duration = "script.timeout",
+            Span { min: Duration::from_millis(10), max: HOUR }, Some("5s");
+        /// Memory for the JavaScript of one process that runs such functions.
+        script_memory: u64 = "script.memory",
+            Size { min: 8_000_000, max: 1 << 36, unlimited: false }, Some("64MiB");
+        /// Most processes that run such functions at a time; further calls wait.
+        script_processes: usize = "script.processes", Count { min: 1, max: 10_000 }, Some("16");
+    }
     "CORS" {
         /// Whether web pages of other origins may call the server.
         cors_enabled: bool = "cors.enabled", Switch, Some("true");

@@ -16,6 +16,13 @@ use clap::Parser;
 use commands::{CommandError, Done};
 
 fn main() -> ExitCode {
+    // Before arguments, configuration or a runtime: a worker has none of them to give up.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "js-worker")
+    {
+        return adea_script::worker::run();
+    }
     match run(Arguments::parse().into_command()) {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::FaultsFound) => ExitCode::FAILURE,
@@ -41,6 +48,8 @@ fn run(command: Command) -> Result<Done, CommandError> {
             bench::serve_constant()?;
             Ok(Done::Well)
         }
+        // Answered by `main` before it came to this.
+        Command::JsWorker => Ok(Done::Well),
         Command::Version => {
             commands::say(concat!("adea ", env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Done::Well)

@@ -107,7 +107,7 @@ impl Collation {
         match (left, right) {
             (Value::Number(l), Value::Number(r)) => compare_numbers(l, r),
             (Value::String(l), Value::String(r)) => self.compare_strings(l, r),
-            _ => self.rank(left).cmp(&self.rank(right)),
+            _ => self.tag(Kind::of(left)).cmp(&self.tag(Kind::of(right))),
         }
     }
 
@@ -130,81 +130,226 @@ impl Collation {
             },
         }
     }
-
-    fn rank(self, value: &Value) -> u8 {
-        match (self, value) {
-            (Self::Unicode, Value::Null) => tag::NULL,
-            (Self::Unicode, Value::Bool(false)) => tag::FALSE,
-            (Self::Unicode, Value::Bool(true)) => tag::TRUE,
-            (Self::Unicode, Value::Number(_)) => tag::NUMBER,
-            (Self::Unicode, Value::String(_)) => tag::STRING,
-            (Self::Unicode, Value::Array(_)) => tag::ARRAY,
-            (Self::Unicode, Value::Object(_)) => tag::OBJECT,
-            (Self::Raw, Value::Number(_)) => 0,
-            (Self::Raw, Value::Bool(false)) => 1,
-            (Self::Raw, Value::Null) => 2,
-            (Self::Raw, Value::Bool(true)) => 3,
-            (Self::Raw, Value::Object(_)) => 4,
-            (Self::Raw, Value::Array(_)) => 5,
-            (Self::Raw, Value::String(_)) => 6,
-        }
-    }
 }
 
 /// Appends to `out` the bytes that stand for `value` in view collation.
 pub fn sort_key(value: &Value, out: &mut Vec<u8>) {
-    enum Open<'a> {
-        Array(slice::Iter<'a, Value>),
-        Object(map::Iter<'a>),
+    Collation::Unicode.sort_key(value, out);
+}
+
+impl Collation {
+    /// Appends to `out` the bytes that stand for `value` in this order.
+    pub fn sort_key(self, value: &Value, out: &mut Vec<u8>) {
+        enum Open<'a> {
+            Array(slice::Iter<'a, Value>),
+            Object(map::Iter<'a>),
+        }
+
+        let mut open = Vec::new();
+        let mut value = value;
+        loop {
+            match value {
+                Value::Number(number) => self.write_number(number, out),
+                Value::String(text) => self.write_string(text, out),
+                Value::Array(elements) => {
+                    out.push(self.tag(Kind::Array));
+                    open.push(Open::Array(elements.iter()));
+                }
+                Value::Object(members) => {
+                    out.push(self.tag(Kind::Object));
+                    open.push(Open::Object(members.iter()));
+                }
+                Value::Null | Value::Bool(_) => out.push(self.tag(Kind::of(value))),
+            }
+            value = loop {
+                let next = match open.last_mut() {
+                    None => return,
+                    Some(Open::Array(elements)) => elements.next(),
+                    Some(Open::Object(members)) => members.next().map(|(key, member)| {
+                        self.write_string(key, out);
+                        member
+                    }),
+                };
+                if let Some(next) = next {
+                    break next;
+                }
+                out.push(END);
+                open.pop();
+            };
+        }
     }
 
-    let mut open = Vec::new();
-    let mut value = value;
-    loop {
-        match value {
-            Value::Null => out.push(tag::NULL),
-            Value::Bool(false) => out.push(tag::FALSE),
-            Value::Bool(true) => out.push(tag::TRUE),
-            Value::Number(number) => write_number(number, out),
-            Value::String(text) => write_string(text, out),
-            Value::Array(elements) => {
-                out.push(tag::ARRAY);
-                open.push(Open::Array(elements.iter()));
+    /// As [`Collation::sort_key`], of a value's text. What is no JSON is taken for a string.
+    pub fn sort_key_of_json(self, text: &str, out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Ok(value) = serde_json::from_str(text) {
+            self.sort_key(&value, out);
+        } else {
+            out.truncate(start);
+            self.write_string(text, out);
+        }
+    }
+
+    /// How many bytes at the front of `bytes` are a sort key; all, if they do not begin with one.
+    #[must_use]
+    pub fn sort_key_length(self, bytes: &[u8]) -> usize {
+        self.skip_value(bytes)
+            .map_or(bytes.len(), |rest| bytes.len() - rest.len())
+    }
+
+    /// How many bytes at the front of a sort key keys share whose first `count` elements collate
+    /// equal. For a key that is no array, or a shorter one, that is the whole sort key.
+    #[must_use]
+    pub fn elements_length(self, bytes: &[u8], count: usize) -> usize {
+        let front = || {
+            let (&first, mut rest) = bytes.split_first()?;
+            (first == self.tag(Kind::Array)).then_some(())?;
+            for _ in 0..count {
+                (*rest.first()? != END).then_some(())?;
+                rest = self.skip_value(rest)?;
             }
-            Value::Object(members) => {
-                out.push(tag::OBJECT);
-                open.push(Open::Object(members.iter()));
+            Some(bytes.len() - rest.len())
+        };
+        front().unwrap_or_else(|| self.sort_key_length(bytes))
+    }
+
+    /// What comes behind the sort key at the front of `bytes`.
+    fn skip_value(self, bytes: &[u8]) -> Option<&[u8]> {
+        let mut open = 0usize;
+        let mut rest = bytes;
+        loop {
+            let (&first, behind) = rest.split_first()?;
+            rest = match self.kind(first) {
+                Some(Kind::Array | Kind::Object) => {
+                    open += 1;
+                    behind
+                }
+                Some(Kind::Number) => skip_number(behind)?,
+                Some(Kind::String) => self.skip_string(behind)?,
+                Some(Kind::Null | Kind::False | Kind::True) => behind,
+                None => {
+                    open = (first == END).then_some(open)?.checked_sub(1)?;
+                    behind
+                }
+            };
+            if open == 0 {
+                return Some(rest);
             }
         }
-        value = loop {
-            let next = match open.last_mut() {
-                None => return,
-                Some(Open::Array(elements)) => elements.next(),
-                Some(Open::Object(members)) => members.next().map(|(key, member)| {
-                    write_string(key, out);
-                    member
-                }),
-            };
-            if let Some(next) = next {
-                break next;
-            }
-            out.push(tag::END);
-            open.pop();
+    }
+
+    fn tag(self, kind: Kind) -> u8 {
+        let place = match self {
+            Self::Unicode => match kind {
+                Kind::Null => 1,
+                Kind::False => 2,
+                Kind::True => 3,
+                Kind::Number => 4,
+                Kind::String => 5,
+                Kind::Array => 6,
+                Kind::Object => 7,
+            },
+            Self::Raw => match kind {
+                Kind::Number => 1,
+                Kind::False => 2,
+                Kind::Null => 3,
+                Kind::True => 4,
+                Kind::Object => 5,
+                Kind::Array => 6,
+                Kind::String => 7,
+            },
         };
+        place << 4
+    }
+
+    /// The kind whose sort keys begin with `tag`.
+    fn kind(self, tag: u8) -> Option<Kind> {
+        let kinds = match self {
+            Self::Unicode => [
+                Kind::Null,
+                Kind::False,
+                Kind::True,
+                Kind::Number,
+                Kind::String,
+                Kind::Array,
+                Kind::Object,
+            ],
+            Self::Raw => [
+                Kind::Number,
+                Kind::False,
+                Kind::Null,
+                Kind::True,
+                Kind::Object,
+                Kind::Array,
+                Kind::String,
+            ],
+        };
+        let place = usize::from(tag >> 4).checked_sub(1)?;
+        kinds.get(place).copied().filter(|_| tag & 15 == 0)
+    }
+
+    /// A collation key has no zero byte (a test walks all of Unicode), so one can end it. The
+    /// bytes of a text may have some, so one that is its own has 0xff behind it, which is greater
+    /// than all that may follow the end.
+    fn write_string(self, text: &str, out: &mut Vec<u8>) {
+        out.push(self.tag(Kind::String));
+        match self {
+            Self::Unicode => {
+                let Ok(()) = COLLATOR.write_sort_key_to(text, out);
+            }
+            Self::Raw => {
+                for byte in text.bytes() {
+                    out.push(byte);
+                    if byte == END {
+                        out.push(ZERO);
+                    }
+                }
+            }
+        }
+        out.push(END);
+    }
+
+    fn skip_string(self, mut bytes: &[u8]) -> Option<&[u8]> {
+        loop {
+            let end = memchr::memchr(END, bytes)?;
+            bytes = bytes.get(end + 1..)?;
+            if self == Self::Unicode || bytes.first() != Some(&ZERO) {
+                return Some(bytes);
+            }
+        }
     }
 }
 
-/// The first byte of each kind in a sort key. `END` closes strings and containers: it sorts
-/// before everything, so what is shorter comes first.
-mod tag {
-    pub(super) const END: u8 = 0x00;
-    pub(super) const NULL: u8 = 0x10;
-    pub(super) const FALSE: u8 = 0x20;
-    pub(super) const TRUE: u8 = 0x30;
-    pub(super) const NUMBER: u8 = 0x40;
-    pub(super) const STRING: u8 = 0x50;
-    pub(super) const ARRAY: u8 = 0x60;
-    pub(super) const OBJECT: u8 = 0x70;
+/// Closes strings and containers in a sort key: it sorts before the first byte of every kind, so
+/// what is shorter comes first.
+const END: u8 = 0x00;
+/// Behind a zero byte of a string in raw order.
+const ZERO: u8 = 0xff;
+
+/// The kinds of values that a collation tells apart, each with a first byte of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Null,
+    False,
+    True,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(false) => Self::False,
+            Value::Bool(true) => Self::True,
+            Value::Number(_) => Self::Number,
+            Value::String(_) => Self::String,
+            Value::Array(_) => Self::Array,
+            Value::Object(_) => Self::Object,
+        }
+    }
 }
 
 /// The root collation at tertiary strength, in which punctuation counts as letters do.
@@ -215,13 +360,6 @@ static COLLATOR: LazyLock<CollatorBorrowed<'static>> = LazyLock::new(|| {
     Collator::try_new(CollatorPreferences::default(), options)
         .expect("the data of the root collation is compiled into the program")
 });
-
-/// A collation key has no zero byte (a test walks all of Unicode), so one can end it.
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(tag::STRING);
-    let Ok(()) = COLLATOR.write_sort_key_to(text, out);
-    out.push(tag::END);
-}
 
 /// From here on, doubles are further apart than integers.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
@@ -288,30 +426,49 @@ pub(crate) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
     }
 }
 
-/// Writes the nearest double so that its bytes sort, then, beyond the integers that doubles
-/// hold exactly, the count of digits and the digits. Negative numbers have all bits turned.
-fn write_number(number: &Number, out: &mut Vec<u8>) {
-    let numeric = Numeric::of(number);
-    let bits = numeric.nearest.to_bits();
-    let negative = numeric.nearest.is_sign_negative();
-    let sortable = if negative { !bits } else { bits | (1 << 63) };
-    out.push(tag::NUMBER);
-    out.extend_from_slice(&sortable.to_be_bytes());
-    if numeric.nearest.abs() < FIRST_INEXACT {
-        return;
+impl Collation {
+    /// Writes the nearest double so that its bytes sort, then, beyond the integers that doubles
+    /// hold exactly, the count of digits and the digits. Negative numbers have all bits turned.
+    fn write_number(self, number: &Number, out: &mut Vec<u8>) {
+        let numeric = Numeric::of(number);
+        let bits = numeric.nearest.to_bits();
+        let negative = numeric.nearest.is_sign_negative();
+        let sortable = if negative { !bits } else { bits | (1 << 63) };
+        out.push(self.tag(Kind::Number));
+        out.extend_from_slice(&sortable.to_be_bytes());
+        if numeric.nearest.abs() < FIRST_INEXACT {
+            return;
+        }
+        let flip = if negative { 0xff } else { 0x00 };
+        let digits = numeric.exact_digits();
+        let count = digits
+            .as_ref()
+            .map_or(u64::MAX, |digits| digits.len() as u64);
+        out.extend(count.to_be_bytes().iter().map(|byte| byte ^ flip));
+        out.extend(
+            digits
+                .iter()
+                .flat_map(|digits| digits.bytes())
+                .map(|byte| byte ^ flip),
+        );
     }
-    let flip = if negative { 0xff } else { 0x00 };
-    let digits = numeric.exact_digits();
-    let count = digits
-        .as_ref()
-        .map_or(u64::MAX, |digits| digits.len() as u64);
-    out.extend(count.to_be_bytes().iter().map(|byte| byte ^ flip));
-    out.extend(
-        digits
-            .iter()
-            .flat_map(|digits| digits.bytes())
-            .map(|byte| byte ^ flip),
-    );
+}
+
+/// What comes behind the number that `write_number` wrote, without its tag.
+fn skip_number(bytes: &[u8]) -> Option<&[u8]> {
+    let (sortable, rest) = bytes.split_first_chunk::<8>()?;
+    let sortable = u64::from_be_bytes(*sortable);
+    let negative = sortable >> 63 == 0;
+    let magnitude = if negative { !sortable } else { sortable } & !(1 << 63);
+    if f64::from_bits(magnitude) < FIRST_INEXACT {
+        return Some(rest);
+    }
+    let (count, rest) = rest.split_first_chunk::<8>()?;
+    let count = u64::from_be_bytes(*count);
+    match if negative { !count } else { count } {
+        u64::MAX => Some(rest),
+        count => rest.get(usize::try_from(count).ok()?..),
+    }
 }
 
 #[cfg(test)]

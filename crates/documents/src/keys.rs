@@ -21,6 +21,8 @@ const COUNT: u8 = 5;
 const LOCAL: u8 = 6;
 const PURGE: u8 = 7;
 const ATTACHED: u8 = 8;
+const INDEX: u8 = 9;
+const INDEX_ENTRY: u8 = 10;
 
 /// The store's topic that tells of databases made and dropped; a database's own topic is its
 /// number, which is never 0.
@@ -163,6 +165,26 @@ pub(crate) fn attached(number: DatabaseNumber, body: u64) -> Vec<u8> {
 /// All references to attachments.
 pub(crate) fn all_attached(number: DatabaseNumber) -> KeyRange {
     KeyRange::prefix(&inside(number, ATTACHED, 0))
+}
+
+/// an index's signature → its state.
+pub(crate) fn index(number: DatabaseNumber, signature: &[u8; 16]) -> Vec<u8> {
+    let mut key = inside(number, INDEX, signature.len());
+    key.extend_from_slice(signature);
+    key
+}
+
+/// The states of all indexes.
+pub(crate) fn indexes(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, INDEX, 0))
+}
+
+/// The front of every key of the index with the number `index`; `more` is how long what follows
+/// will be.
+pub(crate) fn index_entry(number: DatabaseNumber, index: u64, more: usize) -> Vec<u8> {
+    let mut key = inside(number, INDEX_ENTRY, 9 + more);
+    put_ordered(&mut key, index);
+    key
 }
 
 /// In the space of bodies: sequence → the body written under it.

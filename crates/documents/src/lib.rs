@@ -8,6 +8,7 @@ pub mod collation;
 mod count;
 pub mod database;
 mod error;
+pub mod index;
 pub mod json;
 mod keys;
 pub mod local;

@@ -11,6 +11,7 @@ use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::PodError;
+use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
 
@@ -204,10 +205,41 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
+        PodError::IllegalId(word, _) => (StatusCode::BAD_REQUEST, word),
+        PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
+        PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
+        PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),
+        PodError::UnknownLanguage(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
+        }
+        PodError::Reduce { error, .. } => {
+            let word = match error.as_str() {
+                "invalid_value" => "invalid_value",
+                "reduce_overflow_error" => "reduce_overflow_error",
+                _ => "builtin_reduce_error",
+            };
+            (StatusCode::INTERNAL_SERVER_ERROR, word)
+        }
+        PodError::Script(error) => of_script(error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
+    }
+}
+
+/// The status and word for a function that gave no answer.
+fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
+    match error {
+        ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
+        ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
+        ScriptError::Threw { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "error"),
+        ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
+        }
+        ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
+        ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
     }
 }
 

@@ -3,7 +3,10 @@
 use adea_accounts::{PasswordRefused, Refusal, SessionError, TokenError};
 use adea_documents::json::{DraftError, JsonError};
 use adea_documents::{DatabaseError, WriteError};
+use std::borrow::Cow;
+
 use adea_files::{ReadError, UploadError};
+use adea_script::ScriptError;
 use adea_store::{CommitError, EngineError, TransactError};
 
 /// Why a use case ended without doing what was asked.
@@ -51,6 +54,37 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A document or a partition cannot be called so: `CouchDB`'s word and its sentence.
+    #[error("{1}")]
+    IllegalId(&'static str, &'static str),
+    /// What is asked of a view makes no sense.
+    #[error("{0}")]
+    Query(Cow<'static, str>),
+    /// The design document has no view of that name.
+    #[error("missing_named_view")]
+    MissingView,
+    /// A design document cannot be saved like that.
+    #[error("{reason}")]
+    InvalidDesign {
+        /// `CouchDB`'s word for it.
+        error: &'static str,
+        /// And its sentence.
+        reason: String,
+    },
+    /// Functions are written in what is not run here.
+    #[error("{0}")]
+    UnknownLanguage(String),
+    /// A built-in reduce cannot take what it is given.
+    #[error("{reason}")]
+    Reduce {
+        /// `CouchDB`'s word for it.
+        error: String,
+        /// And its sentence.
+        reason: String,
+    },
+    /// A function of a design document gave no answer.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// What was asked needs a part of `CouchDB` that is not here yet.
     #[error("{0} is not implemented in this version.")]
     Unsupported(&'static str),

@@ -10,6 +10,7 @@ mod backup;
 mod databases;
 mod error;
 mod follow_changes;
+mod indexing;
 mod maintain;
 mod pod;
 mod read_document;
@@ -18,6 +19,7 @@ mod store_file;
 mod strengthen_password;
 mod token_sign_in;
 mod verify;
+mod views;
 mod write_document;
 mod write_user;
 
@@ -29,12 +31,19 @@ pub use backup::{BackupError, BackupReport, restore};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
-pub use pod::{Identity, OpenError, Pod, PodOptions};
+pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use token_sign_in::FetchJson;
 pub use verify::Report;
-pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
+pub use views::{
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
+    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+};
+pub use write_document::{
+    DraftedEdit, Outcome, Prepared, check_partition, content_type_of, encoding_of,
+};
 pub use write_user::may_list_users;

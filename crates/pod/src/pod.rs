@@ -1,12 +1,15 @@
 //! One running adea: its store, its files, who it is, and what it remembers between requests.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use adea_accounts::{Sessions, VerifiedCredentials};
 use adea_base::{Clock, Entropy};
 use adea_files::Directory;
+use adea_script::{ScriptOptions, Scripts};
 use adea_store::key::POD;
 use adea_store::{
     DataDir, DataDirError, Disk, DiskOptions, Durability, Engine, EngineError, Health, Space,
@@ -18,9 +21,12 @@ use crate::admins::Admins;
 use crate::auth_settings::AuthSettings;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::AccountCache;
+
 use crate::token_sign_in::TokenMemory;
+use crate::views::DesignCache;
 
 /// How to run a pod.
 #[derive(Clone, Debug)]
@@ -39,7 +45,40 @@ pub struct PodOptions {
     pub attachment_max: u64,
     /// What is set for signing in and for accounts at the start.
     pub auth: AuthSettings,
+    /// How functions of design documents are run.
+    pub script: ScriptSettings,
 }
+
+/// How functions of design documents are run.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptSettings {
+    /// What starts a worker process; empty: no function is run.
+    pub command: Vec<OsString>,
+    /// Memory of one process's JavaScript, in bytes.
+    pub memory_bytes: usize,
+    /// How long one document, reduce or request may take.
+    pub timeout: Duration,
+    /// Processes at a time.
+    pub processes_max: usize,
+}
+
+impl ScriptSettings {
+    fn scripts(&self) -> Scripts {
+        if self.command.is_empty() {
+            return Scripts::disabled();
+        }
+        Scripts::new(ScriptOptions {
+            command: self.command.clone(),
+            memory_bytes: self.memory_bytes,
+            timeout: self.timeout,
+            processes_max: self.processes_max,
+            idle: SCRIPT_IDLE,
+        })
+    }
+}
+
+/// A worker process unused for so long is ended.
+const SCRIPT_IDLE: Duration = Duration::from_secs(300);
 
 /// Who this installation is, for as long as its data lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +109,9 @@ pub(crate) struct Inner {
     pub(crate) tokens: TokenMemory,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
+    pub(crate) scripts: Scripts,
+    pub(crate) indexing: Indexing,
+    pub(crate) designs: DesignCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -168,6 +210,9 @@ impl Pod {
                 tokens: TokenMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
+                scripts: options.script.scripts(),
+                indexing: Indexing::default(),
+                designs: DesignCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
@@ -227,6 +272,7 @@ impl Pod {
 
     /// Finishes what waits and stops writing.
     pub fn close(&self) {
+        self.inner.scripts.close();
         self.inner.store.close();
     }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use adea_base::Caller;
 use adea_documents::local::LocalDocument;
 use adea_documents::purge::Purge;
-use adea_documents::reader::{IdRange, Lacking};
+use adea_documents::reader::{IdRange, Lacking, Reader};
 use adea_documents::record::{Body, Record, RecordHead};
 use adea_documents::render::{Meta, Status};
 use adea_documents::rev_tree::Node;
@@ -114,11 +114,12 @@ impl Pod {
         found(&record, node, &stored, told)
     }
 
-    /// The winner of document `id` although it is deleted.
+    /// The first leaf of document `id`, deleted or not, and the names of the others, in the order of
+    /// [`Pod::open_revisions`].
     ///
     /// # Errors
     /// [`PodError::Missing`] if there never was such a document.
-    pub fn read_tombstone(
+    pub fn read_leaves(
         &self,
         entry: &DatabaseEntry,
         caller: &Caller,
@@ -128,10 +129,7 @@ impl Pod {
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
-        let winner = record.tree.winner().ok_or(PodError::Missing)?;
-        let body = winner.body().ok_or(PodError::Missing)?;
-        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        Ok((found(&record, winner, &stored, told)?, Vec::new()))
+        first_of(&reader, &record, record.tree.leaves().collect(), told)
     }
 
     /// Which revisions of document `id` are meant by those named, or by none for all leaves: each
@@ -194,18 +192,12 @@ impl Pod {
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
         let named = record.tree.find(revision).ok_or(PodError::Missing)?;
-        let mut nodes = if latest {
+        let nodes = if latest {
             record.tree.leaves_under(revision)
         } else {
             vec![named]
         };
-        nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
-        let mut nodes = nodes.into_iter();
-        let first = nodes.next().ok_or(PodError::Missing)?;
-        let body = first.body().ok_or(PodError::Missing)?;
-        let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        let found = found(&record, first, &stored, told)?;
-        Ok((found, nodes.map(Node::revision).collect()))
+        first_of(&reader, &record, nodes, told)
     }
 
     /// What a peer lacks of document `id`.
@@ -261,6 +253,21 @@ impl Pod {
             }
         })?;
         Ok(rows)
+    }
+
+    /// Walks the fronts of the records of `range`, until `visit` breaks off.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn walk_heads(
+        &self,
+        entry: &DatabaseEntry,
+        range: &IdRange,
+        mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
     }
 
     /// The documents named, in their order; `None` for one that never was.
@@ -363,6 +370,22 @@ fn listed(id: &str, head: RecordHead) -> ListedDocument {
         external_bytes: head.external_bytes,
         conflicts: head.winner.live_conflicts,
     }
+}
+
+/// Reads the first of `nodes`, by generation and id, and names the others.
+fn first_of(
+    reader: &Reader<'_>,
+    record: &Record,
+    mut nodes: Vec<&Node>,
+    told: Told,
+) -> Result<(Found, Vec<Revision>), PodError> {
+    nodes.sort_by(|a, b| (a.generation(), a.id()).cmp(&(b.generation(), b.id())));
+    let mut nodes = nodes.into_iter();
+    let first = nodes.next().ok_or(PodError::Missing)?;
+    let body = first.body().ok_or(PodError::Missing)?;
+    let stored = reader.body(body)?.ok_or(PodError::Missing)?;
+    let found = found(record, first, &stored, told)?;
+    Ok((found, nodes.map(Node::revision).collect()))
 }
 
 fn found(record: &Record, node: &Node, stored: &[u8], told: Told) -> Result<Found, PodError> {

@@ -78,6 +78,9 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
+            self.check_design_document(entry, &draft.body).await?;
+        }
         let draft = if entry.name.is_users() {
             self.prepare_user(entry, draft, id.as_str(), caller).await?
         } else {
@@ -388,8 +391,39 @@ fn decide(
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
     if id.is_design() {
         entry.security.access(caller).require_admin()?;
+    } else if entry.settings.partitioned {
+        let Some((partition, rest)) = id.as_str().split_once(':') else {
+            return Err(PodError::IllegalId(
+                "illegal_docid",
+                "Doc id must be of form partition:id",
+            ));
+        };
+        check_partition(partition)?;
+        if rest.is_empty() {
+            return Err(PodError::IllegalId(
+                "illegal_docid",
+                "Document id must not be empty",
+            ));
+        }
     }
     Ok(())
+}
+
+/// Refuses what cannot name a partition.
+///
+/// # Errors
+/// [`PodError::IllegalId`] with the reason.
+pub fn check_partition(partition: &str) -> Result<(), PodError> {
+    let reason = if partition.is_empty() {
+        "Partition must not be empty"
+    } else if partition.starts_with('_') {
+        "Partition must not start with underscore"
+    } else if partition.contains(':') {
+        "Partition must not contain a colon"
+    } else {
+        return Ok(());
+    };
+    Err(PodError::IllegalId("illegal_partition", reason))
 }
 
 /// The first content that a draft takes over and that nobody refers to any more.

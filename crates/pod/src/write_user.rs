@@ -241,6 +241,7 @@ pub(crate) mod tests {
             session_secret: None,
             attachment_max: 1 << 20,
             auth: crate::AuthSettings::default(),
+            script: crate::ScriptSettings::default(),
         };
         let files = Directory::open_backend(files).unwrap();
         Pod::over(engine, files, options).await.unwrap()

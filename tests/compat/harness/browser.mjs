@@ -34,14 +34,18 @@ export function launchBrowser() {
   });
 }
 
-/** Serves the page; its origin is the same host on another port, which browsers treat as another origin. */
-export async function servePage() {
-  const script = readFileSync(path.join(REPOSITORY, 'tests/compat/node_modules/pouchdb/dist/pouchdb.min.js'));
+/** What a page of PouchDB runs: the package's own bundle. */
+function pouchdb() {
+  return readFileSync(path.join(REPOSITORY, 'tests/compat/node_modules/pouchdb/dist/pouchdb.min.js'));
+}
+
+/** Serves a page that runs `script`; its origin is the same host on another port, which browsers treat as another origin. */
+export async function servePage(script = pouchdb()) {
   const listener = http.createServer((request, response) => {
-    if (request.url === '/pouchdb.js') {
+    if (request.url === '/script.js') {
       response.writeHead(200, { 'content-type': 'text/javascript' }).end(script);
     } else {
-      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html><title>page</title><script src="/pouchdb.js"></script>');
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html><title>page</title><script src="/script.js"></script>');
     }
   });
   await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));

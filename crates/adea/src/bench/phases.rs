@@ -257,20 +257,38 @@ impl Run {
             .transpose()
     }
 
-    async fn open_one(&self) -> Result<Connection, BenchError> {
+    /// Asks one question whose answer does work for `count` documents.
+    pub(super) async fn measure_once(
+        &mut self,
+        operation: Operation,
+        count: usize,
+        request: &Request,
+    ) -> Result<Vec<u8>, BenchError> {
+        let mut connection = self.open_one().await?;
+        let mut answer = Vec::new();
+        let kept = &mut answer;
+        self.measure(operation, count, async move {
+            connection.exchange(request, 200, kept).await?;
+            Ok(Latencies::default())
+        })
+        .await?;
+        Ok(answer)
+    }
+
+    pub(super) async fn open_one(&self) -> Result<Connection, BenchError> {
         let first = Request::new("GET", format!("/{}", self.database));
         let mut connection = Connection::open(&self.target, 0).await?;
         connection.exchange(&first, 200, &mut Vec::new()).await?;
         Ok(connection)
     }
 
-    async fn open(&self, count: usize) -> Result<Vec<Connection>, BenchError> {
+    pub(super) async fn open(&self, count: usize) -> Result<Vec<Connection>, BenchError> {
         let first = Request::new("GET", format!("/{}", self.database));
         connect(&self.target, count, &first).await
     }
 
     /// Runs `work` and notes its time and the CPU time of both sides.
-    async fn measure(
+    pub(super) async fn measure(
         &mut self,
         operation: Operation,
         count: usize,

@@ -224,6 +224,37 @@ pub(crate) async fn all_docs(
     list(exchange, entry, listing).await
 }
 
+/// The ids of the documents of a partition.
+pub(crate) fn partition_range(partition: &str) -> IdRange {
+    IdRange {
+        first: Some(format!("{partition}:")),
+        // What follows the colon among characters.
+        last: Some((format!("{partition};"), false)),
+    }
+}
+
+/// Answers `_partition/{partition}/_all_docs`: the part of `_all_docs` that is of that partition.
+pub(crate) async fn partition_docs(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    partition: &str,
+) -> Result<Response, ApiError> {
+    let (exchange, mut listing) = read_listing(exchange, &entry).await?;
+    let (whole, range) = (partition_range(partition), &mut listing.range);
+    if range.first < whole.first {
+        range.first = whole.first;
+    }
+    if range.last.is_none()
+        || range.last.as_ref().map(|(id, _)| id) >= whole.last.as_ref().map(|(id, _)| id)
+    {
+        range.last = whole.last;
+    }
+    // A range that lies elsewhere holds nothing.
+    let last = range.last.as_ref().map(|(id, _)| id);
+    listing.nothing |= range.first.as_ref() > last;
+    list(exchange, entry, listing).await
+}
+
 async fn read_listing(
     mut exchange: Exchange,
     entry: &DatabaseEntry,

@@ -2,6 +2,7 @@
 
 use adea_base::DatabaseName;
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
+use adea_pod::IndexTask;
 use adea_store::{Direction, Health};
 use http::{HeaderValue, Method, StatusCode, header};
 
@@ -231,8 +232,30 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
             .as_bytes(),
         );
     }
+    for task in exchange.app.pod.index_tasks() {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        write_index_task(&mut out, &task);
+    }
     out.extend_from_slice(b"]\n");
     Ok(reply::json(StatusCode::OK, out))
+}
+
+fn write_index_task(out: &mut Vec<u8>, task: &IndexTask) {
+    out.extend_from_slice(
+        b"{\"node\":\"adea@127.0.0.1\",\"pid\":\"<0.1.0>\",\"type\":\"indexer\",\"database\":",
+    );
+    write_json_string(out, &task.database);
+    out.extend_from_slice(b",\"design_document\":");
+    write_json_string(out, &task.design_document);
+    out.extend_from_slice(
+        format!(
+            ",\"changes_done\":{},\"total_changes\":{},\"progress\":{},\"started_on\":{},\"updated_on\":{},\"process_status\":\"running\"}}",
+            task.changes_done, task.total_changes, task.percent, task.started_on, task.updated_on
+        )
+        .as_bytes(),
+    );
 }
 
 fn metrics(exchange: &Exchange) -> Result<Response, ApiError> {

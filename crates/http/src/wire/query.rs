@@ -32,6 +32,12 @@ impl Query {
         Ok(Self { pairs })
     }
 
+    /// Every parameter, in the order in which they were given.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.pairs.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The last value of `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().rev().find(|(known, _)| known == name);

@@ -35,6 +35,7 @@ fn options(data: &Path) -> PodOptions {
         session_secret: None,
         attachment_max: 1 << 30,
         auth: adea_pod::AuthSettings::default(),
+        script: adea_pod::ScriptSettings::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use adea_base::DocumentId;
 use adea_documents::json::write_json_string;
 use adea_documents::revision::Revision;
-use adea_pod::{DatabaseEntry, Found, PodError, Which};
+use adea_pod::{DatabaseEntry, Found, PodError};
 use bytes::Bytes;
 use http::{StatusCode, header};
 
@@ -85,12 +85,8 @@ impl Wanted {
         let read = match self.revision.as_deref().map(Revision::parse) {
             Some(Err(error)) => return refused(self.fault("bad_request", &error.to_string())),
             Some(Ok(revision)) => pod.read_named(entry, caller, id, &revision, asked.latest, told),
-            None => match pod.read(entry, caller, id, &Which::Winner, told) {
-                Ok(found) => Ok((found, Vec::new())),
-                // The tombstone stands for the document that is deleted.
-                Err(PodError::Deleted) => pod.read_tombstone(entry, caller, id, told),
-                Err(error) => Err(error),
-            },
+            // As CouchDB: all leaves, also deleted ones.
+            None => pod.read_leaves(entry, caller, id, told),
         };
         match read {
             Ok((found, rest)) => match visible(exchange, entry, id, found) {

@@ -73,6 +73,11 @@ pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Out {
+    /// The request that is answered.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
     /// Sends text.
     pub(crate) async fn text(&self, text: &'static str) -> Result<(), Broken> {
         self.bytes(Bytes::from_static(text.as_bytes())).await

@@ -1,0 +1,264 @@
+//! Runs: a batch of inputs through one action of one program, a line for each unit.
+//!
+//! A line is JSON; or `!` and the JSON of `[error, reason]` when the function threw; `F` and the
+//! same when what it threw ends the whole call; `T` when it was stopped for time. After a unit
+//! that finds no memory there are no more lines: the worker says so and ends itself, since what
+//! remains of its memory is not to be trusted.
+
+use rquickjs::{Error, Function};
+
+use crate::wire::{Action, Answer, Ending, Fault, Fields};
+use crate::worker::engine::{Door, Engine, Outcome};
+use crate::worker::program::Program;
+
+/// The request `Run` after the program's number.
+pub(crate) struct Run<'f> {
+    /// Send each line at once, so that the server sees which unit is at work.
+    pub(crate) careful: bool,
+    /// Lines of the first input that are answered already.
+    pub(crate) skip: usize,
+    pub(crate) action: Action,
+    /// The path of the function in the design document.
+    pub(crate) path: Vec<&'f str>,
+    /// The request that a filter sees.
+    pub(crate) shared: Option<&'f str>,
+    pub(crate) inputs: Fields<'f>,
+}
+
+impl<'f> Run<'f> {
+    /// The fields of the frame.
+    pub(crate) fn parse(mut fields: Fields<'f>) -> Option<Self> {
+        Some(Self {
+            careful: fields.byte()? != 0,
+            skip: usize::try_from(fields.number()?).ok()?,
+            action: Action::parse(fields.byte()?)?,
+            path: fields.strings()?,
+            shared: fields.option()?,
+            inputs: fields,
+        })
+    }
+}
+
+/// What is left of the worker after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It can go on.
+    Sound,
+    /// It must end.
+    Spent,
+}
+
+/// Runs and answers.
+pub(crate) fn run(engine: &Engine, program: &Program, run: &Run<'_>) -> Result<After, Error> {
+    let ending = program
+        .realm
+        .with(&engine.clock, |door| -> Result<_, Error> {
+            if let Some(after) = prepare(engine, &door, run)? {
+                return Ok(Err(after));
+            }
+            let work = Work {
+                engine,
+                door: &door,
+                run,
+                functions: program.functions,
+            };
+            work.inputs().map(Ok)
+        })??;
+    Ok(match ending {
+        Err(after) => after,
+        Ok(ending) => end(engine, ending),
+    })
+}
+
+/// Says how a run or a list ended.
+pub(crate) fn end(engine: &Engine, ending: Ending) -> After {
+    let ending = match ending {
+        Ending::Whole if !engine.run_down() => Ending::Spent,
+        ending @ (Ending::Whole | Ending::Spent | Ending::Memory) => ending,
+    };
+    engine.output.frame(Answer::Ended, |frame| {
+        frame.byte(ending.number());
+    });
+    engine.output.flush();
+    if ending == Ending::Whole {
+        After::Sound
+    } else {
+        After::Spent
+    }
+}
+
+/// Chooses the function and hands over what all inputs share. When that failed it was answered.
+fn prepare(engine: &Engine, door: &Door<'_, '_>, run: &Run<'_>) -> Result<Option<After>, Error> {
+    engine.clock.begin();
+    if matches!(run.action, Action::Map | Action::Reduce) {
+        return Ok(None);
+    }
+    if let Err(outcome) = choose(door, &run.path)? {
+        return Ok(Some(fail(engine, &run.path.join("."), outcome)));
+    }
+    if let Some(request) = run.shared {
+        match door.parse(request.as_bytes()) {
+            Ok(request) => door.entry("setRequest")?.call::<_, ()>((request,))?,
+            Err(outcome) => return Ok(Some(fail(engine, "req", outcome))),
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the function at a path of the design document the one that is called.
+pub(crate) fn choose(door: &Door<'_, '_>, path: &[&str]) -> Result<Result<(), Outcome>, Error> {
+    let outcome = match door.strings(path) {
+        Ok(names) => door.call(&door.entry("choose")?, (names,)),
+        Err(outcome) => outcome,
+    };
+    Ok(match outcome {
+        Outcome::Text(text) if text.is_empty() => Ok(()),
+        outcome => Err(outcome),
+    })
+}
+
+/// Answers that the whole call failed, and says whether the worker can go on.
+pub(crate) fn fail(engine: &Engine, name: &str, outcome: Outcome) -> After {
+    let none = String::new;
+    let (fault, error, reason) = match outcome {
+        Outcome::Interrupted => (Fault::TimedOut, none(), none()),
+        Outcome::Exhausted => (Fault::Memory, none(), none()),
+        Outcome::Text(text) if text == "M" => (Fault::Memory, none(), none()),
+        Outcome::Broken(message) => (Fault::Threw, "unnamed_error".to_owned(), message),
+        Outcome::Text(text) => {
+            let (error, reason) = crate::lines::thrown(text.get(1..).unwrap_or_default());
+            match error.as_str() {
+                "compilation_error" => (Fault::Compilation, name.to_owned(), reason),
+                "not_found" if reason.starts_with("missing ") => (Fault::Missing, none(), reason),
+                _ => (Fault::Threw, error, reason),
+            }
+        }
+    };
+    engine.output.frame(Answer::Failed, |frame| {
+        frame
+            .byte(fault.number())
+            .text(error.as_bytes())
+            .text(reason.as_bytes());
+    });
+    engine.output.flush();
+    if fault == Fault::Memory {
+        After::Spent
+    } else {
+        After::Sound
+    }
+}
+
+/// One run inside its realm.
+struct Work<'w, 'js> {
+    engine: &'w Engine,
+    door: &'w Door<'js, 'w>,
+    run: &'w Run<'w>,
+    functions: usize,
+}
+
+impl<'js> Work<'_, 'js> {
+    fn inputs(&self) -> Result<Ending, Error> {
+        let Engine { clock, output, .. } = self.engine;
+        let entry = self.door.entry(match self.run.action {
+            Action::Map => "map",
+            Action::Reduce => "reduce",
+            Action::Validate => "validate",
+            Action::Filter => "filter",
+            Action::ViewFilter => "viewFilter",
+            Action::Call => "call",
+        })?;
+        let mut inputs = self.run.inputs;
+        let mut skip = self.run.skip;
+        while let Some(input) = inputs.text() {
+            let whole = match self.run.action {
+                Action::Map => self.map(&entry, input, skip)?,
+                Action::Reduce
+                | Action::Validate
+                | Action::Filter
+                | Action::ViewFilter
+                | Action::Call => self.line(&entry, input),
+            };
+            if !whole {
+                return Ok(Ending::Memory);
+            }
+            skip = 0;
+            if self.run.careful || output.is_full() || clock.is_due() {
+                output.flush();
+                clock.heard();
+            }
+        }
+        Ok(Ending::Whole)
+    }
+
+    /// One input, one line; false when memory is used up.
+    fn line(&self, entry: &Function<'js>, input: &[u8]) -> bool {
+        self.engine.clock.begin();
+        let outcome = match self.door.parse(input) {
+            Err(outcome) => outcome,
+            Ok(value) if self.run.action == Action::Call => {
+                let kind = self.run.path.first().copied().unwrap_or_default();
+                self.door.call(entry, (kind, value))
+            }
+            Ok(value) => self.door.call(entry, (value,)),
+        };
+        match outcome {
+            Outcome::Text(text) if text == "M" => return false,
+            Outcome::Exhausted => return false,
+            Outcome::Text(text) => self.engine.output.lines(text.as_bytes()),
+            Outcome::Interrupted => self.engine.output.lines(b"T"),
+            Outcome::Broken(message) => self.engine.output.lines(threw(&message).as_bytes()),
+        }
+        self.engine.output.lines(b"\n");
+        true
+    }
+
+    /// One document, a line for each map function; false when memory is used up.
+    fn map(&self, entry: &Function<'js>, document: &[u8], skip: usize) -> Result<bool, Error> {
+        let mut from = skip;
+        while from < self.functions {
+            self.engine.clock.begin();
+            let outcome = match self.door.parse(document) {
+                Ok(value) => self.door.call(entry, (value, from)),
+                Err(outcome) => outcome,
+            };
+            match outcome {
+                Outcome::Text(text) => return Ok(self.mapped(&text)),
+                Outcome::Exhausted => return Ok(false),
+                Outcome::Interrupted => {
+                    from += self.stopped()?;
+                    self.engine.output.lines(b"T\n");
+                }
+                Outcome::Broken(message) => {
+                    self.engine.output.lines(threw(&message).as_bytes());
+                    self.engine.output.lines(b"\n");
+                }
+            }
+            from += 1;
+            if self.run.careful {
+                self.engine.output.flush();
+            }
+        }
+        Ok(true)
+    }
+
+    fn mapped(&self, lines: &str) -> bool {
+        let sound = lines.strip_suffix('M');
+        self.engine.output.lines(sound.unwrap_or(lines).as_bytes());
+        sound.is_none()
+    }
+
+    /// The lines of the functions before the one that was stopped, and their number.
+    fn stopped(&self) -> Result<usize, Error> {
+        self.engine.clock.begin();
+        let outcome = self.door.call(&self.door.entry("stopped")?, ());
+        let Outcome::Text(lines) = outcome else {
+            return Err(Error::Unknown);
+        };
+        self.engine.output.lines(lines.as_bytes());
+        Ok(lines.bytes().filter(|byte| *byte == b'\n').count())
+    }
+}
+
+fn threw(message: &str) -> String {
+    crate::lines::threw_line("unnamed_error", message)
+}
