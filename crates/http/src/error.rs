@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::Refusal;
+use adea_accounts::{Refusal, TokenError};
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
@@ -188,7 +188,10 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Draft(error) => of_draft(error),
         PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie
+        | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
+        | PodError::WeakPassword(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Token(TokenError::Refused(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -236,14 +239,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Script(error) => of_script(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => (StatusCode::BAD_REQUEST, of_partition(*error)),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
@@ -263,6 +259,13 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
         }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+    }
+}
+
+fn of_partition(error: InvalidPartitionedId) -> &'static str {
+    match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
     }
 }
 

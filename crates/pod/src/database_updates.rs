@@ -193,11 +193,7 @@ impl Lives {
         looked
     }
 
-    fn look_at(
-        &mut self,
-        view: &dyn View,
-        touched: HashMap<u64, u64>,
-    ) -> Result<(), EngineError> {
+    fn look_at(&mut self, view: &dyn View, touched: HashMap<u64, u64>) -> Result<(), EngineError> {
         for (number, reached) in touched {
             if number != DATABASES_TOPIC {
                 self.look_again(view, number, reached)?;

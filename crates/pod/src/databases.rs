@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::sign_in::USERS;
 use crate::time_sequence;
 
 /// A database as requests find it.
@@ -93,6 +94,13 @@ impl DatabaseCache {
         }
     }
 
+    /// Forgets all: what is read of them depends on settings that changed.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.write();
+        known.entries.clear();
+        known.changes += 1;
+    }
+
     fn forget(&self, name: &str) {
         let mut known = self.known.write();
         known.entries.remove(name);
@@ -118,7 +126,9 @@ impl Pod {
 
     fn entry(&self, name: &DatabaseName, found: Database) -> Result<DatabaseEntry, PodError> {
         let text = &found.settings.security;
-        let security = if text.is_empty() {
+        let security = if text.is_empty() && name.as_str() == USERS && self.auth().users.sign_up {
+            Security::open()
+        } else if text.is_empty() {
             Security::default()
         } else {
             Security::parse(text)

@@ -218,9 +218,6 @@ fn http_options(config: &Config) -> HttpOptions {
         },
         compress: config.compression,
         access_log: config.log_access,
-        secure_cookies: false,
-        require_valid_user: false,
-        up_for_strangers: false,
     }
 }
 

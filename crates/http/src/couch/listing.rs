@@ -305,9 +305,7 @@ async fn read_listing(
     mut exchange: Exchange,
     entry: &DatabaseEntry,
 ) -> Result<(Exchange, Listing), ApiError> {
-    if entry.name.is_users() {
-        adea_pod::may_list_users(entry, &exchange.caller)?;
-    }
+    exchange.app.pod.may_list(entry, &exchange.caller)?;
     let mut listing = Listing::of(&exchange.query)?;
     match exchange.method.as_str() {
         "GET" | "HEAD" => {}
@@ -339,9 +337,7 @@ pub(crate) async fn queries(
     if exchange.method != http::Method::POST {
         return Err(ApiError::MethodNotAllowed("POST"));
     }
-    if entry.name.is_users() {
-        adea_pod::may_list_users(&entry, &exchange.caller)?;
-    }
+    exchange.app.pod.may_list(&entry, &exchange.caller)?;
     exchange.require_json()?;
     let body = intake::whole(&mut exchange).await?;
     let mut listings = intake::parsed(body, read_queries).await??;

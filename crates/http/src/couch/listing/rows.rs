@@ -5,11 +5,12 @@
 //! that was read, so no row of a range comes twice. A listing by keys has a row per key, in the order
 //! of the keys, whether there is such a document or not.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use adea_documents::json::write_json_string;
-use adea_documents::record::split_body;
+use adea_documents::record::{Body, split_body};
 use adea_documents::render::{Meta, Rendering, write_revision};
 use adea_pod::{DatabaseEntry, ListPortion, ListedDocument, PodError, Told, Which};
 use bytes::Bytes;
@@ -220,7 +221,21 @@ impl Rows {
             out.extend_from_slice(b"null");
             return Ok(());
         };
-        let (attachments, json) = split_body(body)?;
+        let (mut attachments, json) = split_body(body)?;
+        let mut json = Cow::Borrowed(json);
+        if self.entry.name.is_users() && !self.caller.is_admin() {
+            let mut shown = Body {
+                json: json.into_owned(),
+                attachments,
+            };
+            let pod = &self.app.pod;
+            let seen = pod.show_user(&self.entry, &self.caller, &row.id, &mut shown);
+            if seen.is_err() {
+                out.extend_from_slice(b"null");
+                return Ok(());
+            }
+            (json, attachments) = (Cow::Owned(shown.json), shown.attachments);
+        }
         let mut meta = Meta::default();
         if self.listing.conflicts && row.conflicts {
             let told = Told {
@@ -240,7 +255,7 @@ impl Rows {
             id: &row.id,
             revision: &row.revision,
             deleted: row.deleted,
-            json,
+            json: &json,
             attachments: &attachments,
             meta: &meta,
             encoding_info: self.listing.encoding_info,
@@ -299,7 +314,12 @@ pub(super) fn with_attachments(exchange: Exchange, mut rows: Rows, head: Vec<u8>
                 };
                 let pod = &rows.app.pod;
                 let found = pod.read(&rows.entry, &rows.caller, &row.id, &which, told);
-                let found = found.map_err(failed)?;
+                let mut found = found.map_err(failed)?;
+                let seen = pod.show_user(&rows.entry, &rows.caller, &row.id, &mut found.body);
+                if seen.is_err() {
+                    out.text("null}").await?;
+                    continue;
+                }
                 let pieces = with_all_data(&row.id, &found);
                 out.pieces(pieces).await?;
                 out.text("}").await?;
