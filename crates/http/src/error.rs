@@ -239,7 +239,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Script(error) => of_script(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => (StatusCode::BAD_REQUEST, of_partition(*error)),
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
@@ -262,10 +262,14 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
     }
 }
 
-fn of_partition(error: InvalidPartitionedId) -> &'static str {
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
     match error {
-        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
-        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+            (StatusCode::BAD_REQUEST, "illegal_docid")
+        }
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+            (StatusCode::BAD_REQUEST, "illegal_partition")
+        }
     }
 }
 
