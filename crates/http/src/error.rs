@@ -4,13 +4,14 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::Refusal;
+use adea_accounts::{Refusal, TokenError};
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::{FindError, InvalidPartitionedId, PodError};
+use adea_replication::ReplicationError;
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
@@ -212,7 +213,10 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Draft(error) => of_draft(error),
         PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie
+        | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
+        | PodError::WeakPassword(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Token(TokenError::Refused(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -253,14 +257,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Replication(error) => of_replication(error),
@@ -320,6 +317,17 @@ fn of_replication(error: &ReplicationError) -> (StatusCode, &'static str) {
             StatusCode::INTERNAL_SERVER_ERROR,
             "checkpoint_commit_failure",
         ),
+    }
+}
+
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+            (StatusCode::BAD_REQUEST, "illegal_docid")
+        }
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+            (StatusCode::BAD_REQUEST, "illegal_partition")
+        }
     }
 }
 
