@@ -43,6 +43,18 @@ impl Selector {
         }
     }
 
+    /// Whether trying a document costs little more than reading it, whatever the document: few
+    /// conditions, none of which searches a text or goes through a container.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        let (mut conditions, mut light) = (0, true);
+        self.clause.visit_fields(&mut |_, condition| {
+            conditions += 1;
+            light &= condition.is_light();
+        });
+        light && conditions <= LIGHT_CONDITIONS_MAX
+    }
+
     /// The fields that it looks at, in the order of their first mention.
     #[must_use]
     pub fn fields(&self) -> Vec<&FieldPath> {
@@ -89,6 +101,11 @@ impl Selector {
         self.clause.to_json()
     }
 }
+
+/// More conditions than this are no light selector.
+const LIGHT_CONDITIONS_MAX: usize = 16;
+/// More values in `$in` than this are none, either.
+const LIGHT_VALUES_MAX: usize = 64;
 
 impl Clause {
     fn requires(&self, field: &str) -> bool {
@@ -164,6 +181,24 @@ impl Clause {
 }
 
 impl Condition {
+    fn is_light(&self) -> bool {
+        match self {
+            Self::Compare { .. }
+            | Self::Exists(_)
+            | Self::Type(_)
+            | Self::Mod { .. }
+            | Self::BeginsWith(_)
+            | Self::Size(_) => true,
+            Self::In(values) | Self::NotIn(values) => values.len() <= LIGHT_VALUES_MAX,
+            Self::Regex { .. }
+            | Self::All(_)
+            | Self::ElemMatch(_)
+            | Self::AllMatch(_)
+            | Self::KeyMapMatch(_) => false,
+            Self::Not(condition) => condition.is_light(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Compare {

@@ -32,6 +32,11 @@ use crate::pod::Pod;
 
 /// Rows of the first portion, at least and at most.
 const FIRST_PORTION: (u64, u64) = (32, 256);
+/// A portion of no more rows is worked off on the thread that asks for it, if the selector is light:
+/// going to another thread and back costs as much as the work.
+const AT_ONCE_ROWS_MAX: usize = 64;
+/// Bytes of documents that are read there, about.
+const AT_ONCE_BYTES_MAX: u64 = 256 << 10;
 /// Rows of any portion, at most.
 const PORTION_MAX: usize = 1_024;
 /// For each row of a portion, so many deleted documents may be passed over.
@@ -104,6 +109,8 @@ struct Work {
     skip: u64,
     limit: u64,
     portion: usize,
+    /// Whether the next portion is worked off where it is asked for.
+    at_once: bool,
     bookmark: Option<Bookmark>,
     statistics: FindStatistics,
     done: bool,
@@ -182,6 +189,13 @@ impl FindWalk {
         if work.done {
             self.work = Some(work);
             return Ok(None);
+        }
+        if std::mem::take(&mut work.at_once) {
+            let mut page = FindPage::default();
+            let stepped = work.step(&mut page, AT_ONCE_BYTES_MAX);
+            work.statistics.time = self.begun.elapsed();
+            self.work = Some(work);
+            return stepped.map(|()| Some(page));
         }
         let worked = tokio::task::spawn_blocking(move || {
             let page = work.page();
@@ -266,15 +280,20 @@ impl Work {
         }
         let covered = plan.index().filter(|_| plan.covering);
         let (low, high) = FIRST_PORTION;
+        // Where each row is an answer, no more are needed than are asked for.
+        let exact = matches!(&plan.access, Access::Index(_, part) if part.exact);
+        let low = if exact { 1 } else { low };
         let first = query.limit.saturating_add(query.skip).clamp(low, high);
+        let portion = usize::try_from(first).unwrap_or(PORTION_MAX);
         Self {
+            at_once: portion <= AT_ONCE_ROWS_MAX && query.selector.is_light(),
             covered: covered.map(|index| Covered::of(index)),
             projection: query.fields.as_deref().map(Projection::new),
             matcher: StoredMatcher::new(query.selector.clone()),
             skip: query.skip,
             limit: query.limit,
             done: query.limit == 0,
-            portion: usize::try_from(first).unwrap_or(PORTION_MAX),
+            portion,
             pod: pod.clone(),
             entry: Arc::clone(entry),
             caller: caller.clone(),
@@ -295,16 +314,16 @@ impl Work {
             && page.text.len() < PAGE_BYTES
             && self.statistics.keys_examined - before < PAGE_ROWS
         {
-            self.step(&mut page)?;
+            self.step(&mut page, PORTION_BYTES_MAX)?;
         }
         Ok(page)
     }
 
-    /// Works off one portion.
-    fn step(&mut self, page: &mut FindPage) -> Result<(), PodError> {
+    /// Works off one portion, whose documents have about so many bytes at most.
+    fn step(&mut self, page: &mut FindPage, bytes_max: u64) -> Result<(), PodError> {
         let pod = self.pod.clone();
         let view = pod.view();
-        let rows = self.rows(view.as_ref())?;
+        let rows = self.rows(view.as_ref(), bytes_max)?;
         if rows.is_empty() && self.left.is_empty() {
             self.done = true;
             return Ok(());
@@ -352,7 +371,7 @@ impl Work {
     }
 
     /// The rows of the next portion; what is left begins behind them.
-    fn rows(&mut self, view: &dyn View) -> Result<Vec<Row>, PodError> {
+    fn rows(&mut self, view: &dyn View, bytes_max: u64) -> Result<Vec<Row>, PodError> {
         let reader = reader(view, &self.entry, &self.caller);
         let mut found = match &self.left {
             Left::Ids(ranges) => ids(&reader, ranges, self.direction, self.portion)?,
@@ -382,7 +401,7 @@ impl Work {
                 found
             }
         };
-        let cut = fitting(&mut found.rows);
+        let cut = fitting(&mut found.rows, bytes_max);
         self.portion = cut.unwrap_or_else(|| (self.portion * 2).min(PORTION_MAX));
         let last = cut.and(found.rows.last()).map(Row::place);
         match last.or(found.walked_to) {
@@ -584,12 +603,12 @@ impl Place {
 }
 
 /// Keeps the first rows, whose documents may be read at once; how many, if others were there.
-fn fitting(rows: &mut Vec<Row>) -> Option<usize> {
+fn fitting(rows: &mut Vec<Row>, bytes_max: u64) -> Option<usize> {
     let mut bytes = 0;
     let count = rows
         .iter()
         .take_while(|row| {
-            let fits = bytes < PORTION_BYTES_MAX;
+            let fits = bytes < bytes_max;
             bytes += row.head.as_ref().map_or(0, |head| head.external_bytes);
             fits
         })
