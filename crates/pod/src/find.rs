@@ -6,6 +6,7 @@
 //! in which order they come.
 
 mod access;
+mod aggregate;
 mod bookmark;
 mod catalog;
 mod covered;
@@ -16,8 +17,10 @@ mod naming;
 mod plan;
 mod project;
 mod query;
+mod sum;
 mod walk;
 
+pub use aggregate::{Aggregate, AggregateQuery, Aggregated, GROUPS_MAX, Group};
 pub(crate) use catalog::MangoCache;
 pub use definition::{COLUMNS_MAX, MangoIndex, primary_index_json};
 pub use error::{FindError, Reach};

@@ -4,6 +4,7 @@
 //! in `explain.rs`. An answer is short nearly always, and sent at once then; a long one is sent while
 //! it is found, page by page.
 
+mod aggregate;
 mod explain;
 mod indexes;
 mod options;
@@ -34,6 +35,7 @@ pub(crate) async fn route(
     match (special, rest) {
         ("_find", []) => find(exchange, entry, partition).await,
         ("_explain", []) => explain::explain(exchange, entry, partition).await,
+        ("_aggregate", []) => aggregate::aggregate(exchange, entry, partition).await,
         ("_index", rest) if partition.is_none() => indexes::route(exchange, entry, rest).await,
         _ => Err(ApiError::NotFound("missing")),
     }

@@ -227,6 +227,13 @@ impl FindWalk {
         work.bookmark.as_ref().map(Bookmark::encode)
     }
 
+    /// What to tell of the index that was chosen.
+    #[must_use]
+    pub fn plan_warnings(&self) -> Vec<String> {
+        let work = self.work.as_ref();
+        work.map_or_else(Vec::new, |work| work.plan.warnings(&work.query))
+    }
+
     /// What to tell of how the query was answered.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
