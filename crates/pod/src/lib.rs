@@ -32,8 +32,9 @@ pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
 pub use find::{
-    Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, GROUPS_MAX, Group, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
-    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+    Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
+    FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
+    NewIndex, Reach, Reason, primary_index_json,
 };
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;

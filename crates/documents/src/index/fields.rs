@@ -69,7 +69,8 @@ impl FieldIndex {
     #[must_use]
     pub fn signature(&self, partitioned: bool) -> Signature {
         let filter = self.filter().map(|filter| filter.to_json().to_string());
-        let mut parts: Vec<&[u8]> = vec![b"mango 1", &[0], filter.as_deref().unwrap_or("").as_bytes()];
+        let mut parts: Vec<&[u8]> =
+            vec![b"mango 1", &[0], filter.as_deref().unwrap_or("").as_bytes()];
         if partitioned {
             parts.insert(1, b"partitioned");
         }
@@ -140,12 +141,27 @@ mod tests {
     #[test]
     fn documents_with_all_fields_are_indexed() {
         let plain = index(&["a", "b.c", "_id"], None);
-        check(&plain, "x\"", r#"{"b":{"c":1.50},"a":null}"#, Some(r#"[null,1.5,"x\""]"#));
-        check(&plain, "x", r#"{"b":{"c":[{"d":1}]},"a":"é"}"#, Some(r#"["é",[{"d":1}],"x"]"#));
+        check(
+            &plain,
+            "x\"",
+            r#"{"b":{"c":1.50},"a":null}"#,
+            Some(r#"[null,1.5,"x\""]"#),
+        );
+        check(
+            &plain,
+            "x",
+            r#"{"b":{"c":[{"d":1}]},"a":"é"}"#,
+            Some(r#"["é",[{"d":1}],"x"]"#),
+        );
         check(&plain, "x", r#"{"b":{},"a":1}"#, None);
         check(&plain, "x", r#"{"b":{"c":1}}"#, None);
         check(&plain, "_design/x", r#"{"b":{"c":1},"a":1}"#, None);
-        check(&index(&["tags.1"], None), "x", r#"{"tags":[1,[2]]}"#, Some("[[2]]"));
+        check(
+            &index(&["tags.1"], None),
+            "x",
+            r#"{"tags":[1,[2]]}"#,
+            Some("[[2]]"),
+        );
     }
 
     #[test]

@@ -427,9 +427,8 @@ mod tests {
 
     fn holds(intervals: &Intervals, value: &Value) -> bool {
         let key = key(value);
-        let inside = |one: &&Interval| {
-            one.low <= key && one.high.as_ref().is_none_or(|high| key < *high)
-        };
+        let inside =
+            |one: &&Interval| one.low <= key && one.high.as_ref().is_none_or(|high| key < *high);
         intervals.list().iter().filter(inside).count() == 1
     }
 
@@ -451,11 +450,19 @@ mod tests {
         check(json!({"a": {"$in": []}}), Some(0), true);
         check(json!({"a": {"$ne": 1}}), Some(1), false);
         check(json!({"a": {"$type": "boolean"}}), Some(2), true);
-        check(json!({"$or": [{"a": 1}, {"a": {"$gt": 5}}, {"a": {"$gt": 7}}]}), Some(2), true);
+        check(
+            json!({"$or": [{"a": 1}, {"a": {"$gt": 5}}, {"a": {"$gt": 7}}]}),
+            Some(2),
+            true,
+        );
         check(json!({"$or": [{"a": 1}, {"a": 2, "b": 3}]}), Some(2), false);
         check(json!({"$or": [{"a": 1}, {"b": 1}]}), None, false);
         check(json!({"a": {"$exists": false}}), None, false);
-        check(json!({"a": {"$gt": 1}, "$or": [{"a": 5}, {"a": {"$exists": false}}]}), Some(1), false);
+        check(
+            json!({"a": {"$gt": 1}, "$or": [{"a": 5}, {"a": {"$exists": false}}]}),
+            Some(1),
+            false,
+        );
         check(json!({"a": {"$gt": 1}, "b": 2}), Some(1), true);
         check(json!({"b": 2}), None, false);
         check(json!({"$not": {"a": 1}}), Some(1), false);
@@ -477,8 +484,14 @@ mod tests {
 
     fn any_value() -> impl Strategy<Value = Value> {
         prop_oneof![
-            Just(Value::Null), any::<bool>().prop_map(Value::from), (-2i64..4).prop_map(Value::from),
-            "[abA]{0,2}".prop_map(Value::from), Just(json!([])), Just(json!([1])), Just(json!([1, "a"])), Just(json!({"k": 1})),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2i64..4).prop_map(Value::from),
+            "[abA]{0,2}".prop_map(Value::from),
+            Just(json!([])),
+            Just(json!([1])),
+            Just(json!([1, "a"])),
+            Just(json!({"k": 1})),
         ]
     }
 
@@ -502,7 +515,8 @@ mod tests {
         leaf.prop_recursive(3, 12, 3, |inner| {
             let list = prop::collection::vec(inner.clone(), 1..4);
             prop_oneof![
-                (prop::sample::select(vec!["$and", "$or", "$nor"]), list).prop_map(|(o, l)| json!({o: l})),
+                (prop::sample::select(vec!["$and", "$or", "$nor"]), list)
+                    .prop_map(|(o, l)| json!({o: l})),
                 inner.prop_map(|s| json!({"$not": s})),
             ]
         })

@@ -87,8 +87,7 @@ impl Selector {
     #[must_use]
     pub fn needed_fields(&self) -> Wanted {
         let mut wanted = Wanted::default();
-        self.clause
-            .visit_fields(&mut |path, _| wanted.add(path));
+        self.clause.visit_fields(&mut |path, _| wanted.add(path));
         wanted
     }
 
@@ -106,6 +105,19 @@ impl Selector {
 const LIGHT_CONDITIONS_MAX: usize = 16;
 /// More values in `$in` than this are none, either.
 const LIGHT_VALUES_MAX: usize = 64;
+
+/// A text longer than this, or a container with anything in it, takes its time to be compared.
+const LIGHT_BYTES_MAX: usize = 1_024;
+
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::Number(number) => number.as_str().len() <= LIGHT_BYTES_MAX,
+        Value::String(text) => text.len() <= LIGHT_BYTES_MAX,
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}
 
 impl Clause {
     fn requires(&self, field: &str) -> bool {
@@ -183,13 +195,15 @@ impl Clause {
 impl Condition {
     fn is_light(&self) -> bool {
         match self {
-            Self::Compare { .. }
-            | Self::Exists(_)
+            Self::Compare { operand, .. } => is_small(operand),
+            Self::Exists(_)
             | Self::Type(_)
             | Self::Mod { .. }
             | Self::BeginsWith(_)
             | Self::Size(_) => true,
-            Self::In(values) | Self::NotIn(values) => values.len() <= LIGHT_VALUES_MAX,
+            Self::In(values) | Self::NotIn(values) => {
+                values.len() <= LIGHT_VALUES_MAX && values.iter().all(is_small)
+            }
             Self::Regex { .. }
             | Self::All(_)
             | Self::ElemMatch(_)

@@ -43,7 +43,8 @@ impl StoredMatcher {
     /// # Errors
     /// [`TooMuchEffort`], as [`Selector::try_matches`].
     pub fn matches(&self, document: &Rendering<'_>) -> Result<bool, TooMuchEffort> {
-        self.selector.try_matches(&read_part(&self.wanted, document))
+        self.selector
+            .try_matches(&read_part(&self.wanted, document))
     }
 }
 

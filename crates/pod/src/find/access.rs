@@ -95,7 +95,11 @@ fn few(intervals: Vec<Interval>) -> Vec<Interval> {
         low: first.low,
         high: last.high,
     };
-    first.zip(last).map(|(f, l)| hull(f, l)).into_iter().collect()
+    first
+        .zip(last)
+        .map(|(f, l)| hull(f, l))
+        .into_iter()
+        .collect()
 }
 
 fn row_range(interval: Interval) -> RowRange {
@@ -207,9 +211,7 @@ pub(super) fn intersection(left: IdRange, right: IdRange) -> Option<IdRange> {
         (only, None) | (None, only) => only,
     };
     let empty = match (&first, &last) {
-        (Some(first), Some((last, inclusive))) => {
-            first > last || first == last && !inclusive
-        }
+        (Some(first), Some((last, inclusive))) => first > last || first == last && !inclusive,
         (None, _) | (_, None) => false,
     };
     (!empty).then_some(IdRange { first, last })
@@ -242,18 +244,36 @@ mod tests {
     fn selectors_of_ids_are_ranges() {
         assert!(is_everything(&ids(json!({}))));
         assert!(is_everything(&ids(json!({"_id": {"$gt": null}}))));
-        assert_eq!(ids(json!({"_id": "x"})), [range(Some("x"), Some(("x", true)))]);
-        assert_eq!(ids(json!({"_id": {"$gt": "x", "$lt": "y"}})), [range(Some("x\0"), Some(("y", false)))]);
+        assert_eq!(
+            ids(json!({"_id": "x"})),
+            [range(Some("x"), Some(("x", true)))]
+        );
+        assert_eq!(
+            ids(json!({"_id": {"$gt": "x", "$lt": "y"}})),
+            [range(Some("x\0"), Some(("y", false)))]
+        );
         assert_eq!(ids(json!({"_id": {"$gte": ""}})), [range(Some(""), None)]);
         assert_eq!(ids(json!({"_id": {"$lt": 5}})), []);
-        assert_eq!(ids(json!({"_id": {"$beginsWith": "ab"}})), [range(Some("ab"), Some(("ac", false)))]);
         assert_eq!(
-            ids(json!({"_id": {"$in": ["b", "a\0c", 7]}})).iter().map(|r| r.first.clone().unwrap_or_default()).collect::<Vec<_>>(),
+            ids(json!({"_id": {"$beginsWith": "ab"}})),
+            [range(Some("ab"), Some(("ac", false)))]
+        );
+        assert_eq!(
+            ids(json!({"_id": {"$in": ["b", "a\0c", 7]}}))
+                .iter()
+                .map(|r| r.first.clone().unwrap_or_default())
+                .collect::<Vec<_>>(),
             ["a\0c", "b"]
         );
-        let parted = id_ranges(&Selector::parse(&json!({"_id": {"$gt": "p:5"}})).unwrap(), Some("p"));
+        let parted = id_ranges(
+            &Selector::parse(&json!({"_id": {"$gt": "p:5"}})).unwrap(),
+            Some("p"),
+        );
         assert_eq!(parted, [range(Some("p:5\0"), Some(("p;", false)))]);
-        assert_eq!(id_ranges(&Selector::parse(&json!({"_id": "q:1"})).unwrap(), Some("p")), []);
+        assert_eq!(
+            id_ranges(&Selector::parse(&json!({"_id": "q:1"})).unwrap(), Some("p")),
+            []
+        );
     }
 
     proptest! {

@@ -90,7 +90,12 @@ impl Pod {
         mut query: AggregateQuery,
     ) -> Result<Aggregated, PodError> {
         let mut fields = query.group.clone();
-        fields.extend(query.aggregates.iter().filter_map(|(_, one)| one.field().cloned()));
+        fields.extend(
+            query
+                .aggregates
+                .iter()
+                .filter_map(|(_, one)| one.field().cloned()),
+        );
         if fields.is_empty() {
             // Any field will do that every index has.
             fields.extend(FieldPath::parse("_id"));
@@ -99,7 +104,7 @@ impl Pod {
         let find = Arc::new(query.find.clone());
         let mut walk = self.find(entry, caller, Arc::clone(&find)).await?;
         if !find.nothing
-            && let Some(tally) = Tally::of(self, entry, &query)?
+            && let Some(tally) = Tally::of(self, entry, &query, &find).await?
         {
             let counted = tokio::task::spawn_blocking(move || tally.count());
             let groups = counted.await.map_err(|_| PodError::Interrupted)??;
@@ -295,16 +300,20 @@ struct Tally {
 
 impl Tally {
     /// Whether the tree can tell, and of what.
-    fn of(
+    async fn of(
         pod: &Pod,
         entry: &Arc<DatabaseEntry>,
         query: &AggregateQuery,
+        find: &Arc<FindQuery>,
     ) -> Result<Option<Self>, PodError> {
         let counts = query.aggregates.iter();
-        if !counts.into_iter().all(|(_, one)| matches!(one, Aggregate::Count(None))) {
+        if !counts
+            .into_iter()
+            .all(|(_, one)| matches!(one, Aggregate::Count(None)))
+        {
             return Ok(None);
         }
-        let plan = pod.plan_find(entry, &query.find)?;
+        let plan = pod.plan_aside(entry, find).await?;
         let Access::Index(index, part) = plan.access else {
             return Ok(None);
         };

@@ -69,7 +69,13 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for text in ["x", "g1AAAAA0eJzLYWBgYMpgSmHgKy5JLCrJTq2MT8lPzkzJBYlnG4JkOGAyULEsAGm8DfE", "€", "\"", "g1AAAQ"] {
+        for text in [
+            "x",
+            "g1AAAAA0eJzLYWBgYMpgSmHgKy5JLCrJTq2MT8lPzkzJBYlnG4JkOGAyULEsAGm8DfE",
+            "€",
+            "\"",
+            "g1AAAQ",
+        ] {
             assert!(Bookmark::decode(text).is_err(), "{text}");
         }
         let refused = Bookmark::decode("a\"b").unwrap_err();

@@ -35,7 +35,10 @@ impl Covered {
 
     /// The text of an indexed field.
     pub(super) fn value<'k>(&self, columns: &[&'k [u8]], field: &FieldPath) -> Option<&'k [u8]> {
-        let at = self.columns.iter().position(|path| path.name() == field.name())?;
+        let at = self
+            .columns
+            .iter()
+            .position(|path| path.name() == field.name())?;
         columns.get(at).copied()
     }
 

@@ -179,9 +179,13 @@ mod tests {
                 "def": {"fields": [{"a": "asc"}, {"b.c": "desc"}], "partial_filter_selector": {"x": {"$eq": 1}}}})
         );
         assert!(index.covers(["b.c", "_id"]) && !index.covers(["b"]));
-        let old = read(json!({"map": {"fields": {"a": "asc"}, "selector": {"a": {"$gt": 1}}}, "options": {}}));
+        let old = read(
+            json!({"map": {"fields": {"a": "asc"}, "selector": {"a": {"$gt": 1}}}, "options": {}}),
+        );
         assert_eq!(old.unwrap().filter, Some(json!({"a": {"$gt": 1}})));
-        let plain = read(json!({"map": {"fields": ["a", {"b": "asc"}], "partial_filter_selector": {}}, "options": {}}));
+        let plain = read(
+            json!({"map": {"fields": ["a", {"b": "asc"}], "partial_filter_selector": {}}, "options": {}}),
+        );
         assert_eq!(plain.unwrap().filter, None);
     }
 

@@ -28,7 +28,9 @@ pub enum FindError {
     #[error("Encountered a conflict while saving the design document.")]
     SavingConflict,
     /// More groups than are kept at once.
-    #[error("The documents fall into more than {0} groups: group by fewer fields, or narrow the selector.")]
+    #[error(
+        "The documents fall into more than {0} groups: group by fewer fields, or narrow the selector."
+    )]
     TooManyGroups(usize),
     /// The groups are larger than is kept at once.
     #[error("The groups are too large to be kept: group by shorter fields.")]

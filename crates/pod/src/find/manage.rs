@@ -103,7 +103,8 @@ impl Pod {
 
     fn build_index(&self, entry: &Arc<DatabaseEntry>, made: &MadeIndex) -> Result<(), PodError> {
         let indexes = self.mango_indexes(entry)?;
-        let is_it = |index: &&Arc<MangoIndex>| index.design == made.design && index.name == made.name;
+        let is_it =
+            |index: &&Arc<MangoIndex>| index.design == made.design && index.name == made.name;
         if let Some(index) = indexes.iter().find(is_it) {
             self.index_in_background(entry, vec![Arc::clone(&index.plan)]);
         }
@@ -164,7 +165,13 @@ impl Pod {
             if language.and_then(Value::as_str) != Some("query") {
                 let shown = language.map_or_else(
                     || "false".to_owned(),
-                    |language| format!("{{{},{}}}", erlang_term(&"language".into()), erlang_term(language)),
+                    |language| {
+                        format!(
+                            "{{{},{}}}",
+                            erlang_term(&"language".into()),
+                            erlang_term(language)
+                        )
+                    },
                 );
                 return Err(FindError::InvalidLanguage(shown).into());
             }
@@ -235,7 +242,10 @@ impl Draft {
         let fields: Map<String, Value> = fields
             .map(|(path, direction)| (path.name().to_owned(), (*direction).into()))
             .collect();
-        let filter = new.filter.as_ref().map_or_else(|| json!({}), Selector::to_json);
+        let filter = new
+            .filter
+            .as_ref()
+            .map_or_else(|| json!({}), Selector::to_json);
         let view = json!({
             "map": {"fields": fields, "partial_filter_selector": filter},
             "reduce": "_count",

@@ -88,7 +88,17 @@ mod tests {
     /// The first was recorded from `CouchDB` 3.5.
     #[test]
     fn names_are_those_of_couchdb() {
-        check(r#"{"fields":["zz"]}"#, None, "2", "41ad7836cd6d3b4d246fd04d93aca97d8eaa9567");
-        check(r#"{"fields":["age"]}"#, Some("age"), "3", "39e5d7fc94ce74fc5ed0b10975943a7bf3746eae");
+        check(
+            r#"{"fields":["zz"]}"#,
+            None,
+            "2",
+            "41ad7836cd6d3b4d246fd04d93aca97d8eaa9567",
+        );
+        check(
+            r#"{"fields":["age"]}"#,
+            Some("age"),
+            "3",
+            "39e5d7fc94ce74fc5ed0b10975943a7bf3746eae",
+        );
     }
 }

@@ -16,82 +16,11 @@ use adea_store::View;
 
 use super::access::{self, IndexPart, id_ranges, index_part};
 use super::bookmark::{Bookmark, invalid};
+use super::candidates::{Candidate, Loser, Reason, ranked};
 use super::{FindError, FindQuery, MangoIndex, Reach};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
-
-/// Why an index is not the one that is used; as `_explain` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It has not all documents, and was not asked for by name.
-    IsPartial,
-    /// It is parted and the query is not, or the reverse.
-    ScopeMismatch,
-    /// It may lack documents that match.
-    FieldMismatch,
-    /// It has another order.
-    SortOrderMismatch,
-    /// Another one was asked for by name.
-    ExcludedByUser,
-    /// It is the primary index, and there is another.
-    UnfavoredType,
-    /// More of its rows would have to be tried.
-    LessSelective,
-    /// The selector names fewer of its columns.
-    LessOverlap,
-    /// It has more columns.
-    TooManyFields,
-    /// Nothing but its name decided.
-    AlphabeticallyComesAfter,
-}
-
-impl Reason {
-    /// The name that `_explain` gives it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IsPartial => "is_partial",
-            Self::ScopeMismatch => "scope_mismatch",
-            Self::FieldMismatch => "field_mismatch",
-            Self::SortOrderMismatch => "sort_order_mismatch",
-            Self::ExcludedByUser => "excluded_by_user",
-            Self::UnfavoredType => "unfavored_type",
-            Self::LessSelective => "less_selective",
-            Self::LessOverlap => "less_overlap",
-            Self::TooManyFields => "too_many_fields",
-            Self::AlphabeticallyComesAfter => "alphabetically_comes_after",
-        }
-    }
-
-    fn is_of_a_usable_index(self) -> bool {
-        match self {
-            Self::IsPartial
-            | Self::ScopeMismatch
-            | Self::FieldMismatch
-            | Self::SortOrderMismatch => false,
-            Self::ExcludedByUser
-            | Self::UnfavoredType
-            | Self::LessSelective
-            | Self::LessOverlap
-            | Self::TooManyFields
-            | Self::AlphabeticallyComesAfter => true,
-        }
-    }
-}
-
-/// An index that was looked at and is not the one that is used.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// The index; `None` for the primary one.
-    pub index: Option<Arc<MangoIndex>>,
-    /// Why it is not used.
-    pub reason: Reason,
-    /// Whether it could have been.
-    pub usable: bool,
-    /// How far it was from being used, as `CouchDB` counts it.
-    pub ranking: usize,
-}
 
 /// What is walked.
 #[derive(Clone, Debug)]
@@ -178,11 +107,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Engine`] if the store cannot be read.
-    pub fn explain(
-        &self,
-        entry: &DatabaseEntry,
-        query: &FindQuery,
-    ) -> Result<Explained, PodError> {
+    pub fn explain(&self, entry: &DatabaseEntry, query: &FindQuery) -> Result<Explained, PodError> {
         let view = self.view();
         let planner = Planner {
             pod: self,
@@ -318,14 +243,23 @@ impl Planner<'_> {
         } else {
             named
         };
-        let mut runners: Vec<Runner> = in_question.into_iter().map(|one| self.runner(one)).collect();
+        let mut runners: Vec<Runner> = in_question
+            .into_iter()
+            .map(|one| self.runner(one))
+            .collect();
         let ids = id_ranges(&self.query.selector, self.query.partition.as_deref());
         let by_id = field.primary.is_none()
             && self.query.use_index.is_empty()
             && !access::is_everything(&id_ranges(&self.query.selector, None));
         if self.counts || runners.len() > 1 || by_id && !runners.is_empty() {
-            for runner in &mut runners {
-                runner.rows = Some(self.count(&runner.index, &runner.part)?);
+            // Counting takes its time, too: the likely ones only.
+            runners.sort_by(|a, b| a.rank().cmp(&b.rank()));
+            for (place, runner) in runners.iter_mut().enumerate() {
+                runner.rows = Some(if place < RUNNERS_COUNTED_MAX {
+                    self.count(&runner.index, &runner.part)?
+                } else {
+                    u64::MAX
+                });
             }
         }
         runners.sort_by(|a, b| a.rank().cmp(&b.rank()));
@@ -455,22 +389,33 @@ impl Planner<'_> {
     }
 
     /// Every index but the one of `plan`, with the reason, as `CouchDB` ranks them.
-    fn candidates(&self, field: &Field, runners: &[Runner], plan: Option<&FindPlan>) -> Vec<Candidate> {
+    fn candidates(
+        &self,
+        field: &Field,
+        runners: &[Runner],
+        plan: Option<&FindPlan>,
+    ) -> Vec<Candidate> {
         let winner = plan.and_then(FindPlan::index);
         let by_primary = plan.is_some() && winner.is_none();
         let mut found: Vec<Loser> = Vec::new();
         let best = runners.first();
         for (place, runner) in runners.iter().enumerate() {
-            let reason = best.map_or(Reason::LessOverlap, |best| runner.reason_against(best, by_primary));
+            let reason = best.map_or(Reason::LessOverlap, |best| {
+                runner.reason_against(best, by_primary)
+            });
             found.push((Some(Arc::clone(&runner.index)), reason, place));
         }
         let excluded = field.usable.iter().filter(|index| {
-            !runners.iter().any(|runner| Arc::ptr_eq(&runner.index, index))
+            !runners
+                .iter()
+                .any(|runner| Arc::ptr_eq(&runner.index, index))
         });
         found.extend(excluded.map(|index| (Some(Arc::clone(index)), Reason::ExcludedByUser, 0)));
         let refused = field.refused.iter();
         found.extend(refused.map(|(index, reason)| (Some(Arc::clone(index)), *reason, 0)));
-        let named = runners.iter().any(|runner| is_named(&runner.index, self.query));
+        let named = runners
+            .iter()
+            .any(|runner| is_named(&runner.index, self.query));
         let primary = field.primary.unwrap_or(if named {
             Reason::ExcludedByUser
         } else {
@@ -489,6 +434,8 @@ impl Planner<'_> {
 
 /// Ids that are walked to find out how many they are.
 const COUNTED_IDS_MAX: u64 = 1_000;
+/// Indexes of one query whose rows are counted.
+const RUNNERS_COUNTED_MAX: usize = 32;
 /// Ranges of one query whose rows are counted.
 const RANGES_COUNTED_MAX: usize = 16;
 
@@ -522,45 +469,6 @@ impl Runner {
             Reason::AlphabeticallyComesAfter
         }
     }
-}
-
-/// An index that is not used, why, and its place among those that could have been.
-type Loser = (Option<Arc<MangoIndex>>, Reason, usize);
-
-/// Gives candidates `CouchDB`'s rankings and its order: by name downwards, the primary index last.
-fn ranked(found: &[Loser], runners: usize) -> Vec<Candidate> {
-    let any = |reasons: &[Reason]| found.iter().any(|(_, reason, _)| reasons.contains(reason));
-    let unfavored = runners.max(1);
-    let excluded = unfavored + usize::from(any(&[Reason::UnfavoredType]));
-    let unusable = excluded + usize::from(any(&[Reason::ExcludedByUser]));
-    let mismatches = [Reason::FieldMismatch, Reason::SortOrderMismatch];
-    let out_of_scope = unusable + usize::from(any(&mismatches));
-    let partial = out_of_scope + usize::from(any(&[Reason::ScopeMismatch]));
-    let candidate = |(index, reason, place)| Candidate {
-        index,
-        reason,
-        usable: Reason::is_of_a_usable_index(reason),
-        ranking: match reason {
-            Reason::UnfavoredType => unfavored,
-            Reason::ExcludedByUser => excluded,
-            Reason::FieldMismatch | Reason::SortOrderMismatch => unusable,
-            Reason::ScopeMismatch => out_of_scope,
-            Reason::IsPartial => partial,
-            Reason::LessSelective
-            | Reason::LessOverlap
-            | Reason::TooManyFields
-            | Reason::AlphabeticallyComesAfter => place,
-        },
-    };
-    let mut candidates: Vec<Candidate> = found.iter().cloned().map(candidate).collect();
-    candidates.sort_by(|a, b| {
-        let name = |one: &Candidate| {
-            let index = one.index.as_ref();
-            index.map(|index| (index.design.clone(), index.name.clone()))
-        };
-        name(b).cmp(&name(a))
-    });
-    candidates
 }
 
 /// Why an index cannot be used for a query; `None` if it can.

@@ -16,8 +16,7 @@ use crate::body::Response;
 use crate::couch::find::options::{
     Options, compare, field_path, means_nothing, refused, use_index,
 };
-use crate::couch::find::{posted, write_statistics};
-use crate::couch::intake;
+use crate::couch::find::{posted, read, write_statistics};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -50,8 +49,8 @@ pub(super) async fn aggregate(
 ) -> Result<Response, ApiError> {
     let body = posted(&mut exchange, &entry).await?;
     let partition = partition.map(str::to_owned);
-    let request = intake::parsed(body, move |body| AggregateRequest::read(body, partition));
-    let request = request.await??;
+    let request = read(body, move |body| AggregateRequest::read(body, partition));
+    let request = request.await?;
     if request.query.find.partition.is_some() && !entry.settings.partitioned {
         return Err(ApiError::bad("database is not partitioned"));
     }
@@ -200,9 +199,13 @@ fn group(value: Option<Value>) -> Result<Vec<FieldPath>, ApiError> {
 }
 
 fn aggregates(value: &Value) -> Result<Vec<(String, Aggregate)>, ApiError> {
-    let members = value.as_object().filter(|members| members.len() <= NAMES_MAX);
+    let members = value
+        .as_object()
+        .filter(|members| members.len() <= NAMES_MAX);
     let members = members.ok_or_else(|| {
-        invalid("`aggregate` must be an object of at most 64 results, each as {\"sum\": \"field\"}.")
+        invalid(
+            "`aggregate` must be an object of at most 64 results, each as {\"sum\": \"field\"}.",
+        )
     })?;
     members
         .iter()
@@ -222,7 +225,9 @@ fn aggregate_of(name: &str, asked: &Value) -> Result<Aggregate, ApiError> {
         ))
     };
     let members = asked.as_object().filter(|members| members.len() == 1);
-    let (what, of) = members.and_then(|members| members.iter().next()).ok_or_else(wrong)?;
+    let (what, of) = members
+        .and_then(|members| members.iter().next())
+        .ok_or_else(wrong)?;
     if what == "count" && *of == Value::Bool(true) {
         return Ok(Aggregate::Count(None));
     }
@@ -264,7 +269,9 @@ fn sort(
         };
         let result = aggregates.iter().position(|(known, _)| known == name);
         let field = || group.iter().position(|field| field.name() == name);
-        let by = result.map(Sorted::Result).or_else(|| field().map(Sorted::Key));
+        let by = result
+            .map(Sorted::Result)
+            .or_else(|| field().map(Sorted::Key));
         Some((by?, descending))
     };
     items
@@ -285,7 +292,10 @@ mod tests {
         let whole = json!({"selector": {"a": 1}, "group": ["b", "c.d"], "aggregate": {"n": {"count": true}, "t": {"sum": "x"}},
             "sort": [{"n": "desc"}, "b"], "limit": 5});
         let request = read(whole.clone()).ok().unwrap();
-        assert_eq!((request.sort.len(), request.limit, request.query.group.len()), (2, 5, 2));
+        assert_eq!(
+            (request.sort.len(), request.limit, request.query.group.len()),
+            (2, 5, 2)
+        );
         for (name, wrong) in [
             ("group", json!("a")),
             ("group", json!([1])),
@@ -302,7 +312,11 @@ mod tests {
             let mut body = whole.clone();
             body[name] = wrong.clone();
             let refused = read(body).err().unwrap();
-            assert_eq!(refused.status().0, StatusCode::BAD_REQUEST, "{name}: {wrong}");
+            assert_eq!(
+                refused.status().0,
+                StatusCode::BAD_REQUEST,
+                "{name}: {wrong}"
+            );
         }
     }
 }

@@ -89,7 +89,11 @@ fn selector_hints(query: &FindQuery) -> Value {
     let all = query.selector.fields();
     let rest = all.iter().filter(|field| !indexable.contains(field));
     let names = |fields: Vec<&FieldPath>| {
-        fields.into_iter().map(FieldPath::name).map(str::to_owned).collect::<Vec<_>>()
+        fields
+            .into_iter()
+            .map(FieldPath::name)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     json!({
         "type": "json",

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use crate::body::Response;
 use crate::couch::find::options::{Options, Sort, field_path, refused, use_index};
-use crate::couch::find::posted;
-use crate::couch::intake;
+use crate::couch::find::{posted, read};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -68,7 +67,7 @@ fn list(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, ApiError
 
 async fn create(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
     let body = posted(&mut exchange, &entry).await?;
-    let new = intake::parsed(body, read_new).await??;
+    let new = read(body, read_new).await?;
     let pod = &exchange.app.pod;
     let made = pod.create_index(&entry, &exchange.caller, &new).await?;
     let body = json!({
@@ -88,7 +87,10 @@ fn read_new(body: &[u8]) -> Result<NewIndex, ApiError> {
     for given in [&name, &design].into_iter().flatten() {
         if given.is_empty() || given == "_design/" {
             let shown = erlang_term(&given.as_str().into());
-            return Err(refused("invalid_index_name", format!("Invalid index name: {shown}")));
+            return Err(refused(
+                "invalid_index_name",
+                format!("Invalid index name: {shown}"),
+            ));
         }
     }
     let quorum = options.positive("w", 2)?;
@@ -114,7 +116,10 @@ fn read_new(body: &[u8]) -> Result<NewIndex, ApiError> {
             });
         }
         other => {
-            return Err(refused("invalid_index", format!("Invalid type for index: {other}")));
+            return Err(refused(
+                "invalid_index",
+                format!("Invalid type for index: {other}"),
+            ));
         }
     }
     let (fields, filter) = read_definition(&definition)?;
@@ -154,7 +159,8 @@ fn read_definition(definition: &Value) -> Result<Definition, ApiError> {
         ));
     }
     let filter = options.take("partial_filter_selector");
-    let filter = filter.filter(|filter| filter.as_object().is_none_or(|members| !members.is_empty()));
+    let filter =
+        filter.filter(|filter| filter.as_object().is_none_or(|members| !members.is_empty()));
     let filter = filter.as_ref().map(Selector::parse).transpose()?;
     options.end()?;
     Ok((fields, filter))
@@ -184,7 +190,10 @@ async fn bulk_delete(
     let designs = read_designs(&body)?;
     let (mut success, mut fail) = (Vec::new(), Vec::new());
     for design in designs {
-        let id = format!("_design/{}", design.strip_prefix("_design/").unwrap_or(&design));
+        let id = format!(
+            "_design/{}",
+            design.strip_prefix("_design/").unwrap_or(&design)
+        );
         let pod = &exchange.app.pod;
         match pod.delete_index(&entry, &exchange.caller, &id, None).await {
             Ok(()) => success.push(json!({"id": id, "ok": true})),

@@ -56,7 +56,10 @@ impl Options {
 
     pub(super) fn require(&mut self, name: &str) -> Result<Value, ApiError> {
         self.take(name).ok_or_else(|| {
-            refused("missing_required_key", format!("Missing required key: {name}"))
+            refused(
+                "missing_required_key",
+                format!("Missing required key: {name}"),
+            )
         })
     }
 
@@ -96,7 +99,10 @@ impl Options {
         } else {
             Err(refused(
                 "invalid_pos_integer",
-                format!("{} is not an integer greater than zero", erlang_term(&value)),
+                format!(
+                    "{} is not an integer greater than zero",
+                    erlang_term(&value)
+                ),
             ))
         }
     }
@@ -148,7 +154,10 @@ impl Sort {
                 ),
             ));
         };
-        let specs = items.iter().map(sort_field).collect::<Result<Vec<_>, _>>()?;
+        let specs = items
+            .iter()
+            .map(sort_field)
+            .collect::<Result<Vec<_>, _>>()?;
         let descending = specs.first().is_some_and(|(_, descending)| *descending);
         if specs.iter().any(|(_, other)| *other != descending) {
             return Err(refused(
@@ -207,14 +216,26 @@ pub(super) fn field_path(name: &str) -> Result<FieldPath, ApiError> {
         .map_err(|_| refused("invalid_field_name", format!("Invalid field name: {name}")))
 }
 
+/// The most fields that may be asked for.
+const FIELDS_MAX: usize = 1_000;
+
 /// The fields that are answered; `None` for all.
 fn fields(value: &Value) -> Result<Option<Vec<FieldPath>>, ApiError> {
     let Value::Array(items) = value else {
         return Err(refused(
             "invalid_fields",
-            format!("Fields must be an array of strings, not: {}", erlang_term(value)),
+            format!(
+                "Fields must be an array of strings, not: {}",
+                erlang_term(value)
+            ),
         ));
     };
+    if items.len() > FIELDS_MAX {
+        return Err(refused(
+            "invalid_fields",
+            format!("No more than {FIELDS_MAX} fields can be asked for."),
+        ));
+    }
     let field = |item: &Value| match item {
         Value::String(name) => field_path(name),
         other @ (Value::Null
@@ -376,34 +397,127 @@ mod tests {
         assert_eq!(refused.status().0, StatusCode::BAD_REQUEST);
     }
 
+    fn with(name: &str, value: Value) -> Value {
+        let mut body = json!({"selector": {}});
+        body[name] = value;
+        body
+    }
+
     #[test]
     fn refusals_are_couchdbs() {
-        let with = |name: &str, value: Value| {
-            let mut body = json!({"selector": {}});
-            body[name] = value;
-            body
-        };
-        check(&json!([]), "bad_request", "Request body must be a JSON object");
-        check(&json!({}), "missing_required_key", "Missing required key: selector");
-        check(&json!({"selector": 1}), "invalid_selector_json", "Selector must be a JSON object, not: 1");
-        check(&json!({"selector": {"$gt": 2}}), "invalid_selector", "One or more conditions is missing a field name.");
-        check(&json!({"selector": {"a": {"$foo": 1}}}), "invalid_operator", "Invalid operator: $foo");
-        check(&json!({"selector": {"$text": "x"}}), "not_supported", "Unsupported operator: $text");
-        check(&with("limit", json!(-1)), "invalid_non_neg_integer", "-1 is not an integer greater than or equal to zero");
-        check(&with("limit", json!(1.5)), "invalid_non_neg_integer", "1.5 is not an integer greater than or equal to zero");
-        check(&with("skip", json!(null)), "invalid_non_neg_integer", "null is not an integer greater than or equal to zero");
-        check(&with("r", json!(0)), "invalid_pos_integer", "0 is not an integer greater than zero");
-        check(&with("conflicts", json!("x")), "invalid_boolean", "Invalid boolean value: <<120>>");
-        check(&with("sort", json!({"a": 1})), "invalid_sort_json", "Sort must be an array of sort specs, not: {[{<<\"a\">>,1}]}");
-        check(&with("sort", json!([2])), "invalid_sort_field", "Invalid sort field: 2");
-        check(&with("sort", json!([""])), "invalid_sort_field", "Invalid sort field: <<>>");
-        check(&with("sort", json!([{"a": "asc"}, {"b": "desc"}])), "unsupported_mixed_sort", "Sorts currently only support a single direction for all fields.");
-        check(&with("fields", json!("a")), "invalid_fields", "Fields must be an array of strings, not: <<97>>");
-        check(&with("fields", json!(["a", 2])), "invalid_field", "Invalid JSON for field spec: 2");
-        check(&with("fields", json!(["a..b"])), "invalid_field_name", "Invalid field name: a..b");
-        check(&with("use_index", json!(["a", "b", "c"])), "invalid_index_name", "Invalid index name: [<<97>>,<<98>>,<<99>>]");
-        check(&with("bookmark", json!(7)), "invalid_bookmark", "Invalid bookmark value: 7");
-        check(&with("foo", json!(1)), "invalid_key", "Invalid key foo for this request.");
+        check(
+            &json!([]),
+            "bad_request",
+            "Request body must be a JSON object",
+        );
+        check(
+            &json!({}),
+            "missing_required_key",
+            "Missing required key: selector",
+        );
+        check(
+            &json!({"selector": 1}),
+            "invalid_selector_json",
+            "Selector must be a JSON object, not: 1",
+        );
+        check(
+            &json!({"selector": {"$gt": 2}}),
+            "invalid_selector",
+            "One or more conditions is missing a field name.",
+        );
+        check(
+            &json!({"selector": {"a": {"$foo": 1}}}),
+            "invalid_operator",
+            "Invalid operator: $foo",
+        );
+        check(
+            &json!({"selector": {"$text": "x"}}),
+            "not_supported",
+            "Unsupported operator: $text",
+        );
+        check(
+            &with("limit", json!(-1)),
+            "invalid_non_neg_integer",
+            "-1 is not an integer greater than or equal to zero",
+        );
+        check(
+            &with("limit", json!(1.5)),
+            "invalid_non_neg_integer",
+            "1.5 is not an integer greater than or equal to zero",
+        );
+        check(
+            &with("skip", json!(null)),
+            "invalid_non_neg_integer",
+            "null is not an integer greater than or equal to zero",
+        );
+        check(
+            &with("r", json!(0)),
+            "invalid_pos_integer",
+            "0 is not an integer greater than zero",
+        );
+        check(
+            &with("conflicts", json!("x")),
+            "invalid_boolean",
+            "Invalid boolean value: <<120>>",
+        );
+    }
+
+    #[test]
+    fn refusals_of_sorts_are_couchdbs() {
+        check(
+            &with("sort", json!({"a": 1})),
+            "invalid_sort_json",
+            "Sort must be an array of sort specs, not: {[{<<\"a\">>,1}]}",
+        );
+        check(
+            &with("sort", json!([2])),
+            "invalid_sort_field",
+            "Invalid sort field: 2",
+        );
+        check(
+            &with("sort", json!([""])),
+            "invalid_sort_field",
+            "Invalid sort field: <<>>",
+        );
+        check(
+            &with("sort", json!([{"a": "asc"}, {"b": "desc"}])),
+            "unsupported_mixed_sort",
+            "Sorts currently only support a single direction for all fields.",
+        );
+    }
+
+    #[test]
+    fn refusals_of_names_are_couchdbs() {
+        check(
+            &with("fields", json!("a")),
+            "invalid_fields",
+            "Fields must be an array of strings, not: <<97>>",
+        );
+        check(
+            &with("fields", json!(["a", 2])),
+            "invalid_field",
+            "Invalid JSON for field spec: 2",
+        );
+        check(
+            &with("fields", json!(["a..b"])),
+            "invalid_field_name",
+            "Invalid field name: a..b",
+        );
+        check(
+            &with("use_index", json!(["a", "b", "c"])),
+            "invalid_index_name",
+            "Invalid index name: [<<97>>,<<98>>,<<99>>]",
+        );
+        check(
+            &with("bookmark", json!(7)),
+            "invalid_bookmark",
+            "Invalid bookmark value: 7",
+        );
+        check(
+            &with("foo", json!(1)),
+            "invalid_key",
+            "Invalid key foo for this request.",
+        );
     }
 
     #[test]
@@ -412,7 +526,11 @@ mod tests {
         let plain = read(json!({"selector": {"a": 1}}));
         assert_eq!((plain.query.limit, plain.query.skip), (25, 0));
         assert!(plain.query.update && plain.query.allow_fallback && plain.query.fields.is_none());
-        let names = |value: Value| read(json!({"selector": {}, "use_index": value})).query.use_index;
+        let names = |value: Value| {
+            read(json!({"selector": {}, "use_index": value}))
+                .query
+                .use_index
+        };
         assert_eq!(names(json!("_design/a")), ["a"]);
         assert_eq!(names(json!("a/b")), ["a", "b"]);
         assert_eq!(names(json!(["_design/a", "b"])), ["_design/a", "b"]);
@@ -420,17 +538,32 @@ mod tests {
         assert!(!read(json!({"selector": {}, "stale": "ok"})).query.update);
         assert!(read(json!({"selector": {"$or": []}})).query.nothing);
         assert!(!read(json!({"selector": {"$or": [], "a": 1}})).query.nothing);
-        assert_eq!(read(json!({"selector": {}, "limit": 1e2_f64 as u64})).query.limit, 100);
     }
 
     #[test]
     fn hostile_bodies_are_refused() {
-        let deep = format!("{{\"selector\":{}1{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+        let deep = format!(
+            "{{\"selector\":{}1{}}}",
+            "{\"a\":".repeat(10_000),
+            "}".repeat(10_000)
+        );
         assert!(FindRequest::read(deep.as_bytes(), None).is_err());
-        let nested = format!("{{\"selector\":{}1{}}}", "{\"$not\":".repeat(200), "}".repeat(200));
+        let nested = format!(
+            "{{\"selector\":{}1{}}}",
+            "{\"$not\":".repeat(200),
+            "}".repeat(200)
+        );
         assert!(FindRequest::read(nested.as_bytes(), None).is_err());
         let wide = json!({"selector": {"$or": vec![json!({"a": 1}); 20_000]}});
-        check(&wide, "invalid_selector", "Selector is too large: no more than 10000 values and 1 MiB of field names");
-        check(&json!({"selector": {"a": {"$regex": "(a{1000}){1000}"}}}), "bad_arg", "Regular expressions in $regex are too large or too many");
+        check(
+            &wide,
+            "invalid_selector",
+            "Selector is too large: no more than 10000 values and 1 MiB of field names",
+        );
+        check(
+            &json!({"selector": {"a": {"$regex": "(a{1000}){1000}"}}}),
+            "bad_arg",
+            "Regular expressions in $regex are too large or too many",
+        );
     }
 }
