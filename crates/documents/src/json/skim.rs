@@ -90,7 +90,8 @@ impl Wanted {
 
     /// Where a key is among the members, or would be.
     fn place_of(&self, key: &[u8]) -> Result<usize, usize> {
-        self.members.binary_search_by(|(known, _, _)| (**known).cmp(key))
+        self.members
+            .binary_search_by(|(known, _, _)| (**known).cmp(key))
     }
 
     /// Whether everything is asked for.

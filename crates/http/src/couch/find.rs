@@ -85,7 +85,9 @@ async fn asked(
 ) -> Result<FindRequest, ApiError> {
     let body = posted(exchange, entry).await?;
     let partition = partition.map(str::to_owned);
-    let request = read(body, move |body| FindRequest::read(body, partition.as_deref()));
+    let request = read(body, move |body| {
+        FindRequest::read(body, partition.as_deref())
+    });
     let request = request.await?;
     if request.query.partition.is_some() && !entry.settings.partitioned {
         return Err(ApiError::bad("database is not partitioned"));

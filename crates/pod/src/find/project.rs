@@ -21,7 +21,7 @@ pub(super) struct Projection {
 #[derive(Clone, Debug, Default)]
 struct Names {
     ends: Vec<usize>,
-    inner: HashMap<Vec<u8>, Names>,
+    inner: HashMap<Vec<u8>, Self>,
     indexes: HashMap<usize, Vec<u8>>,
 }
 
