@@ -16,7 +16,9 @@ mod signals;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
-use adea_pod::{BackupError, OpenError, PodError, PodOptions, Report, ScriptSettings};
+use adea_pod::{
+    BackupError, OpenError, PodError, PodOptions, ReplicationOptions, Report, ScriptSettings,
+};
 use adea_store::Durability;
 
 use crate::arguments::SettingFlags;
@@ -137,6 +139,15 @@ fn pod_options(config: &Config) -> PodOptions {
             .map(|secret| secret.reveal().as_bytes().to_vec()),
         attachment_max: config.max_attachment_size,
         script: script_settings(config),
+        replication: ReplicationOptions {
+            jobs_max: config.replication_max_jobs,
+            turn: config.replication_interval,
+            retry: config.replication_retry,
+            authorities: config.replication_authorities.clone(),
+            verify: config.replication_verify,
+            connect_timeout: config.replication_connect_timeout,
+            document_max: config.max_document_size,
+        },
     }
 }
 

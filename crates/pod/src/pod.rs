@@ -20,12 +20,14 @@ use parking_lot::{Mutex, RwLock};
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
+use crate::design_function::FunctionCache;
 use crate::error::PodError;
 use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
 use crate::time_sequence::Moments;
+use crate::validate::DesignChanges;
 use crate::views::DesignCache;
 
 /// How to run a pod.
@@ -45,6 +47,8 @@ pub struct PodOptions {
     pub attachment_max: u64,
     /// How functions of design documents are run.
     pub script: ScriptSettings,
+    /// How replications are run.
+    pub replication: crate::replicate::ReplicationOptions,
 }
 
 /// How functions of design documents are run.
@@ -111,13 +115,16 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) functions: FunctionCache,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
-    pub(crate) mango: MangoCache,
     pub(crate) configuration: Configuration,
     pub(crate) lives: Mutex<Lives>,
     pub(crate) moments: RwLock<Moments>,
     pub(crate) documents: DocumentCounts,
+    pub(crate) mango: MangoCache,
+    pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -234,13 +241,16 @@ impl Pod {
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                design_changes: Arc::default(),
+                functions: FunctionCache::default(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
-                mango: MangoCache::default(),
                 configuration,
                 lives: Mutex::default(),
                 moments: RwLock::new(moments),
                 documents: DocumentCounts::default(),
+                mango: MangoCache::default(),
+                replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

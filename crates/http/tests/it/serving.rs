@@ -35,6 +35,7 @@ fn options(data: &Path) -> PodOptions {
         session_secret: None,
         attachment_max: 1 << 30,
         script: adea_pod::ScriptSettings::default(),
+        replication: Default::default(),
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn options(data: &Path) -> PodOptions {
         session_secret: None,
         attachment_max: 1 << 30,
         script: adea_pod::ScriptSettings::default(),
+        replication: Default::default(),
     }
 }
 
