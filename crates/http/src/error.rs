@@ -241,14 +241,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Replication(error) => of_replication(error),
@@ -256,6 +249,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
     }
+}
+
+/// The status and word for an id that a partitioned database has no place for.
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    let word = match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
+    };
+    (StatusCode::BAD_REQUEST, word)
 }
 
 /// The status and word for rows that cannot be reduced.
