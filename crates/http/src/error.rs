@@ -229,19 +229,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
             }
         },
-        PodError::Read(error) => match error {
-            ReadError::OutOfRange { .. } => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "requested_range_not_satisfiable",
-            ),
-            ReadError::Missing(_)
-            | ReadError::WrongLength { .. }
-            | ReadError::CorruptGzip
-            | ReadError::Io(_)
-            | ReadError::Interrupted => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
-            }
-        },
+        PodError::Read(error) => of_read(error),
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
@@ -346,6 +334,20 @@ fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_read(error: &ReadError) -> (StatusCode, &'static str) {
+    match error {
+        ReadError::OutOfRange { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "requested_range_not_satisfiable",
+        ),
+        ReadError::Missing(_)
+        | ReadError::WrongLength { .. }
+        | ReadError::CorruptGzip
+        | ReadError::Io(_)
+        | ReadError::Interrupted => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
     }
 }
 

@@ -44,8 +44,9 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use error::PodError;
 pub use find::{
-    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
-    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+    Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
+    FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
+    NewIndex, Reach, Reason, primary_index_json,
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
