@@ -18,12 +18,14 @@ pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use crate::commands::LOCKOUT_MODES;
+use adea_http::Vhost;
 use auth_kind::{
     CLAIMS, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH, Optional, Parsed,
     REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
-    Address, Choice, Count, OptionalSecret, Path, Size, Span, Switch, UserName, WebOrigins,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
+    Vhosts, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;
@@ -143,6 +145,12 @@ settings! {
         /// header); the session cookie counts only for origins that are listed.
         cors_origins: Vec<WebOrigin> = "cors.origins", WebOrigins, Some("*");
     }
+    "Virtual hosts" {
+        /// Hosts that stand for paths of the server.
+        /// A label may be a name that stands in the path, too (:db.example.org=/:db), and the
+        /// first one a * for anything.
+        vhosts: Vec<Vhost> = "vhosts", Vhosts, Some("");
+    }
     "Sessions" {
         /// Time until an unused session ends.
         session_timeout: Duration = "session.timeout", Span { min: SECOND, max: YEAR }, Some("600s");
@@ -258,6 +266,25 @@ settings! {
         /// Header that holds the HMAC-SHA256 or HMAC-SHA1 of the name, in hexadecimal digits.
         proxy_auth_token_header: String = "proxy_auth.token_header",
             HEADER, Some("X-Auth-CouchDB-Token");
+    }
+    "Replication" {
+        /// Most replications that work at a time; those that wait for a change of a database of this
+        /// server do not count.
+        replication_max_jobs: usize = "replication.max_jobs",
+            Count { min: 1, max: 100_000 }, Some("500");
+        /// Time after which a replication that goes on lets others that wait have its place.
+        replication_interval: Duration = "replication.interval",
+            Span { min: MS, max: DAY }, Some("60s");
+        /// First pause after a replication of the _replicator database failed; it doubles each time,
+        /// up to a thousand times.
+        replication_retry: Duration = "replication.retry", Span { min: MS, max: HOUR }, Some("30s");
+        /// Time that connecting to another server may take.
+        replication_connect_timeout: Duration = "replication.connect_timeout",
+            Span { min: MS, max: HOUR }, Some("30s");
+        /// Whether certificates of other servers are checked.
+        replication_verify: bool = "replication.verify_certificates", Switch, Some("true");
+        /// File of certificates (PEM) to believe instead of the list of Mozilla.
+        replication_authorities: Option<PathBuf> = "replication.authorities", OptionalPath, None;
     }
     "Log" {
         /// Form of the log lines on standard error.

@@ -74,6 +74,8 @@ pub struct HttpOptions {
     pub compress: bool,
     /// Whether each request is logged in one line.
     pub access_log: bool,
+    /// Hosts that stand for paths.
+    pub vhosts: Vec<crate::Vhost>,
 }
 
 impl Default for HttpOptions {
@@ -90,6 +92,7 @@ impl Default for HttpOptions {
             cors: CorsOptions::default(),
             compress: true,
             access_log: true,
+            vhosts: Vec::new(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::auth_settings::AuthSettings;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
+use crate::design_function::FunctionCache;
 use crate::error::PodError;
 use crate::find::MangoCache;
 use crate::indexing::Indexing;
@@ -29,6 +30,7 @@ use crate::maintain::Maintenance;
 use crate::sign_in::AccountCache;
 use crate::time_sequence::Moments;
 use crate::token_sign_in::TokenMemory;
+use crate::validate::DesignChanges;
 use crate::views::DesignCache;
 
 /// How to run a pod.
@@ -50,6 +52,8 @@ pub struct PodOptions {
     pub auth: AuthSettings,
     /// How functions of design documents are run.
     pub script: ScriptSettings,
+    /// How replications are run.
+    pub replication: crate::replicate::ReplicationOptions,
 }
 
 /// How functions of design documents are run.
@@ -120,6 +124,8 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) functions: FunctionCache,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
     pub(crate) configuration: Configuration,
@@ -127,6 +133,7 @@ pub(crate) struct Inner {
     pub(crate) moments: RwLock<Moments>,
     pub(crate) documents: DocumentCounts,
     pub(crate) mango: MangoCache,
+    pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -246,6 +253,8 @@ impl Pod {
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                design_changes: Arc::default(),
+                functions: FunctionCache::default(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
                 configuration,
@@ -253,6 +262,7 @@ impl Pod {
                 moments: RwLock::new(moments),
                 documents: DocumentCounts::default(),
                 mango: MangoCache::default(),
+                replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

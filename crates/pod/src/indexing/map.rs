@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use adea_documents::collation::Collation;
 use adea_documents::index::{MappedDocument, Row};
 use adea_documents::json::write_json_string;
 use adea_script::{MapProgram, Mapped, Owner, Purpose};
@@ -21,6 +22,9 @@ pub(super) struct Programs {
     owner: Owner,
 }
 
+/// A library, the functions that may require it, and whose they are.
+type Group = (Option<Arc<str>>, Vec<String>, Vec<usize>);
+
 /// What the functions made of a page: for each plan that has one, rows for each document that is
 /// not deleted.
 pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
@@ -28,7 +32,7 @@ pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
 impl Programs {
     /// The programs of `plans`.
     pub(super) fn of(plans: &[Arc<IndexPlan>], database: u64) -> Self {
-        let mut grouped: Vec<(Option<Arc<str>>, Vec<String>, Vec<usize>)> = Vec::new();
+        let mut grouped: Vec<Group> = Vec::new();
         for (place, plan) in plans.iter().enumerate() {
             let Mapper::Script { lib, source } = &plan.mapper else {
                 continue;
@@ -91,13 +95,13 @@ impl Programs {
 
 fn rows_of(mapped: Mapped) -> Vec<Row> {
     match mapped {
-        Mapped::Emitted(emissions) => emissions
-            .into_iter()
-            .map(|emission| Row {
+        Mapped::Emitted(emissions) => {
+            let rows = emissions.into_iter().map(|emission| Row {
                 key: emission.key,
                 value: emission.value,
-            })
-            .collect(),
+            });
+            rows.collect()
+        }
         Mapped::Threw(reason) => {
             tracing::debug!(%reason, "a map function threw: {reason}");
             Vec::new()
@@ -118,10 +122,13 @@ pub(super) fn mapped(
             (Mapper::Script { .. }, Some(_)) => emitted.next().unwrap_or_default(),
             (Mapper::Fields(extract), Some(json)) => extract.rows(&document.id, json),
         };
-        // A page is read once for all, also for those that want no design documents.
-        if !plan.include_design && document.id.starts_with("_design/") {
+        // A page is read once for all, also for those that want no design documents; those are in
+        // no partition.
+        let design = document.id.starts_with("_design/");
+        if design && (!plan.include_design || plan.partitioned) {
             rows.clear();
         }
+        order_equal_keys(&mut rows);
         if plan.partitioned {
             part(&mut rows, &document.id);
         }
@@ -131,6 +138,21 @@ pub(super) fn mapped(
         }
     });
     documents.collect()
+}
+
+/// As in `CouchDB`, what one document emits under one key lies in the order of its values, and that
+/// is the order of Erlang's terms. Rows of other keys are put in order later.
+fn order_equal_keys(rows: &mut [Row]) {
+    let mut keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    keys.sort_unstable();
+    let mut pairs = keys.iter().zip(keys.iter().skip(1));
+    if pairs.any(|(one, next)| one == next) {
+        rows.sort_by_cached_key(|row| {
+            let mut key = Vec::with_capacity(row.value.len() + 4);
+            Collation::Raw.sort_key_of_json(&row.value, &mut key);
+            key
+        });
+    }
 }
 
 /// Puts the partition of document `id` in front of its rows' keys.
