@@ -4,7 +4,7 @@
 //! database's own. Slashes inside a name come as `%2F`, so segments are divided before they are
 //! decoded; that is why no ordinary router fits.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
