@@ -263,14 +263,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         },
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Replication(error) => {
-            let status = match error.word() {
-                "db_not_found" => StatusCode::NOT_FOUND,
-                "unauthorized" => StatusCode::UNAUTHORIZED,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, error.word())
-        }
+        PodError::Replication(error) => of_replication(error),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
@@ -306,6 +299,28 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
         }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+    }
+}
+
+fn of_replication(error: &ReplicationError) -> (StatusCode, &'static str) {
+    match error {
+        ReplicationError::NoDatabase(_) => (StatusCode::NOT_FOUND, "db_not_found"),
+        ReplicationError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        ReplicationError::Filter(..) => (StatusCode::INTERNAL_SERVER_ERROR, "filter_fetch_error"),
+        ReplicationError::Failed {
+            what: "_changes", ..
+        } => (StatusCode::INTERNAL_SERVER_ERROR, "changes_reader_died"),
+        ReplicationError::Failed { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "http_request_failed")
+        }
+        ReplicationError::Nonsense { .. } => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "replication_protocol_error",
+        ),
+        ReplicationError::Checkpoint(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "checkpoint_commit_failure",
+        ),
     }
 }
 

@@ -292,7 +292,7 @@ impl Pod {
             let (pod, started) = (self.clone(), Arc::clone(&run));
             // Before it is started: it looks for its target when it begins.
             run.target.fetch_max(sequence, Ordering::AcqRel);
-            tokio::spawn(async move { pod.run_to_the_end(started).await });
+            tokio::spawn(pod.run_to_the_end(started));
             joined.push(run);
         }
         for run in &joined {

@@ -52,8 +52,8 @@ pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
 pub use views::{
-    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
-    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Overflow, Update, ViewAsk,
+    ViewCursor, ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
 };
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

@@ -410,11 +410,11 @@ impl<'j> Run<'j> {
         Ok(())
     }
 
-    /// What was reached is worth writing down also when it has failed; if that fails too, the error
-    /// that is told is the first.
+    /// What was reached is worth writing down also when it has failed, unless somebody lied; if that
+    /// fails too, the error that is told is the first.
     async fn last_words(&mut self, error: &ReplicationError) {
         self.flights.clear();
-        if !matches!(error, ReplicationError::Checkpoint(_)) {
+        if matches!(error, ReplicationError::Failed { .. }) {
             let written = tokio::time::timeout(LAST_WORDS, self.write_down()).await;
             if !matches!(written, Ok(Ok(()))) {
                 tracing::debug!("no checkpoint after a failure");

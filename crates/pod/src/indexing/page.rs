@@ -50,6 +50,16 @@ pub(super) struct Wanted {
     pub(super) local_seq: bool,
 }
 
+impl Page {
+    /// Bytes of its documents.
+    pub(super) fn bytes(&self) -> usize {
+        let documents = self.documents.iter();
+        documents
+            .map(|document| 64 + document.json.as_ref().map_or(0, Bytes::len))
+            .sum()
+    }
+}
+
 impl Pod {
     /// The first page of the changes with `after < sequence <= until`.
     pub(super) fn index_page(

@@ -421,7 +421,7 @@ impl Bench {
             cursor = next;
             told.extend(rows.iter().map(|row| {
                 let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-                (json(&row.key), json(&row.value))
+                (json(&row.key), json(row.value.as_ref().unwrap()))
             }));
         }
         assert_eq!(told, expected, "{name} {query:?}");

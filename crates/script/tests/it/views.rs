@@ -186,6 +186,51 @@ async fn each_function_has_its_own_rows_and_errors() {
     assert_eq!(mapped[0][3], emitted(&[("1", "4")]));
 }
 
+/// Ways to change a document, none of which may be seen by the next function.
+const CHANGES: &[&str] = &[
+    "doc.n = 2",
+    "doc . n  += 1",
+    "doc['n'] = 2",
+    "doc.n++",
+    "--doc.n",
+    "++(doc.n)",
+    "var d = doc; d.n = 2",
+    "[doc.n] = [2]",
+    "({a: doc.n} = {a: 2})",
+    "for (doc.n of [2]);",
+    "for (doc.n in {x: 1});",
+    "delete doc.n",
+    "doc.n ||= 2; doc.n &&= 2; doc.m ??= 2",
+    "doc.n >>>= 1",
+    "Object.assign(doc, {n: 2})",
+    "Object.defineProperty(doc, 'n', {value: 2})",
+    "doc.list.push(2)",
+    "doc.list.length = 0",
+    "doc.list.sort()",
+    "[].push.call(doc.list, 2)",
+    "doc.list.concat([2]).forEach(doc.list.push, doc.list)",
+    "doc.list['pu' + 'sh'](2)",
+    "doc.inner.list[0] /* here */ = 2",
+    "Reflect.set(doc, 'n', 2)",
+    "doc.__proto__ = {n: 2}",
+    "(function () { doc.n = 2 })()",
+    "doc.\\u006e = 2",
+];
+
+#[tokio::test]
+async fn no_function_changes_what_the_next_one_sees() {
+    let scripts = scripts(PATIENT);
+    let look = "function(doc){emit(doc.n, [doc.m, doc.list, doc.inner, Object.keys(doc).length])}";
+    let document = documents(&[r#"{"n":1,"list":[3,1],"inner":{"list":[1]}}"#]);
+    for change in CHANGES {
+        let change = format!("function(doc) {{ {change} }}");
+        let program = MapProgram::new(None, vec![change.clone(), look.to_owned()]);
+        let mapped = scripts.map(&owner(1), &program, &document).await.unwrap();
+        let expected = emitted(&[("1", "[null,[3,1],{\"list\":[1]},3]")]);
+        assert_eq!(mapped[0][1], expected, "after {change}");
+    }
+}
+
 #[tokio::test]
 async fn large_batches_come_back_in_order() {
     let scripts = scripts(PATIENT);
