@@ -144,7 +144,7 @@ impl ApiError {
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
-            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "rewrite_error"),
+            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
             Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
             Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -276,9 +276,8 @@ fn of_reduce(error: &str) -> (StatusCode, &'static str) {
 
 /// The status and word for a function that gave no answer, or an error for one.
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
-    const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match error {
-        ScriptError::Compilation { .. } => (FAILED, "compilation_error"),
+        ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
         ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
         ScriptError::Threw { error, .. } => match error.as_str() {
             "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -286,10 +285,12 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
             "forbidden" => (StatusCode::FORBIDDEN, "forbidden"),
             "not_found" => (StatusCode::NOT_FOUND, "not_found"),
             "not_acceptable" => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
-            _ => (FAILED, "unknown_error"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "unknown_error"),
         },
-        ScriptError::TimedOut => (FAILED, "timeout"),
-        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => (FAILED, "os_process_error"),
+        ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
+        }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
     }

@@ -169,8 +169,8 @@ fn called(
     };
     let pod = &exchange.app.pod;
     let design = pod.design_functions(entry, &exchange.caller, &called.design)?;
-    match design.member(&called.path()) {
-        Ok(_) => Ok(Arc::new(called)),
+    match called.find_in(&design) {
+        Ok(()) => Ok(Arc::new(called)),
         Err(missing) => Err(ApiError::NoMember(missing.to_owned())),
     }
 }
