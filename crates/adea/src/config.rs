@@ -16,8 +16,9 @@ pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
+use adea_http::Vhost;
 use kind::{
-    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName, Vhosts,
     WebOrigins,
 };
 use setting::settings;
@@ -120,6 +121,12 @@ settings! {
         /// With "*" any page may, but only with credentials it holds itself (an Authorization
         /// header); the session cookie counts only for origins that are listed.
         cors_origins: Vec<WebOrigin> = "cors.origins", WebOrigins, Some("*");
+    }
+    "Virtual hosts" {
+        /// Hosts that stand for paths of the server.
+        /// A label may be a name that stands in the path, too (:db.example.org=/:db), and the
+        /// first one a * for anything.
+        vhosts: Vec<Vhost> = "vhosts", Vhosts, Some("");
     }
     "Sessions" {
         /// Time until an unused session ends.

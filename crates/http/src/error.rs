@@ -18,6 +18,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::body::Response;
 use crate::reply;
+use crate::router::Rerouted;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,15 @@ pub(crate) enum ApiError {
     /// A design document has no such function.
     #[error("missing json key: {0}")]
     NoMember(String),
+    /// A path below a design document that leads nowhere; the word says for what.
+    #[error("Invalid path.")]
+    InvalidPath(&'static str),
+    /// No error: the request is answered as another one.
+    #[error("The request leads elsewhere.")]
+    Rerouted(Box<Rerouted>),
+    /// What a function answered cannot be sent.
+    #[error("{1}")]
+    BadAnswer(&'static str, String),
     /// There is, but not with this method; these are allowed.
     #[error("Only {0} allowed")]
     MethodNotAllowed(&'static str),
@@ -134,6 +144,9 @@ impl ApiError {
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
+            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "rewrite_error"),
+            Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
+            Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -151,13 +164,24 @@ impl ApiError {
         }
     }
 
+    /// The word of the answer, which a design document's function may have chosen.
+    pub(crate) fn word(&self) -> Cow<'_, str> {
+        if let Self::Pod(PodError::Script(ScriptError::Threw { error, .. })) = self {
+            Cow::Borrowed(error)
+        } else {
+            Cow::Borrowed(self.status().1)
+        }
+    }
+
     /// The answer.
     pub(crate) fn response(&self) -> Response {
-        let (status, error) = self.status();
-        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        let ((status, _), error) = (self.status(), self.word());
+        // A function that throws is its author's matter.
+        let told = matches!(self, Self::Pod(PodError::Script(ScriptError::Threw { .. })));
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && !told {
             tracing::error!(error = %self, "a request failed");
         }
-        let mut response = reply::json(status, reply::error_body(error, &self.to_string()));
+        let mut response = reply::json(status, reply::error_body(&error, &self.to_string()));
         if let Self::MethodNotAllowed(allowed) = self {
             let headers = response.headers_mut();
             headers.insert(
@@ -218,7 +242,8 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
+        PodError::Script(error) => of_script(error),
+        PodError::Busy | PodError::Unsettled | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
         PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
@@ -227,15 +252,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::UnknownLanguage(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
         }
-        PodError::Reduce { error, .. } => {
-            let word = match error.as_str() {
-                "invalid_value" => "invalid_value",
-                "reduce_overflow_error" => "reduce_overflow_error",
-                _ => "builtin_reduce_error",
-            };
-            (StatusCode::INTERNAL_SERVER_ERROR, word)
-        }
-        PodError::Script(error) => of_script(error),
+        PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Partition(error) => match error {
             InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
@@ -254,16 +271,32 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     }
 }
 
-/// The status and word for a function that gave no answer.
+/// The status and word for rows that cannot be reduced.
+fn of_reduce(error: &str) -> (StatusCode, &'static str) {
+    let word = match error {
+        "invalid_value" => "invalid_value",
+        "reduce_error" => "reduce_error",
+        _ => "builtin_reduce_error",
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, word)
+}
+
+/// The status and word for a function that gave no answer, or an error for one.
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
+    const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match error {
-        ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
+        ScriptError::Compilation { .. } => (FAILED, "compilation_error"),
         ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
-        ScriptError::Threw { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "error"),
-        ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
-        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
-        }
+        ScriptError::Threw { error, .. } => match error.as_str() {
+            "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),
+            "unauthorized" => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            "forbidden" => (StatusCode::FORBIDDEN, "forbidden"),
+            "not_found" => (StatusCode::NOT_FOUND, "not_found"),
+            "not_acceptable" => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
+            _ => (FAILED, "unknown_error"),
+        },
+        ScriptError::TimedOut => (FAILED, "timeout"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => (FAILED, "os_process_error"),
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
     }
@@ -292,7 +325,7 @@ fn of_replication(error: &ReplicationError) -> (StatusCode, &'static str) {
 }
 
 /// The status and word for one document that was not written.
-pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
+fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),

@@ -15,6 +15,7 @@ mod metrics;
 mod reply;
 mod router;
 mod server;
+mod vhost;
 mod wire;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use couch::configuration::{Outside, SettingHook};
 pub use live::LiveOptions;
 pub use metrics::Metrics;
 pub use server::{CorsOptions, Handler, HttpOptions, Server, ShutdownSignal};
+pub use vhost::Vhost;
 
 /// All that a handler needs.
 pub struct App {

@@ -75,6 +75,8 @@ pub struct HttpOptions {
     pub access_log: bool,
     /// Whether session cookies are only for connections with TLS.
     pub secure_cookies: bool,
+    /// Hosts that stand for paths.
+    pub vhosts: Vec<crate::Vhost>,
     /// Whether nobody may ask for anything without saying who he is.
     pub require_valid_user: bool,
     /// Whether anybody may ask whether the server is up, all the same.
@@ -96,6 +98,7 @@ impl Default for HttpOptions {
             compress: true,
             access_log: true,
             secure_cookies: false,
+            vhosts: Vec::new(),
             require_valid_user: false,
             up_for_strangers: false,
         }

@@ -10,6 +10,7 @@ mod backup;
 mod configuration;
 mod database_updates;
 mod databases;
+mod design_function;
 mod error;
 mod find;
 mod follow_changes;
@@ -22,6 +23,7 @@ mod replicate;
 mod sign_in;
 mod store_file;
 mod time_sequence;
+mod validate;
 mod verify;
 mod views;
 mod write_document;
@@ -31,12 +33,13 @@ pub use backup::{BackupError, BackupReport, restore};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
+pub use design_function::DesignFunctions;
 pub use error::PodError;
 pub use find::{
     COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
     FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
 };
-pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
@@ -49,8 +52,8 @@ pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use verify::Report;
 pub use views::{
-    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
-    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Overflow, Update, ViewAsk,
+    ViewCursor, ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
 };
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

@@ -20,12 +20,14 @@ use parking_lot::{Mutex, RwLock};
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
+use crate::design_function::FunctionCache;
 use crate::error::PodError;
 use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::{AccountCache, Admins};
 use crate::time_sequence::Moments;
+use crate::validate::DesignChanges;
 use crate::views::DesignCache;
 
 /// How to run a pod.
@@ -113,6 +115,8 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) functions: FunctionCache,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
     pub(crate) configuration: Configuration,
@@ -237,6 +241,8 @@ impl Pod {
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                design_changes: Arc::default(),
+                functions: FunctionCache::default(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
                 configuration,

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::write_document::Prepared;
 
 /// What the keys begin with under which `serde_json` hides numbers and texts that it is to parse
 /// again. No document of ours needs them, and a text inside a text inside a text would be entered
@@ -136,11 +137,35 @@ pub(crate) fn current_user(
     Ok(Some(user))
 }
 
+/// Asks the rules of accounts again about a draft whose body, as it was sent, is `sent`: as the
+/// account stands in `view`.
+///
+/// # Errors
+/// [`PodError::Refused`] if this caller may not write this any more.
+pub(crate) fn judge_user(
+    view: &dyn View,
+    entry: &DatabaseEntry,
+    draft: &Prepared,
+    sent: &[u8],
+) -> Result<(), PodError> {
+    let (id, caller) = (draft.id().as_str(), &draft.caller);
+    let new = with_id(parse_body(sent)?, id);
+    let old = current_user(view, entry, id, caller)?;
+    let access = entry.security.access(caller);
+    Ok(validate(
+        &new,
+        old.as_ref(),
+        draft.deleted(),
+        caller,
+        access,
+    )?)
+}
+
 /// Reads normal JSON text, as drafts and stored bodies have it.
 ///
 /// # Errors
 /// [`JsonError`] if it is deeper than is read here, or uses a key of [`HIDDEN_KEYS`].
-fn parse_body(json: &[u8]) -> Result<Value, JsonError> {
+pub(crate) fn parse_body(json: &[u8]) -> Result<Value, JsonError> {
     // Normal text does not escape these characters, so a key that has them shows them.
     let hidden = json
         .windows(HIDDEN_KEYS.len())
@@ -187,7 +212,7 @@ pub(crate) mod tests {
         Edit::Of(based_on)
     }
 
-    pub(crate) async fn over(engine: Arc<Memory>) -> Pod {
+    pub(crate) async fn over<E: adea_store::Engine + 'static>(engine: Arc<E>) -> Pod {
         let files = Arc::new(adea_files::backend::Memory::default());
         let options = PodOptions {
             data: PathBuf::new(),
