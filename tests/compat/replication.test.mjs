@@ -503,9 +503,9 @@ describe('a source that is wrong', () => {
     ['a change without an end', { _changes: endless('{"results":[{"id":"', 'x') }, nonsense, /a row is longer/],
     ['a feed that is none', { _changes: () => sent('<html>') }, nonsense, /ends in the middle/],
     ['a feed that is cut', { _changes: () => sent('{"results":[{"seq":"1-x","id":"one","changes":[{"rev":"1-a"}]}') }, nonsense, /ends in the middle/],
-    ['another document', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"other","_rev":"1-a"}}]}]}') }, nonsense, /other came where one was asked for/, one],
+    ['another document', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"other","_rev":"1-a"}}]}]}'), one: () => related('other') }, nonsense, /other came where one was asked for/, one],
     ['a document without an end', { _bulk_get: endless('{"results":[{"id":"one","docs":[{"ok":{"_id":"one","x":"', 'x') }, nonsense, /a row is longer/, one],
-    ['fewer documents', { _bulk_get: () => sent('{"results":[]}') }, nonsense, /fewer documents/, one],
+    ['fewer documents, and then none that can be read', { _bulk_get: () => sent('{"results":[]}'), one: () => sent('{') }, nonsense, /cannot be read/, one],
     ['a document that is no JSON', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"one",]}]}]}') }, nonsense, /cannot be read/, one],
     ['silence', { _bulk_get: async () => {} }, 'http_request_failed', /silent for too long/, one],
     ['silence in the middle', { _bulk_get: ({ response }) => { response.writeHead(200); response.write('{"results":['); } }, 'http_request_failed', /silent for too long/, one],
@@ -528,6 +528,23 @@ describe('a source that is wrong', () => {
     const before = here.residentKb();
     await refused({ _bulk_get: endless('{"results":[{"id":"one","docs":[{"ok":{"_id":"one","x":"', 'x') }, nonsense, /a row is longer/, one);
     assert.ok(here.residentKb() - before < 150_000, `${here.residentKb() - before} kB more`);
+  });
+
+  it('that answers `_bulk_get` in a form of its own is asked one by one', async () => {
+    const liar = await Liar.start();
+    const rows = (ids) => sent(JSON.stringify({ results: ids.map((id) => ({ id, docs: [{ ok: liar.docs.find((doc) => doc._id === id) }] })) }));
+    for (const lie of [() => rows(['two', 'one']), () => rows(['one']), () => rows(['one', 'two', 'one']), () => ({ status: 404, headers: {}, body: '' }), () => ({ status: 405, headers: {}, body: '' })]) {
+      liar.lies._bulk_get = lie;
+      for (const { _id, ...doc } of liar.docs) {
+        liar.lies[_id] = () => sent(JSON.stringify([{ ok: { _id, ...doc, _attachments: { a: { content_type: 'text/plain', data: 'eA==' } } } }]));
+      }
+      const target = await made(here);
+      const told = await replicate(here, { source: liar.url, target, ...impatient });
+      assert.equal(told.history[0].doc_write_failures, 0);
+      const { rows: all } = await ask(here, 'GET', `/${target}/_all_docs?include_docs=true`);
+      assert.deepEqual(all.map((row) => [row.id, row.doc.v, row.value.rev]), [['one', 1, '1-a'], ['two', 2, '1-a']]);
+    }
+    await liar.close();
   });
 
   it('a target that says it lacks what it was not asked about', async () => {

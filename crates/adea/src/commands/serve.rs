@@ -67,10 +67,13 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
     say(&format!("listening on http://{address}\n"))?;
     let (told, end) = oneshot::channel::<()>();
+    let ending = pod.clone();
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("ending: requests that run are answered first, a second signal cuts them");
         drop(told);
+        // Requests that wait for a replication are answered when it has ended.
+        tokio::spawn(async move { ending.stop_replications().await });
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
