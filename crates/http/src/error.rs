@@ -318,17 +318,6 @@ fn of_replication(error: &ReplicationError) -> (StatusCode, &'static str) {
     }
 }
 
-fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
-    match error {
-        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-            (StatusCode::BAD_REQUEST, "illegal_docid")
-        }
-        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-            (StatusCode::BAD_REQUEST, "illegal_partition")
-        }
-    }
-}
-
 /// The status and word for one document that was not written.
 fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
