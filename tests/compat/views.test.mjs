@@ -141,7 +141,7 @@ it('carry documents, their own and those that values name', async () => {
   assert.equal(whole.find((row) => row.id === 'f').doc._attachments.t.data, 'aGk=');
   assert.equal(whole.length, 7);
   await ask('POST', '/_bulk_docs', { new_edits: false, docs: [{ _id: 'a', _rev: '1-0', v: 9 }] });
-  const [conflicted] = await rows('d/v?include_docs=true&conflicts=true&key="a"');
+  const [conflicted] = await rows('d/v?include_docs=true&conflicts=true&key=%22a%22');
   assert.deepEqual(conflicted.doc._conflicts, ['1-0']);
 });
 
