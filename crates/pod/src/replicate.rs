@@ -100,6 +100,8 @@ pub(crate) struct Replicator {
     /// By the proxy that they go through.
     clients: Mutex<HashMap<Option<String>, Client>>,
     ending: AtomicBool,
+    /// Held while jobs are told to end: who ends them, too, waits for it.
+    end: tokio::sync::Mutex<()>,
     /// Told when a database of descriptions is made.
     databases: Notify,
 }
@@ -122,6 +124,7 @@ impl Replicator {
             jobs: Mutex::default(),
             clients: Mutex::default(),
             ending: AtomicBool::new(false),
+            end: tokio::sync::Mutex::default(),
             databases: Notify::new(),
             options,
         }
@@ -291,6 +294,7 @@ impl Pod {
     pub async fn stop_replications(&self) {
         let replicator = &self.inner.replicator;
         replicator.ending.store(true, Ordering::Release);
+        let _end = replicator.end.lock().await;
         replicator.databases.notify_waiters();
         let jobs: Vec<_> = {
             let mut jobs = replicator.jobs.lock();

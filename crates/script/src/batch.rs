@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::error::ScriptError;
 use crate::pool::{Lease, Pool};
@@ -143,6 +144,7 @@ pub(crate) async fn run<A: Send + 'static>(
     let total = batch.inputs.count().saturating_mul(batch.units);
     let mut lease = pool.lease(owner).await?;
     let mut work = Work {
+        owner: owner.clone(),
         answers: Vec::with_capacity(total),
         reading,
         bytes: 0,
@@ -162,7 +164,10 @@ pub(crate) async fn run<A: Send + 'static>(
                 return Err(error);
             }
             Outcome::Ended(Ending::Whole) => careful = false,
-            Outcome::Ended(Ending::Spent) => lease.discard(),
+            Outcome::Ended(Ending::Spent | Ending::Stopped) => {
+                lease.discard();
+                careful = false;
+            }
             Outcome::Ended(Ending::Memory) => {
                 lease.discard();
                 // In a process with a past, the past may be what took the memory.
@@ -189,6 +194,7 @@ pub(crate) async fn run<A: Send + 'static>(
 
 /// Answers so far.
 struct Work<A> {
+    owner: Owner,
     answers: Vec<A>,
     reading: Reading<A>,
     bytes: usize,
@@ -200,6 +206,8 @@ struct Work<A> {
 impl<A: Send + 'static> Work<A> {
     /// The next unit was stopped, and is the reason for it.
     fn blame(&mut self, error: &ScriptError) -> Result<(), ScriptError> {
+        let Owner { database, purpose } = &self.owner;
+        warn!(database, ?purpose, %error, "a function of a design document was stopped: {error}");
         self.culprits += 1;
         if self.culprits > CULPRITS_MAX {
             return Err(error.clone());
@@ -324,6 +332,7 @@ async fn answers<A: Send + 'static>(
     work: &mut Work<A>,
     most: usize,
 ) -> Result<Outcome, ScriptError> {
+    let before = work.answers.len();
     loop {
         let Received { answer, mut fields } = match process.receive().await {
             Ok(received) => received,
@@ -343,8 +352,10 @@ async fn answers<A: Send + 'static>(
                 if let Some(error) = work.fatal.take() {
                     return Ok(Outcome::Refused(error));
                 }
+                let progressed = work.answers.len() > before;
                 return match fields.byte().and_then(Ending::parse) {
                     Some(Ending::Memory) => Ok(Outcome::Ended(Ending::Memory)),
+                    Some(Ending::Stopped) if progressed => Ok(Outcome::Ended(Ending::Stopped)),
                     Some(ending) if work.answers.len() == most => Ok(Outcome::Ended(ending)),
                     _ => Err(ScriptError::Crashed("it answered too little".to_owned())),
                 };

@@ -296,7 +296,7 @@ fn warn_once(missing: &str) {
     });
 }
 
-/// Logs the first lines that a worker writes to standard error, and reads the others away.
+/// Logs the first lines that a worker writes to standard error; after those it is closed.
 async fn hear_complaints(errors: ChildStderr) {
     let mut lines = BufReader::new(errors.take(64 * 1024)).lines();
     while let Ok(Some(line)) = lines.next_line().await {

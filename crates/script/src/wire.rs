@@ -113,6 +113,9 @@ kinds! {
         Spent = 2,
         /// The unit after the last line ran out of memory, and the worker ends itself.
         Memory = 3,
+        /// The unit of the last line was stopped for time, and the worker ends itself: what it
+        /// was doing, such as loading a module, was left half done.
+        Stopped = 4,
     }
 }
 

@@ -89,7 +89,9 @@ impl Worker {
 
     /// As much as a request that is answered in time can need, its batches included.
     fn processor_time(&self) -> Duration {
-        self.timeout * 100 + Duration::from_secs(60)
+        self.timeout
+            .saturating_mul(100)
+            .saturating_add(Duration::from_secs(60))
     }
 
     fn renew(&mut self) {

@@ -171,6 +171,7 @@ impl LocalPeer {
             bodies: matches!(passing, Passing::Selector(_)),
             conflicts: false,
             leaves: !winners_only,
+            leaf_bodies: false,
         };
         let (mut looked, mut at) = (0, page.at);
         let rows = &mut page.rows;

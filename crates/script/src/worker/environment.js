@@ -13,6 +13,7 @@
   const text = String;
   const evaluate = eval; // Called by another name it runs global, sloppy code.
   const EngineError = InternalError;
+  const Probe = Uint8Array;
   const wellFormed = text.prototype.toWellFormed;
   const tag = objects.toString;
   const TEXT_MAX = 2000;
@@ -34,8 +35,15 @@
     }
   }
 
-  const isExhausted = (error) =>
-    error === null || (error instanceof EngineError && error.message === 'out of memory');
+  // Without memory for an error the engine throws null; but so may a function.
+  function isExhausted(error) {
+    if (error !== null) return error instanceof EngineError && error.message === 'out of memory';
+    try {
+      return new Probe(65536).length === 0;
+    } catch (_) {
+      return true;
+    }
+  }
 
   const fault = (mark, error, reason) =>
     mark + stringify([cut(text(error), 200), cut(text(reason), TEXT_MAX + SOURCE_MAX)]);
@@ -47,7 +55,7 @@
       if (isList(thrown) && (thrown[0] === 'error' || thrown[0] === 'fatal')) {
         return fault('!', thrown[1], thrown[2]);
       }
-      if (typeof thrown === 'object') {
+      if (typeof thrown === 'object' && thrown !== null) {
         if (thrown.error && thrown.reason) return fault('!', thrown.error, thrown.reason);
         if (thrown.name) return fault('!', thrown.name, text(thrown.message));
       }
@@ -343,7 +351,7 @@
     } catch (error) {
       if (isExhausted(error)) return 'M';
       try {
-        if (typeof error === 'object' && !(error.name && error.stack)) {
+        if (typeof error === 'object' && error !== null && !(error.name && error.stack)) {
           for (const word of ['forbidden', 'unauthorized']) {
             if (hasOwn(error, word)) {
               return stringify([word, cut(inWords(error[word]), TEXT_MAX)]);
@@ -354,7 +362,7 @@
             const reason = first === undefined ? '' : inWords(error[first]);
             return fault('!', 'unknown_error', reason);
           }
-        } else if (typeof error !== 'object') {
+        } else if (typeof error !== 'object' || error === null) {
           return fault('!', 'unknown_error', inWords(error));
         }
       } catch (_) {

@@ -260,6 +260,37 @@ async fn promises_do_not_outlive_their_request() {
 }
 
 #[tokio::test]
+async fn a_library_that_hangs_once_is_not_left_half_loaded() {
+    let scripts = scripts(HASTY);
+    let lib =
+        "{\"l\":\"exports.first = 1; if (globalThis.slow) { while (true) {} } exports.last = 2;\"}";
+    let source = "function(doc){ globalThis.slow = doc.slow; var l = require('views/lib/l'); emit(l.first, l.last) }";
+    let program = MapProgram::new(Some(lib.to_owned()), vec![source.to_owned()]);
+    let docs = documents(&["{\"slow\":true}", "{}", "{\"slow\":true}"]);
+    let mapped = scripts.map(&owner(1), &program, &docs).await.unwrap();
+    assert_eq!(
+        mapped[0][0],
+        Mapped::Threw(ScriptError::TimedOut.to_string())
+    );
+    assert_eq!(mapped[1][0], emitted(&[("1", "2")]));
+    assert_eq!(mapped[2][0], emitted(&[("1", "2")]));
+}
+
+#[tokio::test]
+async fn nothing_thrown_is_not_taken_for_no_memory() {
+    let scripts = scripts(PATIENT);
+    let program = MapProgram::new(None, vec!["function(doc){ throw null }".to_owned()]);
+    let docs: Vec<_> = (0..20).map(|_| "{}".into()).collect();
+    let mapped = scripts.map(&owner(1), &program, &docs).await.unwrap();
+    assert!(
+        mapped
+            .iter()
+            .flatten()
+            .all(|mapped| *mapped == Mapped::Threw("null".to_owned()))
+    );
+}
+
+#[tokio::test]
 async fn a_function_that_hangs_while_it_is_compiled_is_stopped() {
     let scripts = scripts(HASTY);
     for source in [

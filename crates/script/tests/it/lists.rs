@@ -1,10 +1,10 @@
 //! List functions: rows in, text out, a little at a time.
 
-use adea_script::{DesignProgram, Listing, ScriptError};
+use adea_script::{DesignProgram, Listing, Mapped, ScriptError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::{HASTY, PATIENT, owner, scripts};
+use crate::{HASTY, PATIENT, map_one, owner, scripts};
 
 async fn list(body: &str, req: &str, rows: usize) -> Result<Listing, ScriptError> {
     let ddoc = serde_json::json!({
@@ -185,6 +185,35 @@ async fn a_list_that_hangs_is_stopped_and_others_go_on() {
         let (_, text, error) = collect(start("works").await.unwrap()).await;
         assert_eq!((text.as_str(), error), ("works", None), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_list_that_sends_for_ever_is_stopped_and_a_slow_client_is_waited_for() {
+    let scripts = scripts(HASTY);
+    let ddoc = serde_json::json!({"_id": "_design/d", "lists": {
+        "l": "function() { var piece = new Array(40000).join('x'); for (;;) send(piece) }",
+    }});
+    let program = DesignProgram::new(ddoc.to_string());
+    let (_rows, wanted) = mpsc::channel(1);
+    let empty = || "{}".to_owned();
+    let listing = scripts
+        .list(&owner(1), &program, "l", empty(), empty(), wanted)
+        .await;
+    let mut chunks = listing.unwrap().chunks;
+    let mut last = chunks.recv().await;
+    // It is the client that takes nothing, while others have their whole time several times over.
+    for _ in 0..3 {
+        let hang = map_one(&scripts, &owner(2), "function(doc){while(true){}}", "{}").await;
+        assert!(matches!(hang, Ok(Mapped::Threw(_))), "{hang:?}");
+    }
+    for _ in 0..8 {
+        last = chunks.recv().await;
+        assert!(matches!(last, Some(Ok(_))), "{last:?}");
+    }
+    while let Some(next) = chunks.recv().await {
+        last = Some(next);
+    }
+    assert_eq!(last, Some(Err(ScriptError::TimedOut)));
 }
 
 #[tokio::test]
