@@ -185,6 +185,8 @@ it('say clearly what is wrong with a design document', async () => {
   assert.deepEqual(await put({ views: [] }), [400, 'invalid_design_doc', '`views` field must have object type']);
   assert.deepEqual(await put({ views: { v: { reduce: '_sum' } } }), [400, 'invalid_design_doc', 'View `v` must contain map function']);
   assert.deepEqual(await put({ views: { v: { map: {} } } }), [400, 'invalid_design_doc', '`views.v.map` field must have string type']);
+  const rows = (await ask('POST', '/_bulk_docs', { docs: [{ _id: 'fine' }, { _id: '_design/x', views: { v: { map: 'function (' } } }] })).json();
+  assert.deepEqual([rows[0].ok, rows[1].id, rows[1].error], [true, '_design/x', 'compilation_error']);
   assert.deepEqual(await view('d/nope'), { status: 404, error: 'not_found', reason: 'missing_named_view' });
   assert.deepEqual(await view('nope/n'), { status: 404, error: 'not_found', reason: 'missing' });
   await ask('DELETE', `/_design/d?rev=${(await ask('GET', '/_design/d')).json()._rev}`);
