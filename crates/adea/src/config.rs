@@ -18,8 +18,8 @@ pub(crate) use setting::Setting;
 
 use adea_http::Vhost;
 use kind::{
-    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName, Vhosts,
-    WebOrigins,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
+    Vhosts, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;

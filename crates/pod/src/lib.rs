@@ -47,6 +47,7 @@ pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+    may_search,
 };
 pub use sign_in::{FirstAdmin, SignIn, SignedIn};
 pub use store_file::StoredFile;
