@@ -164,7 +164,7 @@ describe('some documents', () => {
     one = await made(there, fresh(), numbered(50));
     await written(there, one, [
       { _id: 'c', _rev: '2-x', _revisions: { start: 2, ids: ['x', 'a'] }, n: 1000 }, { _id: 'c', _rev: '1-b', n: 2 },
-      { _id: '_design/f', _rev: '1-f', filters: { odd: 'function (doc, req) { return doc.n % 2 === 1; }' } },
+      { _id: '_design/f', _rev: '1-f', filters: { odd: 'function (doc, req) { return doc.n % 2 === 1; }', below: 'function (doc, req) { return doc.n < Number(req.query.most); }' }, views: { high: { map: 'function (doc) { if (doc.n >= 40) emit(doc.n); }' } } },
     ], false);
   });
 
@@ -190,6 +190,21 @@ describe('some documents', () => {
   it('that are designs', async () => {
     assert.deepEqual((await carried({ filter: '_design' })).ids, ['_design/f']);
   });
+
+  for (const [what, more, expected] of [
+    ['a function', { filter: 'f/odd' }, ['doc-000001', 25]],
+    ['a function, with parameters', { filter: 'f/below', query_params: { most: '3' } }, ['doc-000000', 3 + 1]],
+    ['a map function', { filter: '_view', query_params: { view: 'f/high' } }, ['c', 1 + 10]],
+  ]) {
+    it(`that ${what} of the source lets pass, there and here`, async () => {
+      const mine = await made(here);
+      await replicate(here, { source: there.url(one), target: mine });
+      for (const from of [there.url(one), mine]) {
+        const { ids } = await carried(more, from);
+        assert.deepEqual([ids[0], ids.length], expected, JSON.stringify(ids));
+      }
+    });
+  }
 
   it('behind a place', async () => {
     const { last_seq } = await ask(there, 'GET', `/${one}/_changes?limit=40`);
@@ -359,6 +374,11 @@ describe('documents of _replicator', () => {
       assert.ok(!text.includes('s3cret') && !text.includes(ADMIN.password), `${path}: ${text}`);
       assert.ok(text.includes('127.0.0.1'), path);
     }
+    for (const [path, body] of [['/_replicator/_changes?include_docs=true&filter=_doc_ids', { doc_ids: ['r'] }], ['/_replicator/_bulk_get', { docs: [{ id: 'r' }] }], ['/_replicator/_all_docs?include_docs=true', { keys: ['r'] }]]) {
+      const { text, status } = await own.request('POST', path, { body, as: bob.as });
+      assert.ok(status === 200 && text.includes('127.0.0.1') && !text.includes('s3cret') && !text.includes(ADMIN.password), `${path}: ${text}`);
+    }
+    assert.equal((await own.request('POST', '/_replicator/_find', { body: { selector: {} }, as: bob.as })).status, 403);
     const { _rev } = await ask(own, 'GET', '/_replicator/r', undefined, bob);
     assert.equal((await own.request('PUT', '/_replicator/r', { body: { ...body, _rev }, as: bob.as })).status, 403);
     assert.equal((await own.request('DELETE', `/_replicator/r?rev=${_rev}`, { as: bob.as })).status, 403);

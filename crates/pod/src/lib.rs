@@ -56,6 +56,7 @@ pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+    may_search,
 };
 pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;

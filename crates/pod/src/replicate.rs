@@ -6,6 +6,7 @@
 //! ends with its first failure, one of a document is tried again after pauses that double. What a job did
 //! is remembered as long as it is there, for those who watch.
 
+mod calling;
 mod documents;
 mod fetching;
 mod following;
@@ -361,6 +362,18 @@ pub(crate) fn visible_description(
     json: &[u8],
 ) -> Option<Vec<u8>> {
     rules::stripped(json, caller, entry.security.access(caller))
+}
+
+/// Lets everybody ask views and indexes of a database, unless it holds descriptions of replications:
+/// what is kept in an index has no owner, and secrets of all.
+///
+/// # Errors
+/// [`Refusal`] to who is no admin of such a database.
+pub fn may_search(entry: &DatabaseEntry, caller: &Caller) -> Result<(), Refusal> {
+    if is_replicator(&entry.name) {
+        entry.security.access(caller).require_admin()?;
+    }
+    Ok(())
 }
 
 /// Whoever is no administrator does not make this server send requests to others: it may reach what

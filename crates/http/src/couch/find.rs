@@ -46,6 +46,7 @@ async fn posted(exchange: &mut Exchange, entry: &DatabaseEntry) -> Result<Bytes,
     if exchange.method != Method::POST {
         return Err(ApiError::MethodNotAllowed("POST"));
     }
+    adea_pod::may_search(entry, &exchange.caller)?;
     if entry.name.is_users() {
         adea_pod::may_list_users(entry, &exchange.caller)?;
     }
