@@ -12,6 +12,7 @@ mod error;
 mod follow_changes;
 mod indexing;
 mod maintain;
+mod peruser;
 mod pod;
 mod read_document;
 mod sign_in;

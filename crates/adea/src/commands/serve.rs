@@ -46,6 +46,8 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
+    let following = pod.clone();
+    tokio::spawn(async move { following.keep_user_databases().await });
 
     let options = HttpOptions {
         connections_max,
