@@ -11,6 +11,8 @@
 //! right; that also lets names have colons.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,7 +34,8 @@ const UNIX_S_MAX: u64 = 253_402_300_799;
 #[derive(Clone)]
 pub struct Sessions {
     secret: Vec<u8>,
-    timeout_s: u64,
+    /// Shared by clones, since it may change while they are in use.
+    timeout_s: Arc<AtomicU64>,
 }
 
 /// A session whose seal fits.
@@ -75,14 +78,20 @@ impl Sessions {
     pub fn new(secret: &[u8], timeout_s: u64) -> Self {
         Self {
             secret: secret.to_vec(),
-            timeout_s: timeout_s.min(UNIX_S_MAX),
+            timeout_s: Arc::new(AtomicU64::new(timeout_s.min(UNIX_S_MAX))),
         }
+    }
+
+    /// From now on sessions last this long, also those that were issued before.
+    pub fn set_timeout(&self, timeout_s: u64) {
+        let timeout_s = timeout_s.min(UNIX_S_MAX);
+        self.timeout_s.store(timeout_s, Ordering::Relaxed);
     }
 
     /// How long a session lasts unused, in seconds.
     #[must_use]
-    pub const fn timeout_s(&self) -> u64 {
-        self.timeout_s
+    pub fn timeout_s(&self) -> u64 {
+        self.timeout_s.load(Ordering::Relaxed)
     }
 
     /// The cookie's value for somebody who has just signed in, or whose session is renewed.
@@ -137,18 +146,18 @@ impl Sessions {
     /// Whether less than nine tenths of the timeout are left, so that the answer should bring a
     /// fresh cookie: whoever keeps asking stays signed in.
     #[must_use]
-    pub const fn needs_renewal(&self, session: &Session, now_s: u64) -> bool {
-        let left = self
-            .timeout_s
-            .saturating_sub(now_s.saturating_sub(session.issued_s));
-        left.saturating_mul(10) < self.timeout_s.saturating_mul(9)
+    pub fn needs_renewal(&self, session: &Session, now_s: u64) -> bool {
+        let timeout_s = self.timeout_s();
+        let left = timeout_s.saturating_sub(now_s.saturating_sub(session.issued_s));
+        left.saturating_mul(10) < timeout_s.saturating_mul(9)
     }
 
     /// Too old; or from so far in the future that a clock must have been wrong, which must not make
     /// a session last.
-    const fn check_age(&self, issued_s: u64, now_s: u64) -> Result<(), SessionError> {
-        let old = now_s.saturating_sub(issued_s) >= self.timeout_s;
-        let early = issued_s.saturating_sub(now_s) >= self.timeout_s;
+    fn check_age(&self, issued_s: u64, now_s: u64) -> Result<(), SessionError> {
+        let timeout_s = self.timeout_s();
+        let old = now_s.saturating_sub(issued_s) >= timeout_s;
+        let early = issued_s.saturating_sub(now_s) >= timeout_s;
         if old || early {
             Err(SessionError::Expired)
         } else {
@@ -172,7 +181,7 @@ impl Sessions {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
-            .field("timeout_s", &self.timeout_s)
+            .field("timeout_s", &self.timeout_s())
             .finish_non_exhaustive()
     }
 }

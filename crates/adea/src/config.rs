@@ -13,7 +13,7 @@ mod quantity;
 mod setting;
 mod suggestion;
 
-pub(crate) use kind::{Secret, WebOrigin};
+pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
@@ -23,8 +23,7 @@ use auth_kind::{
     REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
-    Address, Choice, Count, LogLevel, OptionalSecret, Path, Size, Span, Switch, UserName,
-    WebOrigins,
+    Address, Choice, Count, OptionalSecret, Path, Size, Span, Switch, UserName, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;

@@ -6,17 +6,47 @@
 
 mod queue;
 
-use crate::config::LogFormat;
+use crate::config::{Kind as _, LogFormat, LogLevel, Raw};
 use queue::{LogQueue, LogWriter};
 use std::io::IsTerminal;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, fmt, reload};
 
 /// The running log.
 pub(crate) struct Telemetry {
     _writer: LogWriter,
+    filter: LogFilter,
+}
+
+impl Telemetry {
+    /// What decides which lines are written.
+    pub(crate) fn filter(&self) -> LogFilter {
+        self.filter.clone()
+    }
+}
+
+/// What decides which lines are written; it can be changed while they are.
+#[derive(Clone)]
+pub(crate) struct LogFilter(reload::Handle<Targets, Registry>);
+
+impl LogFilter {
+    /// From now on writes what `level` lets through: a level, and after commas levels for single
+    /// parts. `CouchDB`'s words for levels are understood.
+    pub(crate) fn set(&self, level: &str) -> Result<(), String> {
+        let level = match level {
+            "none" => "off",
+            "notice" => "info",
+            "warning" => "warn",
+            "critical" | "crit" | "alert" | "emergency" | "emerg" | "err" => "error",
+            other => other,
+        };
+        let read = LogLevel.read(&Raw::Text(level.to_owned()));
+        let targets = read.map_err(|error| format!("log/level: {error}."))?;
+        let changed = self.0.reload(targets);
+        changed.map_err(|error| format!("log/level: {error}"))
+    }
 }
 
 /// The log cannot be started.
@@ -34,6 +64,7 @@ pub(crate) enum TelemetryError {
 pub(crate) fn start(format: LogFormat, level: Targets) -> Result<Telemetry, TelemetryError> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (queue, writer) = LogQueue::start(Box::new(std::io::stderr()), format)?;
+    let (level, handle) = reload::Layer::new(level);
     match format {
         LogFormat::Text => tracing_subscriber::registry()
             .with(level)
@@ -44,5 +75,8 @@ pub(crate) fn start(format: LogFormat, level: Targets) -> Result<Telemetry, Tele
             .with(fmt::layer().json().flatten_event(true).with_writer(queue))
             .try_init()?,
     }
-    Ok(Telemetry { _writer: writer })
+    Ok(Telemetry {
+        _writer: writer,
+        filter: LogFilter(handle),
+    })
 }

@@ -14,6 +14,8 @@
 //! and decomposed. That is what ICU does in `CouchDB`, too. Nothing here recurses, so no depth
 //! of nesting can exhaust the stack.
 
+mod text;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::slice;
@@ -149,7 +151,7 @@ impl Collation {
         let mut value = value;
         loop {
             match value {
-                Value::Number(number) => self.write_number(number, out),
+                Value::Number(number) => self.write_number(&Numeric::of(number), out),
                 Value::String(text) => self.write_string(text, out),
                 Value::Array(elements) => {
                     out.push(self.tag(Kind::Array));
@@ -176,17 +178,6 @@ impl Collation {
                 out.push(END);
                 open.pop();
             };
-        }
-    }
-
-    /// As [`Collation::sort_key`], of a value's text. What is no JSON is taken for a string.
-    pub fn sort_key_of_json(self, text: &str, out: &mut Vec<u8>) {
-        let start = out.len();
-        if let Ok(value) = serde_json::from_str(text) {
-            self.sort_key(&value, out);
-        } else {
-            out.truncate(start);
-            self.write_string(text, out);
         }
     }
 
@@ -376,13 +367,20 @@ struct Numeric<'a> {
 
 impl<'a> Numeric<'a> {
     fn of(number: &'a Number) -> Self {
-        let text = number.as_str();
-        let nearest = text.parse::<f64>().unwrap_or_default();
-        Self {
+        Self::parse(number.as_str()).unwrap_or(Self {
+            nearest: 0.0,
+            text: "0",
+            is_integer: true,
+        })
+    }
+
+    fn parse(text: &'a str) -> Option<Self> {
+        let nearest = text.parse::<f64>().ok()?;
+        Some(Self {
             nearest: if nearest == 0.0 { 0.0 } else { nearest },
             text,
-            is_integer: is_integer(number),
-        }
+            is_integer: is_integer_text(text),
+        })
     }
 
     /// The digits of the exact value, if the nearest double alone does not tell it. An
@@ -407,7 +405,11 @@ impl<'a> Numeric<'a> {
 
 /// Whether a number was written as an integer: what Erlang's `is_integer` says of it.
 pub(crate) fn is_integer(number: &Number) -> bool {
-    !number.as_str().contains(['.', 'e', 'E'])
+    is_integer_text(number.as_str())
+}
+
+fn is_integer_text(text: &str) -> bool {
+    !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
 /// Compares two numbers by their exact values, an integer with a double, too.
@@ -429,8 +431,7 @@ pub(crate) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
 impl Collation {
     /// Writes the nearest double so that its bytes sort, then, beyond the integers that doubles
     /// hold exactly, the count of digits and the digits. Negative numbers have all bits turned.
-    fn write_number(self, number: &Number, out: &mut Vec<u8>) {
-        let numeric = Numeric::of(number);
+    fn write_number(self, numeric: &Numeric<'_>, out: &mut Vec<u8>) {
         let bits = numeric.nearest.to_bits();
         let negative = numeric.nearest.is_sign_negative();
         let sortable = if negative { !bits } else { bits | (1 << 63) };
@@ -799,6 +800,63 @@ mod tests {
         fn strings_compare_as_their_keys(left in any_text(), right in any_text()) {
             let (left, right) = (Value::String(left), Value::String(right));
             prop_assert_eq!(key(&left).cmp(&key(&right)), compare(&left, &right));
+        }
+
+        #[test]
+        fn raw_sort_keys_compare_as_their_values((left, right) in any_pair()) {
+            let key = |value| {
+                let mut out = Vec::new();
+                Collation::Raw.sort_key(value, &mut out);
+                out
+            };
+            let (left_key, right_key) = (key(&left), key(&right));
+            prop_assert_eq!(left_key.cmp(&right_key), Collation::Raw.compare(&left, &right));
+            prop_assert_eq!(left_key.starts_with(&right_key), left_key == right_key);
+        }
+
+        #[test]
+        fn a_sort_key_tells_where_it_and_its_elements_end(
+            elements in prop::collection::vec(any_value(), 0..4), more in any::<[u8; 2]>(), raw in any::<bool>()
+        ) {
+            let collation = if raw { Collation::Raw } else { Collation::Unicode };
+            let fronts: Vec<Vec<u8>> = (0..=elements.len())
+                .map(|count| {
+                    let mut out = Vec::new();
+                    collation.sort_key(&Value::Array(elements[..count].to_vec()), &mut out);
+                    out
+                })
+                .collect();
+            let whole = fronts.last().unwrap();
+            let longer = [whole.as_slice(), &[more[0] & 0x7f, more[1]]].concat();
+            prop_assert_eq!(collation.sort_key_length(&longer), whole.len());
+            for (count, front) in fronts.iter().enumerate() {
+                // All but the end of the shorter array is what both share.
+                prop_assert_eq!(collation.elements_length(&longer, count), front.len() - 1);
+            }
+            prop_assert_eq!(collation.elements_length(&longer, elements.len() + 1), whole.len());
+        }
+
+        #[test]
+        fn texts_have_the_sort_keys_of_their_values(value in any_value(), raw in any::<bool>()) {
+            let collation = if raw { Collation::Raw } else { Collation::Unicode };
+            let mut expected = Vec::new();
+            collation.sort_key(&value, &mut expected);
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            for text in [value.to_string(), pretty] {
+                let mut out = Vec::new();
+                collation.sort_key_of_json(&text, &mut out);
+                prop_assert_eq!(&out, &expected, "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_text_has_a_sort_key(text in "[\\[\\]{}:,\"\\\\ntf0-9.e-]{0,12}|.{0,6}", more in any::<u8>()) {
+            for collation in [Collation::Unicode, Collation::Raw] {
+                let mut out = Vec::new();
+                collation.sort_key_of_json(&text, &mut out);
+                out.push(more & 0x7f);
+                prop_assert_eq!(collation.sort_key_length(&out), out.len() - 1);
+            }
         }
 
         #[test]

@@ -9,6 +9,7 @@ use adea_store::{Decline, Direction, EngineError, KeyRange, Op, Space, Transacti
 
 use crate::error::{DatabaseError, corrupt};
 use crate::keys::{self, DATABASES_TOPIC, DatabaseNumber};
+use crate::lifetimes;
 
 /// How many revisions of a branch a document remembers, unless set otherwise.
 pub const REVISIONS_LIMIT: u64 = 1_000;
@@ -196,7 +197,9 @@ pub fn create(
     put_varint(&mut value, number.0);
     tx.put(Space::Index, key, value);
     tx.put(Space::Index, keys::header(number), settings.encode());
+    lifetimes::born(tx, name, number);
     tx.touch(DATABASES_TOPIC);
+    tx.touch(number.0);
     Ok(number)
 }
 
@@ -217,7 +220,8 @@ pub fn drop_database(
     tx.delete(Space::Index, key);
     tx.delete(Space::Index, keys::header(number));
     tx.put(Space::Index, keys::dropped(number), vec![FORMAT]);
-    tx.next_sequence();
+    tx.delete(Space::Index, keys::expiry(number));
+    lifetimes::died(tx, name, number);
     tx.touch(DATABASES_TOPIC);
     tx.touch(number.0);
     Ok(number)

@@ -21,6 +21,7 @@
 pub mod builtin;
 mod check;
 mod cover;
+pub mod fields;
 mod fill;
 mod groups;
 mod portion;

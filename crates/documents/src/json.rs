@@ -18,12 +18,14 @@ mod draft;
 mod duplicate_keys;
 mod number;
 mod scanner;
+pub mod skim;
 pub(crate) mod term;
 
 pub use attachment::{AttachmentContent, AttachmentField};
 pub use bulk::{Bulk, MAX_BULK_DOCUMENTS, parse_bulk};
 pub use draft::{Draft, DraftError, Field, MAX_REVISION_IDS, RevisionsField, parse_document};
 
+pub(crate) use number::write_float;
 use scanner::{Scalar, Scanner, plain_run};
 
 /// How many arrays and objects may stand inside of one another.
@@ -59,6 +61,20 @@ pub fn normalise(input: &[u8]) -> Result<Vec<u8>, JsonError> {
     scanner.end()?;
     let (text, _) = scanner.output();
     Ok(std::mem::take(text))
+}
+
+/// Any JSON value as the Erlang term that `CouchDB` makes of it, in the external format and without
+/// the byte that begins a whole term.
+///
+/// # Errors
+///
+/// Fails where the input is not one JSON value.
+pub fn erlang_external(input: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut scanner = Scanner::new(input)?;
+    scanner.value()?;
+    scanner.end()?;
+    let (_, term) = scanner.output();
+    Ok(std::mem::take(term))
 }
 
 /// Visits the members of an object: the decoded key, and the value as it was sent. A key that comes

@@ -11,6 +11,9 @@ use adea_store::key::{DATABASE, DATABASES, put_ordered, take_ordered};
 pub struct DatabaseNumber(pub u64);
 
 const NAME: u8 = b'n';
+const NUMBER: u8 = b'r';
+const GONE: u8 = b'g';
+const EXPIRY: u8 = b't';
 const DROPPED: u8 = b'x';
 
 const HEADER: u8 = 1;
@@ -38,9 +41,38 @@ pub(crate) fn database_names() -> KeyRange {
     KeyRange::prefix(&[DATABASES, NAME])
 }
 
-/// The name in a key of [`database_name`].
+/// The name in a key of [`database_name`] or [`gone`].
 pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(2..)?).ok()
+}
+
+/// number → name.
+pub(crate) fn name_by_number(number: DatabaseNumber) -> Vec<u8> {
+    let mut key = vec![DATABASES, NUMBER];
+    put_ordered(&mut key, number.0);
+    key
+}
+
+/// name → the sequence at which a database of that name was dropped last.
+pub(crate) fn gone(name: &str) -> Vec<u8> {
+    [&[DATABASES, GONE], name.as_bytes()].concat()
+}
+
+/// All names in keys of [`gone`].
+pub(crate) fn all_gone() -> KeyRange {
+    KeyRange::prefix(&[DATABASES, GONE])
+}
+
+/// number → how long its tombstones are kept, and how far they were looked through.
+pub(crate) fn expiry(number: DatabaseNumber) -> Vec<u8> {
+    let mut key = vec![DATABASES, EXPIRY];
+    put_ordered(&mut key, number.0);
+    key
+}
+
+/// All databases whose tombstones expire.
+pub(crate) fn all_expiries() -> KeyRange {
+    KeyRange::prefix(&[DATABASES, EXPIRY])
 }
 
 /// number of a database that was dropped and whose entries are still there → nothing.
@@ -55,7 +87,7 @@ pub(crate) fn all_dropped() -> KeyRange {
     KeyRange::prefix(&[DATABASES, DROPPED])
 }
 
-/// The number in a key of [`dropped`].
+/// The number in a key of [`dropped`] or [`expiry`].
 pub(crate) fn dropped_of(key: &[u8]) -> Option<DatabaseNumber> {
     Some(DatabaseNumber(take_ordered(key.get(2..)?)?.0))
 }
@@ -237,5 +269,6 @@ mod tests {
             }
         }
         assert_eq!(name_of(&database_name("x")), Some("x"));
+        assert_eq!(name_of(&gone("x")), Some("x"));
     }
 }

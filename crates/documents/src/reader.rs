@@ -64,6 +64,28 @@ impl<'v> Reader<'v> {
             .transpose()
     }
 
+    /// The fronts of the records of documents `ids`, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn record_heads(&self, ids: &[&str]) -> Result<Vec<Option<RecordHead>>, EngineError> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_unstable_by_key(|at| ids.get(*at));
+        let sorted: Vec<Vec<u8>> = order
+            .iter()
+            .filter_map(|at| ids.get(*at))
+            .map(|id| keys::document(self.database, id))
+            .collect();
+        let mut found = vec![None; ids.len()];
+        let values = self.view.multi_get(Space::Index, &sorted)?;
+        for (at, value) in order.into_iter().zip(values) {
+            if let (Some(slot), Some(bytes)) = (found.get_mut(at), value) {
+                *slot = Some(RecordHead::decode(&bytes)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// The stored body written under `sequence`; read it with [`crate::record::split_body`].
     ///
     /// # Errors

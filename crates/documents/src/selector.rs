@@ -19,7 +19,10 @@ mod condition;
 mod effort;
 mod erlang_term;
 mod field_path;
+mod intervals;
 mod parser;
+mod shape;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +37,11 @@ use effort::{ALLOWANCE, Effort};
 
 pub use condition::{Comparison, Condition};
 pub use effort::TooMuchEffort;
+pub use erlang_term::{erlang_term, erlang_term_pretty};
+pub(crate) use field_path::array_index;
 pub use field_path::{FieldPath, InvalidFieldPath, Lookup};
+pub use intervals::{Interval, Intervals, MAX_INTERVALS};
+pub use stored::{StoredMatcher, read_part};
 
 /// How deep a selector may nest.
 pub const MAX_DEPTH: usize = 128;

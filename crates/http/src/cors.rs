@@ -26,6 +26,14 @@ pub struct CorsOptions {
     pub any_origin: bool,
     /// Origins whose pages may, also with the session cookie; as browsers send them.
     pub origins: Vec<String>,
+    /// Whether pages may bring credentials.
+    pub credentials: bool,
+    /// Headers that pages may send besides the usual ones.
+    pub headers: Vec<String>,
+    /// The methods that pages may use, as a browser is told them.
+    pub methods: String,
+    /// For how many seconds a browser may rely on what it was told.
+    pub max_age_s: u32,
 }
 
 impl Default for CorsOptions {
@@ -34,6 +42,10 @@ impl Default for CorsOptions {
             enabled: true,
             any_origin: true,
             origins: Vec::new(),
+            credentials: true,
+            headers: Vec::new(),
+            methods: METHODS.to_owned(),
+            max_age_s: 600,
         }
     }
 }
@@ -54,7 +66,8 @@ pub(crate) fn judge<B>(
             .origins
             .iter()
             .any(|known| known.as_bytes() == origin.as_bytes());
-    if !listed && !own(&origin, request) {
+    let trusted = listed && options.credentials;
+    if !trusted && !own(&origin, request) {
         request.extensions_mut().insert(ForeignOrigin);
     }
     (listed || options.enabled && options.any_origin).then_some(origin)
@@ -123,7 +136,7 @@ const ALLOW_PRIVATE_NETWORK: HeaderName =
 
 /// The answer to a browser that asks before it sends a request of `origin`; `None` if this request
 /// is not such a question.
-pub(crate) fn preflight<B>(request: &http::Request<B>) -> Option<Response> {
+pub(crate) fn preflight<B>(options: &CorsOptions, request: &http::Request<B>) -> Option<Response> {
     let asked = request.headers();
     if request.method() != Method::OPTIONS || !asked.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         return None;
@@ -131,12 +144,12 @@ pub(crate) fn preflight<B>(request: &http::Request<B>) -> Option<Response> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(METHODS),
-    );
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(asked));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    let methods = HeaderValue::from_str(&options.methods);
+    let methods = methods.unwrap_or(HeaderValue::from_static(METHODS));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let allowed = allowed_headers(options, asked);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, options.max_age_s.into());
     if asked
         .get(REQUEST_PRIVATE_NETWORK)
         .is_some_and(|wish| wish == "true")
@@ -147,10 +160,12 @@ pub(crate) fn preflight<B>(request: &http::Request<B>) -> Option<Response> {
 }
 
 /// What was asked for if all of it is allowed, else the list: the browser then refuses by itself.
-fn allowed_headers(asked: &HeaderMap) -> HeaderValue {
+fn allowed_headers(options: &CorsOptions, asked: &HeaderMap) -> HeaderValue {
     let known = |name: &str| {
         REQUEST_HEADERS
             .iter()
+            .copied()
+            .chain(options.headers.iter().map(String::as_str))
             .any(|allowed| allowed.eq_ignore_ascii_case(name))
     };
     match asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
@@ -166,12 +181,14 @@ fn allowed_headers(asked: &HeaderMap) -> HeaderValue {
 }
 
 /// Lets pages of `origin` see the answer.
-pub(crate) fn admit(headers: &mut HeaderMap, origin: HeaderValue) {
+pub(crate) fn admit(headers: &mut HeaderMap, origin: HeaderValue, credentials: bool) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        HeaderValue::from_static("true"),
-    );
+    if credentials {
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    }
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(EXPOSED),
@@ -193,9 +210,9 @@ mod tests {
 
     fn options(any_origin: bool, origins: &[&str]) -> CorsOptions {
         CorsOptions {
-            enabled: true,
             any_origin,
             origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
+            ..CorsOptions::default()
         }
     }
 
@@ -247,21 +264,24 @@ mod tests {
         let mut request = request("OPTIONS", &[("host", "couch.example")]);
         assert!(judge(&options(true, &[]), &mut request).is_none());
         assert!(request.extensions().get::<ForeignOrigin>().is_none());
-        assert!(preflight(&request).is_none());
+        assert!(preflight(&CorsOptions::default(), &request).is_none());
     }
 
     #[test]
     fn a_preflight_echoes_headers_that_are_all_allowed() {
-        let response = preflight(&request(
-            "OPTIONS",
-            &[
-                ("access-control-request-method", "PUT"),
-                (
-                    "access-control-request-headers",
-                    "Content-Type,authorization",
-                ),
-            ],
-        ))
+        let response = preflight(
+            &CorsOptions::default(),
+            &request(
+                "OPTIONS",
+                &[
+                    ("access-control-request-method", "PUT"),
+                    (
+                        "access-control-request-headers",
+                        "Content-Type,authorization",
+                    ),
+                ],
+            ),
+        )
         .unwrap();
         assert_eq!(response.status(), 204);
         let headers = response.headers();
@@ -275,14 +295,17 @@ mod tests {
 
     #[test]
     fn a_preflight_does_not_echo_unknown_headers() {
-        let response = preflight(&request(
-            "OPTIONS",
-            &[
-                ("access-control-request-method", "PUT"),
-                ("access-control-request-headers", "content-type, x-evil"),
-                ("access-control-request-private-network", "true"),
-            ],
-        ))
+        let response = preflight(
+            &CorsOptions::default(),
+            &request(
+                "OPTIONS",
+                &[
+                    ("access-control-request-method", "PUT"),
+                    ("access-control-request-headers", "content-type, x-evil"),
+                    ("access-control-request-private-network", "true"),
+                ],
+            ),
+        )
         .unwrap();
         let headers = response.headers();
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_HEADERS], REQUEST_HEADERS_SHORT);

@@ -4,6 +4,7 @@ pub(crate) mod attachment;
 pub(crate) mod bulk;
 pub(crate) mod changes;
 pub(crate) mod cluster;
+pub(crate) mod configuration;
 pub(crate) mod database;
 pub(crate) mod design;
 pub(crate) mod document;

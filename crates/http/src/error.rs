@@ -10,7 +10,7 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::PodError;
+use adea_pod::{FindError, InvalidPartitionedId, PodError};
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
@@ -35,6 +35,13 @@ pub(crate) enum ApiError {
     /// A parameter of a query has a value that it cannot have.
     #[error("{0}")]
     QueryParse(Cow<'static, str>),
+    /// A Mango request that makes no sense, in `CouchDB`'s words for it.
+    #[error("{reason}")]
+    Mango {
+        status: StatusCode,
+        error: &'static str,
+        reason: String,
+    },
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),
@@ -68,6 +75,12 @@ pub(crate) enum ApiError {
     /// What `CouchDB` once had.
     #[error("{0}")]
     Gone(&'static str),
+    /// There is no such node.
+    #[error("no such node: {0}")]
+    NoNode(String),
+    /// What a server could do and this one does not.
+    #[error("{0}")]
+    Declined(&'static str),
     /// What is not here yet, and says so.
     #[error("{0} is not implemented in this version.")]
     NotImplemented(&'static str),
@@ -115,8 +128,11 @@ impl ApiError {
             Self::DatabaseName(_) => (StatusCode::BAD_REQUEST, "illegal_database_name"),
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Mango { status, error, .. } => (*status, error),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
-            Self::NotFound(_) | Self::NoMember(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -129,6 +145,7 @@ impl ApiError {
                 "requested_range_not_satisfiable",
             ),
             Self::Gone(_) => (StatusCode::GONE, "gone"),
+            Self::Declined(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotImplemented(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         }
     }
@@ -169,6 +186,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Refused(Refusal::Forbidden(_)) => (StatusCode::FORBIDDEN, "forbidden"),
         PodError::Refused(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
         PodError::Draft(error) => of_draft(error),
+        PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::MalformedCookie
         | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
@@ -205,7 +223,6 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::IllegalId(word, _) => (StatusCode::BAD_REQUEST, word),
         PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
         PodError::MissingView => (StatusCode::NOT_FOUND, "not_found"),
         PodError::InvalidDesign { error, .. } => (StatusCode::BAD_REQUEST, error),
@@ -221,6 +238,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, word)
         }
         PodError::Script(error) => of_script(error),
+        PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Partition(error) => match error {
+            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+                (StatusCode::BAD_REQUEST, "illegal_docid")
+            }
+            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+                (StatusCode::BAD_REQUEST, "illegal_partition")
+            }
+        },
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
@@ -249,6 +275,24 @@ pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_find(error: &FindError) -> (StatusCode, &'static str) {
+    match error {
+        FindError::NoSortIndex(_) => (StatusCode::BAD_REQUEST, "no_usable_index"),
+        FindError::UnsuitableIndex(_) => (StatusCode::BAD_REQUEST, "invalid_index"),
+        FindError::InvalidBookmark(_) => (StatusCode::BAD_REQUEST, "invalid_bookmark"),
+        FindError::TooExpensive => (StatusCode::BAD_REQUEST, "too_expensive"),
+        FindError::InvalidIndexName(_) => (StatusCode::BAD_REQUEST, "invalid_index_name"),
+        FindError::InvalidLanguage(_) => (StatusCode::BAD_REQUEST, "invalid_ddoc_lang"),
+        FindError::PartitionedMismatch(_) => {
+            (StatusCode::BAD_REQUEST, "invalid_partitioned_option")
+        }
+        FindError::SavingConflict => (StatusCode::INTERNAL_SERVER_ERROR, "error_saving_ddoc"),
+        FindError::TooManyGroups(_) | FindError::GroupsTooLarge => {
+            (StatusCode::BAD_REQUEST, "too_many_groups")
+        }
     }
 }
 

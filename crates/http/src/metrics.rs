@@ -8,6 +8,7 @@
 //! client can make the text grow.
 
 mod process;
+mod since_start;
 
 use http::Method;
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+pub(crate) use since_start::SinceStart;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ struct Handles {
     connections: Gauge,
     feeds: Gauge,
     panics: Counter,
+    /// What `CouchDB` counts otherwise than Prometheus is told.
+    since_start: SinceStart,
 }
 
 const METHODS: [&str; 8] = [
@@ -139,6 +143,7 @@ impl Metrics {
                 "Requests whose handling met a broken invariant",
             ),
             registry: Mutex::new(registry),
+            since_start: SinceStart::new(),
         };
         let metrics = Self(Arc::new(handles));
         process::register(&metrics);
@@ -221,7 +226,31 @@ impl Metrics {
             counters.feeds.dec();
         } else {
             counters.durations.observe(ended.seconds);
+            counters.since_start.took(ended.seconds);
         }
+        counters.since_start.answered(ended.status);
+    }
+
+    /// What is counted by status and by duration.
+    pub(crate) fn since_start(&self) -> &SinceStart {
+        &self.0.since_start
+    }
+
+    /// Requests by method, each with its name.
+    pub(crate) fn by_method(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let totals = self.0.requests.iter();
+        let totals = totals.map(|classes| classes.iter().map(Counter::get).sum());
+        METHODS.into_iter().zip(totals)
+    }
+
+    /// Bytes read from sockets and written to them.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.0.received.get(), self.0.sent.get())
+    }
+
+    /// Connections open.
+    pub(crate) fn open_connections(&self) -> i64 {
+        self.0.connections.get()
     }
 
     pub(crate) fn feed_began(&self) {

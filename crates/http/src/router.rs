@@ -23,6 +23,7 @@ use crate::couch::{
 };
 use crate::error::ApiError;
 use crate::reply;
+use crate::server::HttpOptions;
 use crate::wire::path::segments;
 use crate::wire::query::Query;
 use crate::{App, body::LoggedUser};
@@ -30,6 +31,8 @@ use crate::{App, body::LoggedUser};
 /// A request on its way to a handler: parsed, and its sender known.
 pub(crate) struct Exchange {
     pub(crate) app: Arc<App>,
+    /// The options that hold for this request.
+    pub(crate) options: Arc<HttpOptions>,
     pub(crate) method: Method,
     pub(crate) headers: http::HeaderMap,
     pub(crate) query: Query,
@@ -109,25 +112,21 @@ impl Exchange {
 
 /// Answers one request.
 pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) -> Response {
-    let (parts, body) = request.into_parts();
-    let auth = app.pod.auth();
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let challenge = Challenge::of(&parts.method, path, &parts.headers);
+    let (mut parts, body) = request.into_parts();
+    parts.method = method_meant(parts.method, &parts.headers);
+    let (options, auth) = (app.live.current(), app.pod.auth());
+    let challenge = Challenge::of(&parts, options.require_valid_user);
     // Boxed, so that a connection keeps no room for it while it is idle.
-    let signed = match Box::pin(caller::who(&app, &auth, &parts, peer)).await {
+    let signed = match Box::pin(caller::who(&app, &auth, &options, &parts, peer)).await {
         Ok(signed) => signed,
-        Err(error) => {
-            let mut response = refused(&error, &body);
-            challenge.put(&auth, Some(&error.to_string()), &mut response);
-            return response;
-        }
+        Err(error) => return challenge.put(&auth, Err(error), |error| refused(error, &body)),
     };
-    let name = if app.options.access_log {
+    let name = if options.access_log {
         signed.caller.name().map(Arc::from)
     } else {
         None
     };
-    let body = Intake::new(body, app.options.request_bytes_max);
+    let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
@@ -141,6 +140,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         room: None,
         authority: parts.uri.authority().cloned(),
         database: String::new(),
+        options,
         app,
     };
     let renewed = signed
@@ -155,9 +155,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         Ok(segments) => Box::pin(route(exchange, segments)).await,
         Err(error) => Err(error),
     };
-    let reason = answered.as_ref().err().map(ToString::to_string);
-    let mut response = answered.unwrap_or_else(|error| error.response());
-    challenge.put(&auth, reason.as_deref(), &mut response);
+    let mut response = challenge.put(&auth, answered, ApiError::response);
     if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -172,6 +170,23 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         response.extensions_mut().insert(LoggedUser(name));
     }
     response
+}
+
+/// The method that is meant: a client that can send no other than `POST` says so in a header.
+fn method_meant(method: Method, headers: &http::HeaderMap) -> Method {
+    const MEANT: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "COPY"];
+    if method != Method::POST {
+        return method;
+    }
+    let meant = headers
+        .get("x-http-method-override")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            MEANT
+                .into_iter()
+                .find(|meant| meant.eq_ignore_ascii_case(value))
+        });
+    meant.and_then(|meant| meant.parse().ok()).unwrap_or(method)
 }
 
 /// Answers before anything of the body was read.
@@ -190,6 +205,9 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::welcome(&exchange);
     };
     let rest: Vec<String> = segments.collect();
+    if first == "favicon.ico" && rest.is_empty() {
+        return Ok(reply::empty(StatusCode::NO_CONTENT));
+    }
     if first.starts_with('_')
         && !matches!(first.as_str(), "_users" | "_replicator" | "_global_changes")
     {

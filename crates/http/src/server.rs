@@ -21,6 +21,7 @@ pub use crate::cors::CorsOptions;
 pub use shutdown::ShutdownSignal;
 
 use crate::body::{Request, Response};
+use crate::live::LiveOptions;
 use crate::metrics::Metrics;
 use adea_base::Entropy;
 use hyper::server::conn::{http1, http2};
@@ -72,6 +73,12 @@ pub struct HttpOptions {
     pub compress: bool,
     /// Whether each request is logged in one line.
     pub access_log: bool,
+    /// Whether session cookies are only for connections with TLS.
+    pub secure_cookies: bool,
+    /// Whether nobody may ask for anything without saying who he is.
+    pub require_valid_user: bool,
+    /// Whether anybody may ask whether the server is up, all the same.
+    pub up_for_strangers: bool,
 }
 
 impl Default for HttpOptions {
@@ -88,6 +95,9 @@ impl Default for HttpOptions {
             cors: CorsOptions::default(),
             compress: true,
             access_log: true,
+            secure_cookies: false,
+            require_valid_user: false,
+            up_for_strangers: false,
         }
     }
 }
@@ -114,6 +124,8 @@ pub struct Server<H> {
 struct Shared<H> {
     handler: H,
     options: HttpOptions,
+    /// What of the options may change.
+    live: LiveOptions,
     metrics: Metrics,
     /// Raised when the server begins to stop.
     shutdown: ShutdownSignal,
@@ -128,10 +140,12 @@ impl<H: Handler> Server<H> {
     /// A server that has `handler` answer. It raises `shutdown` when it begins to stop.
     pub fn new(
         handler: H,
-        options: HttpOptions,
+        options: impl Into<LiveOptions>,
         metrics: Metrics,
         shutdown: ShutdownSignal,
     ) -> Self {
+        let live: LiveOptions = options.into();
+        let options = HttpOptions::clone(&live.current());
         let mut http1 = http1::Builder::new();
         // Timeouts are ours: hyper's does not tell a slow head from an idle connection.
         http1
@@ -154,6 +168,7 @@ impl<H: Handler> Server<H> {
             shared: Arc::new(Shared {
                 handler,
                 options,
+                live,
                 metrics,
                 shutdown,
                 cut: ShutdownSignal::new(),

@@ -4,3 +4,4 @@ pub(crate) mod multipart_reader;
 pub(crate) mod multipart_writer;
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod time;

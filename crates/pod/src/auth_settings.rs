@@ -23,8 +23,6 @@ pub struct AuthSettings {
     pub per_user: PerUserSettings,
     /// Session cookies.
     pub cookies: CookieSettings,
-    /// Who may ask at all.
-    pub strangers: Strangers,
     /// `WWW-Authenticate` of answers 401; none, so that no browser asks for a password by itself.
     pub www_authenticate: Option<String>,
     /// Where a browser is sent instead of a 401: a page of this server.
@@ -116,8 +114,6 @@ pub struct CookieSettings {
     pub domain: Option<String>,
     /// `SameSite`, always; otherwise it follows from how the request came.
     pub same_site: Option<SameSite>,
-    /// Whether they are only for connections with TLS.
-    pub secure: bool,
 }
 
 impl Default for CookieSettings {
@@ -126,21 +122,8 @@ impl Default for CookieSettings {
             persistent: true,
             domain: None,
             same_site: None,
-            secure: false,
         }
     }
-}
-
-/// What those may do who have not signed in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strangers {
-    /// Ask, like everybody.
-    #[default]
-    Ask,
-    /// Sign in.
-    SignIn,
-    /// Sign in, and ask whether the server is up.
-    SignInOrUp,
 }
 
 /// Addresses with the same first bits.

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::USERS;
+use crate::time_sequence;
 
 /// A database as requests find it.
 #[derive(Clone, Debug)]
@@ -199,6 +200,12 @@ impl Pod {
         Ok(database::names(view.as_ref(), from, to, direction, limit)?)
     }
 
+    /// How many databases requests find without looking them up.
+    #[must_use]
+    pub fn remembered_databases(&self) -> usize {
+        self.inner.databases.known.read().entries.len()
+    }
+
     /// Makes a database.
     ///
     /// # Errors
@@ -237,7 +244,9 @@ impl Pod {
         Self::to_the_end(async move {
             let unwanted = name.clone();
             let dropped = pod.inner.store.transact(Self::permit(), move |tx| {
-                database::drop_database(tx, &unwanted)
+                let number = database::drop_database(tx, &unwanted)?;
+                tx.delete(Space::Index, time_sequence::reset_key(number));
+                Ok(number)
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());
@@ -295,6 +304,12 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn statistics(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
         Ok(database::statistics(self.view().as_ref(), entry.number)?)
+    }
+
+    /// What stands behind the number in sequences that are of no one database.
+    #[must_use]
+    pub fn server_tag(&self) -> String {
+        sequence_tag(&self.inner.identity.instance)
     }
 
     /// Listens for changes of a database.

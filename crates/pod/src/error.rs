@@ -18,6 +18,9 @@ pub enum PodError {
     /// Of one document's writing.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Of a query or an index.
+    #[error(transparent)]
+    Find(#[from] crate::find::FindError),
     /// There is no such document, revision or attachment.
     #[error("missing")]
     Missing,
@@ -54,9 +57,6 @@ pub enum PodError {
     /// The store could not read.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A document or a partition cannot be called so: `CouchDB`'s word and its sentence.
-    #[error("{1}")]
-    IllegalId(&'static str, &'static str),
     /// What is asked of a view makes no sense.
     #[error("{0}")]
     Query(Cow<'static, str>),
@@ -85,6 +85,12 @@ pub enum PodError {
     /// A function of a design document gave no answer.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// A setting that is not taken.
+    #[error(transparent)]
+    Setting(#[from] crate::configuration::InvalidSetting),
+    /// No id that a document of a partitioned database may have.
+    #[error(transparent)]
+    Partition(#[from] crate::partition::InvalidPartitionedId),
     /// What was asked needs a part of `CouchDB` that is not here yet.
     #[error("{0} is not implemented in this version.")]
     Unsupported(&'static str),

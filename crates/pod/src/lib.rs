@@ -6,18 +6,25 @@
 
 mod admins;
 mod auth_settings;
+mod auto_purge;
+mod background;
 mod backup;
+mod configuration;
+mod database_updates;
 mod databases;
 mod error;
+mod find;
 mod follow_changes;
 mod indexing;
 mod maintain;
+mod partition;
 mod peruser;
 mod pod;
 mod read_document;
 mod sign_in;
 mod store_file;
 mod strengthen_password;
+mod time_sequence;
 mod token_sign_in;
 mod verify;
 mod views;
@@ -26,14 +33,21 @@ mod write_user;
 
 pub use admins::FirstAdmin;
 pub use auth_settings::{
-    AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
+    AuthSettings, CookieSettings, Network, PerUserSettings, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
+pub use configuration::{InvalidSetting, SettingScope};
+pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use error::PodError;
+pub use find::{
+    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
+    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+};
 pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
+pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
 pub use sign_in::{SignIn, SignedIn};
@@ -44,7 +58,5 @@ pub use views::{
     Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
     ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
 };
-pub use write_document::{
-    DraftedEdit, Outcome, Prepared, check_partition, content_type_of, encoding_of,
-};
+pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

@@ -169,6 +169,9 @@ impl Pod {
             }
             Err(error) => tracing::error!(%error, "dropped databases cannot be listed: {error}"),
         }
+        if let Err(error) = self.forget_long_gone().await {
+            tracing::warn!(%error, "databases that are long gone stay remembered: {error}");
+        }
         self.collect_garbage_logged().await;
     }
 

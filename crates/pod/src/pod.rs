@@ -15,16 +15,20 @@ use adea_store::{
     DataDir, DataDirError, Disk, DiskOptions, Durability, Engine, EngineError, Health, Space,
     Store, StoreOptions, TransactError, View, WritePermit,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::admins::Admins;
 use crate::auth_settings::AuthSettings;
+use crate::configuration::{AUTH_SECTIONS, Configuration};
+use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
 use crate::error::PodError;
+use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::AccountCache;
 
+use crate::time_sequence::Moments;
 use crate::token_sign_in::TokenMemory;
 use crate::views::DesignCache;
 
@@ -92,6 +96,13 @@ pub struct Identity {
     pub restored_unix_s: u64,
 }
 
+/// Documents read and written since the start.
+#[derive(Default)]
+pub(crate) struct DocumentCounts {
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+}
+
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) files: Directory,
@@ -112,6 +123,11 @@ pub(crate) struct Inner {
     pub(crate) scripts: Scripts,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
+    pub(crate) configuration: Configuration,
+    pub(crate) lives: Mutex<Lives>,
+    pub(crate) moments: RwLock<Moments>,
+    pub(crate) documents: DocumentCounts,
+    pub(crate) mango: MangoCache,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -165,7 +181,8 @@ impl Pod {
         let memory = options.memory;
         let disk = Disk::open(&directory.store_path(), DiskOptions { memory })?;
         let files = Directory::on_disk(directory.path())?;
-        Self::assemble(Arc::new(disk), files, Some(directory), options).await
+        let (engine, clock) = (Arc::new(disk), Clock::System);
+        Self::assemble(engine, files, Some(directory), options, clock).await
     }
 
     /// Runs over any engine and any directory of files, for tests.
@@ -177,7 +194,20 @@ impl Pod {
         files: Directory,
         options: PodOptions,
     ) -> Result<Self, OpenError> {
-        Self::assemble(engine, files, None, options).await
+        Self::assemble(engine, files, None, options, Clock::System).await
+    }
+
+    /// As [`Pod::over`], with a time of day that is given.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the engine cannot be read or written.
+    pub async fn over_at(
+        engine: Arc<dyn Engine>,
+        files: Directory,
+        options: PodOptions,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        Self::assemble(engine, files, None, options, clock).await
     }
 
     async fn assemble(
@@ -185,6 +215,7 @@ impl Pod {
         files: Directory,
         directory: Option<DataDir>,
         options: PodOptions,
+        clock: Clock,
     ) -> Result<Self, OpenError> {
         let store = Store::open(
             engine,
@@ -192,13 +223,18 @@ impl Pod {
                 durability: options.durability,
             },
         )?;
-        let (clock, entropy) = (Clock::System, Entropy::System);
+        let entropy = Entropy::System;
         let identity = load_identity(&store, &entropy).await.map_err(Box::new)?;
-        let secret = match &options.session_secret {
-            Some(secret) => secret.clone(),
-            None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+        let configuration = Configuration::load(store.view().as_ref())?;
+        let secret = match configuration.first_of(AUTH_SECTIONS, "secret") {
+            Some(secret) => secret.as_bytes().to_vec(),
+            None => match &options.session_secret {
+                Some(secret) => secret.clone(),
+                None => load_secret(&store, &entropy).await.map_err(Box::new)?,
+            },
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(&secret, options.session_timeout_s),
@@ -213,6 +249,11 @@ impl Pod {
                 scripts: options.script.scripts(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
+                configuration,
+                lives: Mutex::default(),
+                moments: RwLock::new(moments),
+                documents: DocumentCounts::default(),
+                mango: MangoCache::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
@@ -223,6 +264,7 @@ impl Pod {
                 _directory: directory,
             }),
         };
+        pod.apply_settings();
         pod.make_system_databases().await.map_err(Box::new)?;
         Ok(pod)
     }
@@ -268,6 +310,14 @@ impl Pod {
     pub fn counts(&self) -> (u64, u64, usize) {
         let (commits, syncs) = self.inner.store.counts();
         (commits, syncs, self.inner.store.watch().topics())
+    }
+
+    /// Documents read and documents written since the start.
+    #[must_use]
+    pub fn document_counts(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counts = &self.inner.documents;
+        (counts.read.load(Relaxed), counts.written.load(Relaxed))
     }
 
     /// Finishes what waits and stops writing.

@@ -1,6 +1,7 @@
 //! Reading documents: the revision asked for, with what was asked to be told of it.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use adea_base::Caller;
 use adea_documents::local::LocalDocument;
@@ -90,6 +91,8 @@ impl Pod {
         which: &Which,
         told: Told,
     ) -> Result<Found, PodError> {
+        let reads = &self.inner.documents.read;
+        reads.fetch_add(1, Ordering::Relaxed);
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;

@@ -94,7 +94,7 @@ impl Pod {
             &self.inner.files,
             UploadOptions {
                 treatment,
-                max_length: self.inner.options.attachment_max,
+                max_length: self.attachment_max(),
                 ..options
             },
         )

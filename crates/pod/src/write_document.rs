@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adea_base::{Caller, DocumentId};
 use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
@@ -203,6 +204,9 @@ impl Pod {
             match portion.await {
                 Ok((outcomes, released, portion)) => {
                     drop(portion);
+                    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                    let counts = &self.inner.documents;
+                    counts.written.fetch_add(written as u64, Ordering::Relaxed);
                     all.extend(outcomes);
                     if !released.is_empty() {
                         self.release_files(released).await;
@@ -387,43 +391,14 @@ fn decide(
     Ok((outcomes, released))
 }
 
-/// Design documents are the administrators': their functions run for everybody.
+/// Design documents are the administrators': their functions run for everybody. And a partitioned
+/// database has no place for a document without a partition.
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
+    entry.check_id(id)?;
     if id.is_design() {
         entry.security.access(caller).require_admin()?;
-    } else if entry.settings.partitioned {
-        let Some((partition, rest)) = id.as_str().split_once(':') else {
-            return Err(PodError::IllegalId(
-                "illegal_docid",
-                "Doc id must be of form partition:id",
-            ));
-        };
-        check_partition(partition)?;
-        if rest.is_empty() {
-            return Err(PodError::IllegalId(
-                "illegal_docid",
-                "Document id must not be empty",
-            ));
-        }
     }
     Ok(())
-}
-
-/// Refuses what cannot name a partition.
-///
-/// # Errors
-/// [`PodError::IllegalId`] with the reason.
-pub fn check_partition(partition: &str) -> Result<(), PodError> {
-    let reason = if partition.is_empty() {
-        "Partition must not be empty"
-    } else if partition.starts_with('_') {
-        "Partition must not start with underscore"
-    } else if partition.contains(':') {
-        "Partition must not contain a colon"
-    } else {
-        return Ok(());
-    };
-    Err(PodError::IllegalId("illegal_partition", reason))
 }
 
 /// The first content that a draft takes over and that nobody refers to any more.

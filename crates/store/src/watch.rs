@@ -4,6 +4,9 @@
 //! raised to that commit's sequence. Whoever waits learns by that, without reading anything, how far
 //! there is something to read. Waiting costs a few words of memory and no thread; a topic that
 //! nobody waits for costs nothing at all.
+//!
+//! One reader may follow all topics ([`Watch::follow_all`]): what was touched is then noted, once
+//! for each topic, until he takes the notes. So he reads what changed, and not all there is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +25,20 @@ struct Topic {
     changed: Notify,
 }
 
+/// The topic that every commit touches which touches any: to be subscribed to, and no more.
+pub const EVERY_TOPIC: u64 = u64::MAX;
+
 /// All topics that somebody waits for.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    topics: Arc<Mutex<HashMap<u64, Arc<Topic>>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    topics: HashMap<u64, Arc<Topic>>,
+    /// What was touched and not yet taken, if somebody follows all topics.
+    touched: Option<HashMap<u64, u64>>,
 }
 
 /// One who waits for a topic.
@@ -41,7 +54,7 @@ impl Watch {
     /// Begins to listen to `topic`: every change made durable from now on is noticed.
     #[must_use]
     pub fn subscribe(&self, topic: u64) -> Subscription {
-        let entry = Arc::clone(self.topics.lock().entry(topic).or_default());
+        let entry = Arc::clone(self.known.lock().topics.entry(topic).or_default());
         let seen = entry.touches.load(Ordering::Acquire);
         Subscription {
             watch: self.clone(),
@@ -54,13 +67,23 @@ impl Watch {
     /// Tells everybody who waits for one of `topics` up to which sequence it reaches.
     pub(crate) fn publish(&self, topics: &[(u64, u64)]) {
         let awaited: Vec<(Arc<Topic>, u64)> = {
-            let known = self.topics.lock();
-            if known.is_empty() {
+            let mut known = self.known.lock();
+            if let Some(touched) = &mut known.touched {
+                for (topic, reached) in topics {
+                    let noted = touched.entry(*topic).or_default();
+                    *noted = (*noted).max(*reached);
+                }
+            }
+            if known.topics.is_empty() {
                 return;
             }
+            let last = topics.iter().map(|(_, reached)| *reached).max();
+            let every = last.map(|last| (EVERY_TOPIC, last));
             topics
                 .iter()
-                .filter_map(|(topic, reached)| Some((known.get(topic).cloned()?, *reached)))
+                .copied()
+                .chain(every)
+                .filter_map(|(topic, reached)| Some((known.topics.get(&topic).cloned()?, reached)))
                 .collect()
         };
         for (topic, reached) in awaited {
@@ -72,7 +95,7 @@ impl Watch {
 
     /// Tells everybody who waits for `topic` that nothing more will come.
     pub fn close(&self, topic: u64) {
-        let known = self.topics.lock().get(&topic).cloned();
+        let known = self.known.lock().topics.get(&topic).cloned();
         if let Some(topic) = known {
             topic.closed.store(true, Ordering::Release);
             topic.touches.fetch_add(1, Ordering::AcqRel);
@@ -83,7 +106,25 @@ impl Watch {
     /// How many topics are listened to.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.topics.lock().len()
+        self.known.lock().topics.len()
+    }
+
+    /// Begins to note which topics are touched, if that was not done before: call it before reading
+    /// what there is.
+    pub fn follow_all(&self) {
+        self.known.lock().touched.get_or_insert_default();
+    }
+
+    /// Takes the notes: topics touched since they were last taken, and up to which sequence each
+    /// reaches. What one commit group touched is taken together.
+    #[must_use]
+    pub fn take_touched(&self) -> HashMap<u64, u64> {
+        let mut known = self.known.lock();
+        known
+            .touched
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 }
 
@@ -124,10 +165,10 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut topics = self.watch.topics.lock();
+        let mut known = self.watch.known.lock();
         // The map's own reference and ours: nobody else listens any more.
         if Arc::strong_count(&self.topic) == 2 {
-            topics.remove(&self.number);
+            known.topics.remove(&self.number);
         }
     }
 }
@@ -158,6 +199,20 @@ mod tests {
         subscription.mark_seen();
         subscription.changed().await;
         assert!(subscription.is_closed());
+    }
+
+    #[tokio::test]
+    async fn who_follows_all_is_told_what_was_touched_once_each() {
+        let watch = Watch::default();
+        watch.publish(&[(1, 1)]);
+        watch.follow_all();
+        let mut subscription = watch.subscribe(EVERY_TOPIC);
+        watch.publish(&[(7, 3), (8, 2)]);
+        watch.publish(&[(7, 5)]);
+        subscription.changed().await;
+        assert_eq!(subscription.position(), 5);
+        assert_eq!(watch.take_touched(), HashMap::from([(7, 5), (8, 2)]));
+        assert!(watch.take_touched().is_empty());
     }
 
     #[tokio::test]

@@ -4,8 +4,11 @@
 //! start, once, and one line when requests are answered. Everything else is in the log.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use adea_http::{App, CorsOptions, Door, HttpOptions, Server, ShutdownSignal};
+use adea_http::{
+    App, CorsOptions, Door, HttpOptions, Outside, Server, SettingHook, ShutdownSignal,
+};
 use adea_pod::{FirstAdmin, Pod};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -15,7 +18,7 @@ use super::signals::Signals;
 use super::{CommandError, Done, block_on, load, pod_options, say};
 use crate::arguments::SettingFlags;
 use crate::config::{Config, Loaded, Secret, WebOrigin};
-use crate::telemetry;
+use crate::telemetry::{self, LogFilter};
 
 /// What a shell says of a process that a second Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -28,15 +31,15 @@ pub(crate) fn run(settings: SettingFlags) -> Result<Done, CommandError> {
     let Loaded {
         config, warnings, ..
     } = load(settings)?;
-    let _telemetry = telemetry::start(config.log_format, config.log_level.clone())?;
+    let telemetry = telemetry::start(config.log_format, config.log_level.clone())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    block_on(serve(&config))??;
+    block_on(serve(&config, telemetry.filter()))??;
     Ok(Done::Well)
 }
 
-async fn serve(config: &Config) -> Result<(), CommandError> {
+async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     let connections_max = room_for_connections(config.max_connections);
     let mut signals = Signals::listen().map_err(CommandError::Runtime)?;
     // An address that is taken is found out before anything is made on disk.
@@ -48,15 +51,19 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     tokio::spawn(async move { resuming.resume_maintenance().await });
     let following = pod.clone();
     tokio::spawn(async move { following.keep_user_databases().await });
+    let behind = pod.clone();
+    let background = tokio::spawn(async move { behind.run_background().await });
 
     let options = HttpOptions {
         connections_max,
         ..http_options(config)
     };
     let shutdown = ShutdownSignal::new();
-    let app = App::new(pod.clone(), options.clone(), shutdown.clone());
-    let metrics = app.metrics.clone();
-    let server = Server::new(Door(app), options, metrics, shutdown);
+    let outside = outside(config, address, filter);
+    let app = App::within(pod.clone(), options, shutdown.clone(), outside);
+    app.tell_stored_settings();
+    let (metrics, live) = (app.metrics.clone(), app.live.clone());
+    let server = Server::new(Door(app), live, metrics, shutdown);
     warn_of_strangers(address);
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
     say(&format!("listening on http://{address}\n"))?;
@@ -69,6 +76,7 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
         std::process::exit(INTERRUPTED);
     });
     let served = server.serve(listener, async move { drop(end.await) }).await;
+    background.abort();
     pod.close();
     tracing::info!("ended");
     served.map_err(CommandError::Serve)
@@ -161,6 +169,34 @@ fn boxed(lines: &[&str]) -> String {
     format!("{edge}{rows}{edge}")
 }
 
+/// The settings that are not those of requests, by `CouchDB`'s names; of them, what is logged can be
+/// changed while the server runs.
+fn outside(config: &Config, address: SocketAddr, filter: LogFilter) -> Outside {
+    let written = config.log_level.to_string();
+    let shown = vec![
+        ("chttpd", "bind_address", address.ip().to_string()),
+        ("chttpd", "port", address.port().to_string()),
+        ("couchdb", "database_dir", config.data.display().to_string()),
+        (
+            "couchdb",
+            "view_index_dir",
+            config.data.display().to_string(),
+        ),
+        ("log", "level", written.clone()),
+        ("log", "writer", "stderr".to_owned()),
+    ];
+    let hook: SettingHook = Arc::new(move |section, key, value| {
+        if (section, key) != ("log", "level") {
+            return Ok(());
+        }
+        filter.set(value.unwrap_or(&written))
+    });
+    Outside {
+        shown,
+        hook: Some(hook),
+    }
+}
+
 /// What the configuration says of requests.
 fn http_options(config: &Config) -> HttpOptions {
     let exactly = |origin: &WebOrigin| match origin {
@@ -180,9 +216,14 @@ fn http_options(config: &Config) -> HttpOptions {
             enabled: config.cors_enabled,
             any_origin: config.cors_origins.contains(&WebOrigin::Any),
             origins: config.cors_origins.iter().filter_map(exactly).collect(),
+            ..CorsOptions::default()
         },
         compress: config.compression,
         access_log: config.log_access,
+        secure_cookies: config.session_secure,
+        require_valid_user: config.auth_require_valid_user
+            || config.auth_require_valid_user_except_for_up,
+        up_for_strangers: config.auth_require_valid_user_except_for_up,
     }
 }
 

@@ -123,7 +123,7 @@ impl<'v> Check<'v> {
         while sound && let Some(position) = feed.skip()? {
             rows += 1;
             let begins = usize::from(tree::level_of(index, position));
-            if begins > levels.len() || (begins == levels.len() && index.height == 0) {
+            if index.height > 0 && begins >= levels.len() {
                 sound = self.fault("a row begins a node above the highest");
             }
             for level in levels.iter_mut().take(begins) {
@@ -134,6 +134,11 @@ impl<'v> Check<'v> {
             for level in &mut levels {
                 level.count += 1;
             }
+        }
+        if index.height == 0 {
+            let range = KeyRange::prefix(&row::nodes(trees.database, index.number, 0));
+            let mut nodes = trees.view.range(Space::Index, range, Direction::Forward)?;
+            sound &= nodes.next()?.is_none() || self.fault("it has nodes before it is built");
         }
         for level in &mut levels {
             let right = level.is_right()? && level.stored.next()?.is_none();

@@ -74,7 +74,7 @@ pub fn stale_nodes(
     limit: usize,
 ) -> Result<Vec<NodeWork>, EngineError> {
     let known = index.reduces.iter().find(|r| r.signature == *reduce);
-    let Some(known) = known.filter(|_| index.rows > 0) else {
+    let Some(known) = known.filter(|_| index.rows > 0 && index.height > 0) else {
         return Ok(Vec::new());
     };
     let reader = IndexReader {
@@ -218,6 +218,9 @@ pub fn store_nodes(
     };
     if (now.number, now.generation) != (index.number, index.generation) {
         return Ok(false);
+    }
+    if values.is_empty() {
+        return Ok(true);
     }
     for NodeValue { place, value } in values {
         let key = Level::key_of(database, now.number, tree, place.level, &place.boundary);

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use adea_store::value::{Reader, put_varint};
 use adea_store::{Decline, EngineError, Op, Space, Transaction, View};
 
-use super::recount::{Change, recount};
+use super::recount::{Change, count_all, recount};
 use super::row;
 use super::state::{IndexState, find_in};
 use super::tree::Trees;
@@ -71,6 +71,29 @@ pub fn prepare(
     through: u64,
     purged_through: u64,
 ) -> Result<Portion, EngineError> {
+    let settle = index.height > 0
+        || documents.len() < SMALL_PORTION
+        || index.rows >= UNCOUNTED_MAX
+        || through >= database::statistics(view, database)?.update_sequence;
+    let sequences = (through, purged_through);
+    prepare_with(view, database, index, documents, sequences, settle)
+}
+
+/// A portion of fewer documents is taken for the last of an index that is being built.
+const SMALL_PORTION: usize = 100;
+/// An index with more rows gets its trees though it has not caught up, so that making them is
+/// never more than a commit can hold.
+const UNCOUNTED_MAX: u64 = 1 << 20;
+
+/// As [`prepare`]; the index gets its trees only if it is to `settle`, and keeps what it has.
+pub(super) fn prepare_with(
+    view: &dyn View,
+    database: DatabaseNumber,
+    index: &IndexState,
+    documents: &[MappedDocument],
+    (through, purged_through): (u64, u64),
+    settle: bool,
+) -> Result<Portion, EngineError> {
     let documents = last_of_each(documents);
     let mut comparison = Comparison::new(view, database, index, documents.len());
     comparison.compare_all(&documents)?;
@@ -102,7 +125,11 @@ pub fn prepare(
         .filter(|reduce| reduce.built)
         .map(|reduce| reduce.tree)
         .collect();
-    after.height = recount(&trees, changes, &reduces, &mut ops)?;
+    if index.height > 0 {
+        after.height = recount(&trees, changes, &reduces, &mut ops)?;
+    } else if settle {
+        after.height = count_all(&trees, &changes, &mut ops)?;
+    }
     ops.extend(rows.drain(..).map(RowChange::into_op));
     ops.extend(backs);
 

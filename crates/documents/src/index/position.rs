@@ -152,6 +152,8 @@ pub enum GroupLevel {
     Exact,
     /// The first elements of keys that are arrays, so many; other keys as [`GroupLevel::Exact`].
     Elements(usize),
+    /// For keys `[partition, key]`: the partition, and of the key as [`GroupLevel::Elements`].
+    Inner(usize),
 }
 
 impl GroupLevel {
@@ -161,6 +163,11 @@ impl GroupLevel {
         let length = match self {
             Self::Exact => collation.sort_key_length(position),
             Self::Elements(count) => collation.elements_length(position, count),
+            Self::Inner(count) => {
+                let partition = collation.elements_length(position, 1);
+                let inner = position.get(partition..).unwrap_or_default();
+                partition + collation.elements_length(inner, count)
+            }
         };
         let front = position.get(..length).unwrap_or(position).to_vec();
         let mut end = front.clone();

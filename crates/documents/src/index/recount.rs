@@ -1,5 +1,9 @@
 //! What changed rows change in the count tree, worked out level by level.
 //!
+//! An index that is being built has no trees, since nobody asks it yet and keeping them for each
+//! portion would cost as much as the rows. They are made in one walk over the rows as soon as it
+//! has caught up; from then on they are kept.
+//!
 //! The items of a level are the nodes of the level below, or the rows; a node counts its items.
 //! Where only counts change, a node's change is the sum of its items' changes. Where an item comes
 //! that begins a node, the node around it is cut, and its old items are looked at again to count
@@ -57,10 +61,102 @@ pub(super) fn recount(
     let height = trees.index.height.max(highest.map_or(1, |level| level + 1));
     let mut items = rows;
     for level in 1..=height {
-        items = LevelRecount::new(trees, level)?.run(&items)?;
+        items = LevelRecount::new(trees, level).run(&items)?;
         write(trees, level, &items, reduces, ops);
     }
     Ok(height)
+}
+
+/// Appends to `ops` the count tree of an index that has none yet, as it is after sorted changes
+/// of rows; answers how many levels it has.
+pub(super) fn count_all(
+    trees: &Trees<'_>,
+    rows: &[Change<'_>],
+    ops: &mut Vec<Op>,
+) -> Result<u8, EngineError> {
+    let mut count = CountAll {
+        trees,
+        ops,
+        open: vec![OldNode::default()],
+        total: 0,
+    };
+    let mut changes = rows.iter().peekable();
+    let prefix = row::rows(trees.database, trees.index.number, 0);
+    let mut cursor =
+        trees
+            .view
+            .range(Space::Index, KeyRange::prefix(&prefix), Direction::Forward)?;
+    while let Some((key, _)) = cursor.next()? {
+        let position = key.get(prefix.len()..).unwrap_or_default();
+        while let Some(change) = changes.next_if(|change| *change.key < *position) {
+            count.change(change);
+        }
+        match changes.next_if(|change| *change.key == *position) {
+            Some(change) => count.change(change),
+            None => count.row(position),
+        }
+    }
+    changes.for_each(|change| count.change(change));
+    Ok(count.finish())
+}
+
+/// Counts rows from the first to the last.
+struct CountAll<'c, 'v> {
+    trees: &'c Trees<'v>,
+    ops: &'c mut Vec<Op>,
+    /// Of each level, the node that has the last row so far.
+    open: Vec<OldNode>,
+    total: u64,
+}
+
+impl CountAll<'_, '_> {
+    fn change(&mut self, change: &Change<'_>) {
+        if change.new.is_some() {
+            self.row(&change.key);
+        }
+    }
+
+    fn row(&mut self, position: &[u8]) {
+        let begins = usize::from(tree::level_of(self.trees.index, position));
+        while self.open.len() <= begins {
+            // Until now this level had one node, with all rows.
+            self.open.push(OldNode {
+                boundary: Vec::new(),
+                count: self.total,
+            });
+        }
+        for level in 0..begins {
+            self.close(level);
+            if let Some(node) = self.open.get_mut(level) {
+                node.boundary.clear();
+                node.boundary.extend_from_slice(position);
+                node.count = 0;
+            }
+        }
+        for node in &mut self.open {
+            node.count += 1;
+        }
+        self.total += 1;
+    }
+
+    fn close(&mut self, level: usize) {
+        let Some(node) = self.open.get(level) else {
+            return;
+        };
+        let level = u8::try_from(level + 1).unwrap_or(u8::MAX);
+        let (tree, index) = (tree::COUNT, self.trees.index.number);
+        self.ops.push(Op::Put {
+            space: Space::Index,
+            key: Level::key_of(self.trees.database, index, tree, level, &node.boundary),
+            value: tree::encode_count(node.count),
+        });
+    }
+
+    fn finish(mut self) -> u8 {
+        let height = self.open.len();
+        (0..height).for_each(|level| self.close(level));
+        u8::try_from(height).unwrap_or(u8::MAX)
+    }
 }
 
 fn write(trees: &Trees<'_>, level: u8, nodes: &[Change<'_>], reduces: &[u64], ops: &mut Vec<Op>) {
@@ -108,15 +204,15 @@ struct LevelRecount<'t, 'v, 'a> {
 }
 
 impl<'t, 'v, 'a> LevelRecount<'t, 'v, 'a> {
-    fn new(trees: &'t Trees<'v>, level: u8) -> Result<Self, EngineError> {
-        Ok(Self {
+    fn new(trees: &'t Trees<'v>, level: u8) -> Self {
+        Self {
             trees,
             level,
             walk: NodeWalk::new(trees, level),
             out: Vec::new(),
             heir: None,
             reached: None,
-        })
+        }
     }
 
     fn run(mut self, items: &[Change<'a>]) -> Result<Vec<Change<'a>>, EngineError> {

@@ -91,7 +91,7 @@ pub struct IndexState {
     pub reduces: Vec<ReduceState>,
     /// Rises with every portion.
     pub(super) generation: u64,
-    /// How many levels of nodes it has.
+    /// How many levels of nodes it has; none while it is being built.
     pub(super) height: u8,
     /// Bits of a row's hash that a level of nodes takes.
     pub(super) level_bits: u8,

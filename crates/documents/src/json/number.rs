@@ -57,7 +57,7 @@ pub(super) fn is_surely_printed_so(literal: &str, number: f64) -> bool {
 }
 
 /// Appends a finite float as `CouchDB` prints it.
-pub(super) fn write_float(out: &mut Vec<u8>, number: f64) {
+pub(crate) fn write_float(out: &mut Vec<u8>, number: f64) {
     // JSON knows one zero.
     let number = if number == 0.0 { 0.0 } else { number };
     let mut scientific = Scientific::default();

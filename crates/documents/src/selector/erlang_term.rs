@@ -14,17 +14,32 @@ use crate::collation::is_integer;
 const MAX_BYTES: usize = 1024;
 
 /// The text of a value as an Erlang term.
-pub(super) fn erlang_term(value: &Value) -> String {
+#[must_use]
+pub fn erlang_term(value: &Value) -> String {
+    cut(value, false)
+}
+
+/// The text of a value as `~p` prints it: text is shown as text.
+#[must_use]
+pub fn erlang_term_pretty(value: &Value) -> String {
+    cut(value, true)
+}
+
+fn cut(value: &Value, pretty: bool) -> String {
     let mut out = String::new();
-    write_term(value, &mut out);
+    write_term(value, pretty, &mut out);
     if out.len() > MAX_BYTES {
-        out.truncate(MAX_BYTES);
+        let mut end = MAX_BYTES;
+        while !out.is_char_boundary(end) {
+            end -= 1;
+        }
+        out.truncate(end);
         out.push_str("...");
     }
     out
 }
 
-fn write_term(value: &Value, out: &mut String) {
+fn write_term(value: &Value, pretty: bool, out: &mut String) {
     if out.len() > MAX_BYTES {
         return;
     }
@@ -34,19 +49,21 @@ fn write_term(value: &Value, out: &mut String) {
         Value::Number(number) if number.as_str() == "-0" => out.push('0'),
         Value::Number(number) if is_integer(number) => out.push_str(number.as_str()),
         Value::Number(number) => out.push_str(&float(number)),
-        Value::String(text) => write_binary(text, out),
+        Value::String(text) => write_binary(text, pretty, out),
         Value::Array(elements) => {
             out.push('[');
-            write_separated(elements.iter(), out, write_term);
+            write_separated(elements.iter(), out, |element, out| {
+                write_term(element, pretty, out);
+            });
             out.push(']');
         }
         Value::Object(members) => {
             out.push_str("{[");
             write_separated(members.iter(), out, |(key, member), out| {
                 out.push('{');
-                write_binary(key, out);
+                write_binary(key, pretty, out);
                 out.push(',');
-                write_term(member, out);
+                write_term(member, pretty, out);
                 out.push('}');
             });
             out.push_str("]}");
@@ -54,8 +71,17 @@ fn write_term(value: &Value, out: &mut String) {
     }
 }
 
-fn write_binary(text: &str, out: &mut String) {
+fn write_binary(text: &str, pretty: bool, out: &mut String) {
     out.push_str("<<");
+    if pretty && !text.is_empty() && text.chars().all(|c| !c.is_control()) {
+        // Writing to a string cannot fail.
+        let _infallible = write!(out, "{text:?}");
+        if !text.is_ascii() {
+            out.push_str("/utf8");
+        }
+        out.push_str(">>");
+        return;
+    }
     write_separated(text.bytes(), out, |byte, out| {
         // Writing to a string cannot fail.
         let _infallible = write!(out, "{byte}");
@@ -152,6 +178,15 @@ mod tests {
         check("9007199254740993.0", "9.007199254740992e15");
         check("-0.0", "-0.0");
         check("1.5e-7", "1.5e-7");
+    }
+
+    #[test]
+    fn pretty_terms_show_their_text() {
+        let json = serde_json::json!([{"foo": 2}, "a\"b", "", "\u{1}", "é"]);
+        assert_eq!(
+            erlang_term_pretty(&json),
+            r#"[{[{<<"foo">>,2}]},<<"a\"b">>,<<>>,<<1>>,<<"é"/utf8>>]"#
+        );
     }
 
     #[test]

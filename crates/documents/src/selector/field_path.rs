@@ -73,7 +73,7 @@ impl FieldPath {
         for step in self.steps() {
             let next = match value {
                 Value::Object(members) => members.get(step).ok_or(Lookup::Missing),
-                Value::Array(elements) => index(step)
+                Value::Array(elements) => array_index(step)
                     .and_then(|at| elements.get(at))
                     .ok_or(Lookup::Unreachable),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
@@ -97,7 +97,7 @@ fn step(escaped: Option<&str>) -> Result<Box<str>, InvalidFieldPath> {
 }
 
 /// An array index as Erlang reads integers: a sign and leading zeros are fine.
-fn index(step: &str) -> Option<usize> {
+pub(crate) fn array_index(step: &str) -> Option<usize> {
     step.parse::<i64>()
         .ok()
         .and_then(|at| usize::try_from(at).ok())

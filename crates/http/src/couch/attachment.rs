@@ -232,7 +232,7 @@ async fn put(
     let declared = exchange
         .header(&header::CONTENT_LENGTH)
         .and_then(|text| text.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > exchange.app.options.attachment_bytes_max) {
+    if declared.is_some_and(|length| length > exchange.options.attachment_bytes_max) {
         return Err(ApiError::TooLarge);
     }
     let mut upload = exchange.app.pod.begin_upload(&content_type, encoding);

@@ -31,7 +31,7 @@ pub(crate) use follow::{Feed, Told};
 pub use shared::FeedCache;
 
 /// The heartbeat that `heartbeat=true` asks for.
-const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(60);
+pub(crate) const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// How a feed is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,11 +62,21 @@ pub(crate) struct Asked {
 
 /// Reads a token: a sequence that this database gave out, or a bare number. One that it did not
 /// give out, or has not reached, means nothing here: the reader starts anew and misses nothing.
-fn read_since(text: &str, entry: &DatabaseEntry, newest: u64) -> Result<u64, ApiError> {
+fn read_since(
+    exchange: &Exchange,
+    text: &str,
+    entry: &DatabaseEntry,
+    newest: u64,
+) -> Result<u64, ApiError> {
     let malformed = || ApiError::bad("Malformed sequence supplied in 'since' parameter.");
     let text = text.trim().trim_matches('"');
     if text == "now" {
         return Ok(newest);
+    }
+    // A moment: what was changed after it is told, and rather too much than too little.
+    if let Some(unix_s) = crate::wire::time::parse(text) {
+        let sequence = exchange.app.pod.sequence_at(entry, unix_s)?;
+        return Ok(sequence.map_or(newest, |sequence| sequence.min(newest)));
     }
     let (number, tag) = match text.split_once('-') {
         Some((number, tag)) => (number, Some(tag)),
@@ -119,7 +129,7 @@ fn read_asked(
         .or(query.any(&["since", "last-event-id"]))
     {
         None | Some("" | "0") => 0,
-        Some(text) => read_since(text, entry, newest)?,
+        Some(text) => read_since(exchange, text, entry, newest)?,
     };
     let heartbeat = match query.get("heartbeat") {
         None | Some("false") => None,
@@ -133,7 +143,7 @@ fn read_asked(
             }
         },
     };
-    let most = exchange.app.options.changes_timeout;
+    let most = exchange.options.changes_timeout;
     let timeout = match query.count("timeout")? {
         None => most,
         Some(milliseconds) => Duration::from_millis(milliseconds).min(most),

@@ -1,22 +1,25 @@
 //! One database: `/{db}`, and the parts of it that begin with `_`.
 
+mod expiry;
+
 use std::sync::Arc;
 
 use adea_accounts::{Access, Refusal, Security};
 use adea_base::{DatabaseName, DocumentId};
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
 use adea_documents::revision::Revision;
-use adea_pod::DatabaseEntry;
+use adea_pod::{DatabaseEntry, PodError};
 use http::{Method, StatusCode, header};
 
 use crate::body::Response;
+use crate::couch::node::{NODE, RANGE};
 use crate::couch::{bulk, intake, view};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 
 /// The most revisions one purge may name.
-const PURGES_MAX: usize = 100_000;
+pub(crate) const PURGES_MAX: usize = 100_000;
 
 /// Answers for `/{db}`.
 pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
@@ -52,12 +55,55 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
 
 async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
     exchange.require_server_admin()?;
-    let partitioned = exchange.query.boolean("partitioned")?.unwrap_or(false);
+    let partitioned = read_creation(&exchange, &name)?;
     exchange.app.pod.create_database(&name, partitioned).await?;
     let mut response = reply::ok(StatusCode::CREATED);
     let location = exchange.url(&format!("/{}", reply::path_segment(name.as_str())));
     reply::set(&mut response, header::LOCATION, &location);
     Ok(response)
+}
+
+/// Whether the database is to be partitioned. What concerns shards is read and means nothing.
+fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
+    let query = &exchange.query;
+    for parameter in ["q", "n"] {
+        if let Some(text) = query.get(parameter)
+            && !text.parse::<u64>().is_ok_and(|count| count > 0)
+        {
+            return Err(ApiError::bad(format!(
+                "The `{parameter}` value should be a positive integer."
+            )));
+        }
+    }
+    if let Some(text) = query.get("placement") {
+        let zones = text.split(',');
+        let in_form = |zone: &str| {
+            let count = zone.split_once(':').map(|(_, count)| count.parse::<u64>());
+            matches!(count, Some(Ok(count)) if count > 0)
+        };
+        if !zones.into_iter().all(in_form) {
+            return Err(ApiError::bad(
+                "The `placement` value should be in a format `zone:n`.",
+            ));
+        }
+    }
+    if query.get("engine").is_some_and(|engine| engine != "couch") {
+        return Err(ApiError::bad("invalid_engine_extension"));
+    }
+    let partitioned = match query.get("partitioned") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(ApiError::bad("Invalid `partitioned` parameter")),
+    };
+    let system = |suffix: &str| name.as_str().rsplit('/').next() == Some(suffix);
+    if partitioned
+        && ["_users", "_replicator", "_global_changes"]
+            .into_iter()
+            .any(system)
+    {
+        return Err(ApiError::bad("Cannot partition a system database"));
+    }
+    Ok(partitioned)
 }
 
 /// Writes what is told of a database.
@@ -91,7 +137,10 @@ pub(crate) fn write_info(
     Ok(())
 }
 
-fn require_admin(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Access, ApiError> {
+pub(super) fn require_admin(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+) -> Result<Access, ApiError> {
     let access = entry.security.access(&exchange.caller);
     access.require_admin()?;
     Ok(access)
@@ -130,14 +179,12 @@ pub(crate) async fn special(
             view::cleanup(exchange, entry).await
         }
         ("_ensure_full_commit", []) => ensure_full_commit(exchange, &entry).await,
-        ("_shards", []) => {
-            let body = "{\"shards\":{\"00000000-ffffffff\":[\"adea@127.0.0.1\"]}}\n";
-            Ok(reply::json(StatusCode::OK, body))
-        }
+        ("_shards", rest) => shards(&exchange, &entry, rest),
+        ("_auto_purge", []) => expiry::auto_purge(exchange, &entry).await,
+        ("_time_seq", []) => expiry::time_seq(exchange, &entry).await,
         ("_temp_view", []) => Err(ApiError::Gone(
             "Temporary views are not supported in CouchDB",
         )),
-        ("_auto_purge" | "_time_seq", []) => Err(ApiError::NotImplemented("Purging by time")),
         ("_sync_shards", []) => {
             require_post(&exchange)?;
             Ok(reply::ok(StatusCode::ACCEPTED))
@@ -154,6 +201,22 @@ pub(crate) async fn special(
         }
         _ => Err(ApiError::NotFound("missing")),
     }
+}
+
+/// There is one shard, and it is here.
+fn shards(exchange: &Exchange, entry: &DatabaseEntry, rest: &[&str]) -> Result<Response, ApiError> {
+    if !exchange.reads() {
+        return Err(ApiError::MethodNotAllowed("GET"));
+    }
+    let body = match rest {
+        [] => format!("{{\"shards\":{{\"{RANGE}\":[\"{NODE}\"]}}}}\n"),
+        _ => {
+            let id = DocumentId::parse(&rest.join("/"))?;
+            entry.check_id(&id).map_err(PodError::from)?;
+            format!("{{\"range\":\"{RANGE}\",\"nodes\":[\"{NODE}\"]}}\n")
+        }
+    };
+    Ok(reply::json(StatusCode::OK, body))
 }
 
 fn require_post(exchange: &Exchange) -> Result<(), ApiError> {
@@ -233,7 +296,12 @@ async fn limit(
                 .ok()
                 .and_then(|text| text.trim().parse().ok())
                 .filter(|value| *value > 0)
-                .ok_or_else(|| ApiError::bad("The limit must be a positive integer."))?;
+                .ok_or_else(|| {
+                    ApiError::bad(match which {
+                        Limit::Revisions => "`revs_limit` must be positive integer",
+                        Limit::Purges => "`purge_infos_limit` must be positive integer",
+                    })
+                })?;
             let changed = exchange
                 .app
                 .pod
@@ -251,17 +319,31 @@ async fn limit(
 /// Which revisions of which documents are to go.
 type Purges = Vec<(DocumentId, Vec<Revision>)>;
 
-fn read_purges(body: &[u8]) -> Result<Purges, ApiError> {
+/// The most documents and revisions that one purge may name: as set, and never more than can be
+/// held.
+fn purge_limits(exchange: &Exchange) -> (usize, usize) {
+    let most = |key: &str| {
+        let set = exchange.app.pod.number("purge", key);
+        let set = set.and_then(|most| usize::try_from(most).ok());
+        set.unwrap_or(PURGES_MAX).min(PURGES_MAX)
+    };
+    (most("max_document_id_number"), most("max_revisions_number"))
+}
+
+fn read_purges(body: &[u8], (ids_max, revisions_max): (usize, usize)) -> Result<Purges, ApiError> {
     let mut purges = Purges::new();
     let mut count = 0;
     let mut more = || {
         count += 1;
-        if count > PURGES_MAX {
-            return Err(ApiError::TooMany("Too many revisions in one purge.".into()));
+        if count > revisions_max {
+            return Err(ApiError::bad("Exceeded maximum number of revisions."));
         }
         Ok(())
     };
     let is_object = for_each_member(body, |id, value| {
+        if purges.len() == ids_max {
+            return Err(ApiError::bad("Exceeded maximum number of documents."));
+        }
         let mut revisions = Vec::new();
         for_each_item(value, |item| {
             more()?;
@@ -269,10 +351,6 @@ fn read_purges(body: &[u8]) -> Result<Purges, ApiError> {
             revisions.push(Revision::parse(&text)?);
             Ok::<_, ApiError>(())
         })?;
-        // A document without revisions takes its place too.
-        if revisions.is_empty() {
-            more()?;
-        }
         purges.push((DocumentId::parse(id)?, revisions));
         Ok::<_, ApiError>(())
     })?;
@@ -287,7 +365,8 @@ async fn purge(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Resp
     require_post(&exchange)?;
     require_admin(&exchange, &entry)?;
     let body = intake::whole(&mut exchange).await?;
-    let purges = intake::parsed(body, read_purges).await??;
+    let limits = purge_limits(&exchange);
+    let purges = intake::parsed(body, move |body| read_purges(body, limits)).await??;
     let purged = exchange.app.pod.purge(&entry, purges).await?;
     let mut out = b"{\"purge_seq\":null,\"purged\":{".to_vec();
     for (n, (id, revisions)) in purged.iter().enumerate() {

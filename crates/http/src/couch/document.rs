@@ -1,5 +1,7 @@
 //! One document: `GET`, `PUT`, `DELETE` and `COPY` of `/{db}/{doc}`.
 
+mod form;
+
 use std::sync::Arc;
 
 use adea_base::DocumentId;
@@ -28,15 +30,7 @@ pub(crate) async fn route(
         "PUT" => put(exchange, entry, id).await,
         "DELETE" => delete(exchange, entry, id).await,
         "COPY" => copy(exchange, entry, id).await,
-        "POST" => {
-            let instead = exchange.headers.get("x-http-method-override");
-            match instead.and_then(|value| value.to_str().ok()) {
-                Some("COPY") => copy(exchange, entry, id).await,
-                Some("PUT") => put(exchange, entry, id).await,
-                Some("DELETE") => delete(exchange, entry, id).await,
-                Some(_) | None => Err(ApiError::NotImplemented("A form upload")),
-            }
-        }
+        "POST" => form::post(exchange, entry, id).await,
         "OPTIONS" => Ok(crate::router::options("DELETE, GET, HEAD, POST, PUT, COPY")),
         _ => Err(ApiError::MethodNotAllowed("DELETE,GET,HEAD,POST,PUT,COPY")),
     }
@@ -316,7 +310,12 @@ async fn related(
     let draft = intake::parsed(json, parse_document).await??;
     check_draft(exchange, &id, &draft)?;
     let stored = attachment_parts(exchange, &mut reader, &draft).await?;
-    // What comes after the last boundary means nothing, and is bounded.
+    read_epilogue(exchange).await?;
+    prepare(exchange, entry, id, draft, new_edits, stored).await
+}
+
+/// What comes after the last boundary means nothing, and is bounded.
+async fn read_epilogue(exchange: &mut Exchange) -> Result<(), ApiError> {
     let mut epilogue = 0;
     while let Some(piece) = intake::next_piece(&mut exchange.body).await? {
         epilogue += piece.len();
@@ -324,7 +323,7 @@ async fn related(
             return Err(ApiError::TooLarge);
         }
     }
-    prepare(exchange, entry, id, draft, new_edits, stored).await
+    Ok(())
 }
 
 /// Reads the first part, which is the document's JSON.
@@ -332,19 +331,36 @@ async fn document_part(
     exchange: &mut Exchange,
     reader: &mut MultipartReader,
 ) -> Result<bytes::Bytes, ApiError> {
-    let mut json = Vec::new();
     loop {
         match next_event(exchange, reader).await? {
-            Some(Event::PartStart(_)) => {}
-            Some(Event::Data(data)) => {
-                if (json.len() + data.len()) as u64 > intake::JSON_BODY_MAX {
-                    return Err(ApiError::TooLarge);
-                }
-                json.extend_from_slice(&data);
-            }
-            Some(Event::PartEnd) => return Ok(bytes::Bytes::from(json)),
+            Some(Event::PartStart(_)) => return held_part(exchange, reader).await,
+            Some(Event::Data(_) | Event::PartEnd) => {}
             Some(Event::End) | None => {
                 return Err(ApiError::bad("The request has no document"));
+            }
+        }
+    }
+}
+
+/// The whole of the part that has just begun, which is held as other bodies are.
+async fn held_part(
+    exchange: &mut Exchange,
+    reader: &mut MultipartReader,
+) -> Result<bytes::Bytes, ApiError> {
+    let mut held = Vec::new();
+    loop {
+        match next_event(exchange, reader).await? {
+            Some(Event::Data(data)) => {
+                let length = (held.len() + data.len()) as u64;
+                if length > intake::JSON_BODY_MAX {
+                    return Err(ApiError::TooLarge);
+                }
+                intake::make_room(exchange, length, intake::JSON_BODY_MAX).await?;
+                held.extend_from_slice(&data);
+            }
+            Some(Event::PartEnd) => return Ok(bytes::Bytes::from(held)),
+            Some(Event::PartStart(_) | Event::End) | None => {
+                return Err(ApiError::bad("A part has no end"));
             }
         }
     }

@@ -12,23 +12,42 @@ use crate::body::{Body, BodyError, FeedChunk, FeedSource, Response};
 use crate::couch::changes::{Feed, Form, Told, set_type};
 use crate::reply;
 
+/// What tells one piece after the other, and waits in between.
+pub(crate) trait Telling: Send + Sync + 'static {
+    /// How it is told.
+    fn form(&self) -> Form;
+
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Told>, PodError>> + Send;
+}
+
+impl Telling for Feed {
+    fn form(&self) -> Form {
+        Self::form(self)
+    }
+
+    async fn next(&mut self) -> Result<Option<Told>, PodError> {
+        Self::next(self).await
+    }
+}
+
 /// A step of a feed: it, and what it told.
-type Step = Pin<Box<dyn Future<Output = (Feed, Result<Option<Told>, PodError>)> + Send>>;
+type Step<F> = Pin<Box<dyn Future<Output = (F, Result<Option<Told>, PodError>)> + Send>>;
 
 /// A feed as something that is polled. The lock is never taken: it only says that nobody polls
 /// from two threads at once.
-struct Stepping {
-    step: Mutex<Option<Step>>,
+struct Stepping<F> {
+    step: Mutex<Option<Step<F>>>,
 }
 
-fn step(mut feed: Feed) -> Step {
+fn step<F: Telling>(mut feed: F) -> Step<F> {
     Box::pin(async move {
         let told = feed.next().await;
         (feed, told)
     })
 }
 
-impl FeedSource for Stepping {
+impl<F: Telling> FeedSource for Stepping<F> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FeedChunk, BodyError>>> {
         let slot = self.step.get_mut();
         let Some(current) = slot else {
@@ -51,7 +70,7 @@ impl FeedSource for Stepping {
 }
 
 /// Answers with a feed that may wait.
-pub(crate) fn response(feed: Feed) -> Response {
+pub(crate) fn response(feed: impl Telling) -> Response {
     let form = feed.form();
     let source = Stepping {
         step: Mutex::new(Some(step(feed))),

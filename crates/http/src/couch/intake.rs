@@ -130,7 +130,7 @@ fn steps(length: u64) -> u32 {
 
 /// Waits until there is room for `length` bytes of a body that may grow to `final_length`; it is
 /// given back with the exchange. Two that grow may wait for each other: both give up in the end.
-async fn make_room(
+pub(crate) async fn make_room(
     exchange: &mut Exchange,
     length: u64,
     final_length: u64,
@@ -160,7 +160,7 @@ pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
 
 /// The whole body, which is refused beyond `longest` bytes as sent and as decompressed.
 pub(crate) async fn whole_up_to(exchange: &mut Exchange, longest: u64) -> Result<Bytes, ApiError> {
-    let limit = longest.min(exchange.app.options.request_bytes_max);
+    let limit = longest.min(exchange.options.request_bytes_max);
     let declared = exchange.body.body.size_hint().exact();
     if declared.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
@@ -299,7 +299,7 @@ pub(crate) fn check_draft(
     id: &DocumentId,
     draft: &Draft,
 ) -> Result<(), ApiError> {
-    if draft.body.len() as u64 > exchange.app.options.document_bytes_max {
+    if draft.body.len() as u64 > exchange.options.document_bytes_max {
         return Err(ApiError::DocumentTooLarge(id.as_str().to_owned()));
     }
     draft

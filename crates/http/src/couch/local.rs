@@ -89,7 +89,7 @@ pub(crate) fn from_draft(exchange: &Exchange, draft: Draft) -> Result<LocalDocum
     if !draft.attachments.is_empty() {
         return Err(ApiError::bad("_local documents do not accept attachments."));
     }
-    if draft.body.len() as u64 > exchange.app.options.document_bytes_max {
+    if draft.body.len() as u64 > exchange.options.document_bytes_max {
         return Err(ApiError::DocumentTooLarge("_local".to_owned()));
     }
     Ok(LocalDocument {

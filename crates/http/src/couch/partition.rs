@@ -30,7 +30,7 @@ pub(crate) async fn route(
     let Some((partition, rest)) = rest.split_first() else {
         return Err(ApiError::NotFound("missing"));
     };
-    adea_pod::check_partition(partition)?;
+    adea_pod::check_partition(partition).map_err(adea_pod::PodError::from)?;
     let words: Vec<&str> = rest.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => info(&exchange, &entry, partition),

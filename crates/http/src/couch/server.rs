@@ -7,14 +7,15 @@ use adea_store::{Direction, Health};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::body::{Body, Response};
+use crate::couch::sending::aside;
 use crate::couch::{cluster, database, intake, node, replicate, session, updates};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 
 /// The most identifiers or databases one request may ask for.
-const UUIDS_MAX: u64 = 1_000;
-const INFOS_MAX: usize = 100;
+pub(crate) const UUIDS_MAX: u64 = 1_000;
+pub(crate) const INFOS_MAX: usize = 100;
 
 /// Answers `/`.
 pub(crate) fn welcome(exchange: &Exchange) -> Result<Response, ApiError> {
@@ -46,26 +47,56 @@ pub(crate) async fn route(
         ("_all_dbs", []) => all_dbs(&exchange),
         ("_dbs_info", []) => dbs_info(exchange).await,
         ("_active_tasks", []) => active_tasks(&exchange),
-        ("_metrics", []) | ("_node", ["_local", "_prometheus"]) => metrics(&exchange),
+        ("_metrics", []) => metrics(&exchange),
         ("_adea", ["backup"]) => backup(exchange).await,
         ("_replicate" | "_scheduler", _) => replicate::route(exchange, first, rest).await,
         ("_db_updates", []) => updates::route(exchange).await,
-        ("_membership" | "_cluster_setup" | "_reshard", _) => cluster::route(exchange, first).await,
+        ("_membership" | "_cluster_setup" | "_reshard", _) => {
+            cluster::route(exchange, first, rest).await
+        }
         ("_node", _) => node::route(exchange, rest).await,
         ("_search_analyze" | "_nouveau_analyze", []) => {
             Err(ApiError::NotImplemented("Full-text search"))
         }
-        ("_utils", _) => Err(ApiError::NotImplemented("The console")),
-        ("_config" | "_restart" | "_log" | "_stats" | "_oauth", _) => {
+        ("_utils", _) => Err(ApiError::NotFound("There is no console in this version.")),
+        ("_reload_query_servers", []) => reload_query_servers(&exchange),
+        ("_config" | "_stats", _) => Err(ApiError::Gone(
+            "This was part of CouchDB 1.x; ask for it under /_node/_local/.",
+        )),
+        ("_restart" | "_log" | "_oauth" | "_external" | "_proxy", _) => {
             Err(ApiError::Gone("This was part of CouchDB 1.x."))
         }
         _ => Err(adea_documents::DatabaseError::Missing.into()),
     }
 }
 
+/// Functions are compiled when they are used; there is nothing that would have to be forgotten.
+fn reload_query_servers(exchange: &Exchange) -> Result<Response, ApiError> {
+    if exchange.method != Method::POST {
+        return Err(ApiError::MethodNotAllowed("POST"));
+    }
+    exchange.require_server_admin()?;
+    exchange.require_json()?;
+    Ok(reply::ok(StatusCode::OK))
+}
+
 fn up(exchange: &Exchange) -> Result<Response, ApiError> {
     if !exchange.reads() {
         return Err(ApiError::MethodNotAllowed("GET,HEAD"));
+    }
+    let maintenance = exchange.app.pod.setting("couchdb", "maintenance_mode");
+    match maintenance.as_deref() {
+        Some("true") => {
+            let body = "{\"status\":\"maintenance_mode\"}\n";
+            return Ok(reply::json(StatusCode::NOT_FOUND, body));
+        }
+        Some("nolb") => {
+            return Ok(reply::json(
+                StatusCode::NOT_FOUND,
+                "{\"status\":\"nolb\"}\n",
+            ));
+        }
+        Some(_) | None => {}
     }
     Ok(match exchange.app.pod.health() {
         _ if exchange.app.shutdown.is_down() => {
@@ -86,7 +117,9 @@ fn uuids(exchange: &Exchange) -> Result<Response, ApiError> {
         return Err(ApiError::MethodNotAllowed("GET,HEAD"));
     }
     let count = exchange.query.count("count")?.unwrap_or(1);
-    if count > UUIDS_MAX {
+    let most = exchange.app.pod.number("uuids", "max_count");
+    // A list is made in memory, whatever the setting says.
+    if count > most.unwrap_or(UUIDS_MAX).min(UUIDS_MAX * 100) {
         return Err(ApiError::bad("count parameter too large"));
     }
     let mut out = b"{\"uuids\":[".to_vec();
@@ -161,45 +194,69 @@ fn all_dbs(exchange: &Exchange) -> Result<Response, ApiError> {
 async fn dbs_info(mut exchange: Exchange) -> Result<Response, ApiError> {
     exchange.require_server_admin()?;
     let wanted = match exchange.method.as_str() {
-        "GET" | "HEAD" => names(&exchange)?,
-        "POST" => {
-            exchange.require_json()?;
-            let body = intake::whole(&mut exchange).await?;
-            let mut keys = None;
-            for_each_member(&body, |member, value| {
-                if member == "keys" {
-                    let mut found = Vec::new();
-                    for_each_item(value, |item| {
-                        if found.len() == INFOS_MAX {
-                            return Err(ApiError::bad(format!(
-                                "`keys` is limited to {INFOS_MAX} names"
-                            )));
-                        }
-                        found.extend(read_text(item)?.map(std::borrow::Cow::into_owned));
-                        Ok::<_, ApiError>(())
-                    })?;
-                    keys = Some(found);
-                }
-                Ok::<_, ApiError>(())
-            })?;
-            keys.ok_or_else(|| ApiError::bad("`keys` member must exist."))?
-        }
+        "GET" | "HEAD" => aside(|| names(&exchange))?,
+        "POST" => named(&mut exchange).await?,
         _ => return Err(ApiError::MethodNotAllowed("GET,HEAD,POST")),
     };
+    // One that asks for all of thousands keeps nobody else waiting.
+    aside(|| infos(&exchange, &wanted))
+}
+
+/// The names that a body asks for.
+async fn named(exchange: &mut Exchange) -> Result<Vec<String>, ApiError> {
+    exchange.require_json()?;
+    let body = intake::whole(exchange).await?;
+    let most = exchange
+        .app
+        .pod
+        .number("chttpd", "max_db_number_for_dbs_info_req");
+    let most = most.and_then(|most| usize::try_from(most).ok());
+    let most = most.unwrap_or(INFOS_MAX);
+    let mut keys = None;
+    for_each_member(&body, |member, value| {
+        if member == "keys" {
+            let mut found = Vec::new();
+            let is_array = for_each_item(value, |item| {
+                if found.len() == most {
+                    return Err(ApiError::bad("too_many_keys"));
+                }
+                // What is no text is no name, and found as little as one that is not there.
+                found.push(match read_text(item)? {
+                    Some(text) => text.into_owned(),
+                    None => String::from_utf8_lossy(item).into_owned(),
+                });
+                Ok::<_, ApiError>(())
+            })?;
+            if !is_array {
+                return Err(ApiError::bad("`keys` member must be an array."));
+            }
+            keys = Some(found);
+        }
+        Ok::<_, ApiError>(())
+    })?;
+    keys.ok_or_else(|| ApiError::bad("`keys` member must exist."))
+}
+
+fn infos(exchange: &Exchange, wanted: &[String]) -> Result<Response, ApiError> {
+    let asked = exchange.method == Method::POST;
     let mut out = b"[".to_vec();
-    for (n, wanted) in wanted.iter().enumerate() {
-        if n > 0 {
+    for wanted in wanted {
+        let entry = DatabaseName::parse(wanted)
+            .ok()
+            .and_then(|name| exchange.app.pod.database(&name).ok());
+        if entry.is_none() && !asked {
+            // It was dropped since the names were read.
+            continue;
+        }
+        if out.len() > 1 {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"key\":");
         write_json_string(&mut out, wanted);
-        let entry = DatabaseName::parse(wanted)
-            .ok()
-            .and_then(|name| exchange.app.pod.database(&name).ok());
         match entry {
             Some(entry) => {
                 out.extend_from_slice(b",\"info\":");
-                database::write_info(&mut out, &exchange, &entry)?;
+                database::write_info(&mut out, exchange, &entry)?;
             }
             None => out.extend_from_slice(b",\"error\":\"not_found\""),
         }
@@ -258,7 +315,7 @@ fn write_index_task(out: &mut Vec<u8>, task: &IndexTask) {
     );
 }
 
-fn metrics(exchange: &Exchange) -> Result<Response, ApiError> {
+pub(crate) fn metrics(exchange: &Exchange) -> Result<Response, ApiError> {
     if !exchange.reads() {
         return Err(ApiError::MethodNotAllowed("GET,HEAD"));
     }

@@ -21,8 +21,8 @@ const SIGN_IN_MAX: u64 = 64 << 10;
 /// only, unless the page that asks is of an origin that was listed, or the settings say otherwise.
 fn attributes(exchange: &Exchange) -> CookieAttributes {
     let (pod, auth) = (&exchange.app.pod, exchange.app.pod.auth());
-    let settings = &auth.cookies;
-    let by_itself = if settings.secure {
+    let (settings, secure) = (&auth.cookies, exchange.options.secure_cookies);
+    let by_itself = if secure {
         Some(SameSite::None)
     } else if exchange.forwarded_https() {
         Some(if from_listed_origin(exchange) {
@@ -34,23 +34,24 @@ fn attributes(exchange: &Exchange) -> CookieAttributes {
         None
     };
     CookieAttributes {
-        max_age_s: settings
-            .persistent
-            .then_some(pod.options().session_timeout_s),
+        max_age_s: settings.persistent.then(|| pod.session_timeout_s()),
         domain: settings.domain.clone(),
-        secure: settings.secure || exchange.forwarded_https(),
+        secure: secure || exchange.forwarded_https(),
         same_site: settings.same_site.or(by_itself),
     }
 }
 
 /// Whether a page of another origin asks that was listed.
 fn from_listed_origin(exchange: &Exchange) -> bool {
-    let cors = &exchange.app.options.cors;
+    let cors = &exchange.options.cors;
     exchange.header(&header::ORIGIN).is_some_and(|origin| {
         let own = origin
             .split_once("://")
             .is_some_and(|(_, host)| host.eq_ignore_ascii_case(exchange.host()));
-        cors.enabled && !own && cors.origins.iter().any(|listed| listed == origin)
+        cors.enabled
+            && cors.credentials
+            && !own
+            && cors.origins.iter().any(|listed| listed == origin)
     })
 }
 

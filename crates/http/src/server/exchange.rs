@@ -48,12 +48,18 @@ pub(super) async fn answer<H: Handler>(
 ) -> Result<http::Response<Answer>, Infallible> {
     let shared = &link.shared;
     let id = shared.request_id();
-    let mut record = Record::begin(&link.activity, &request, id, shared.options.access_log);
+    let options = shared.live.current();
+    let mut record = Record::begin(&link.activity, &request, id, options.access_log);
     let is_head = request.method() == Method::HEAD;
     let http11 = request.version() == Version::HTTP_11;
-    let gzip = shared.options.compress && !is_head && compress::accepted(request.headers());
-    let origin = cors::judge(&shared.options.cors, &mut request);
-    let preflight = origin.as_ref().and_then(|_| cors::preflight(&request));
+    let gzip = options.compress && !is_head && compress::accepted(request.headers());
+    let origin = cors::judge(&options.cors, &mut request);
+    let preflight = origin
+        .as_ref()
+        .and_then(|_| cors::preflight(&options.cors, &request));
+    let credentials = options.cors.credentials;
+    // A feed lives long, and would keep them.
+    drop(options);
     let mut response = match preflight {
         Some(response) => response,
         None => {
@@ -73,7 +79,7 @@ pub(super) async fn answer<H: Handler>(
     } else if gzip {
         compress::compress(&mut response);
     }
-    dress(&mut response, id, origin);
+    dress(&mut response, id, origin, credentials);
     let (parts, body) = response.into_parts();
     let body = match body {
         Body::Feed(source) => {
@@ -142,7 +148,7 @@ fn behead(response: &mut Response) {
 }
 
 /// Adds the headers that all answers carry.
-fn dress(response: &mut Response, id: [u8; 10], origin: Option<HeaderValue>) {
+fn dress(response: &mut Response, id: [u8; 10], origin: Option<HeaderValue>, credentials: bool) {
     let headers = response.headers_mut();
     headers.reserve(ADDED_HEADERS);
     headers.insert(SERVER, NAME);
@@ -155,7 +161,7 @@ fn dress(response: &mut Response, id: [u8; 10], origin: Option<HeaderValue>) {
         vacant.insert(MUST_REVALIDATE);
     }
     if let Some(origin) = origin {
-        cors::admit(headers, origin);
+        cors::admit(headers, origin, credentials);
     }
 }
 

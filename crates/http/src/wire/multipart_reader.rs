@@ -96,6 +96,8 @@ impl Boundary {
 pub(crate) struct PartHeaders {
     /// The file name of `Content-Disposition`, if it has one that is not empty.
     pub filename: Option<String>,
+    /// The name of the form's field, from the same header.
+    pub field: Option<String>,
     /// `Content-Type`.
     pub content_type: Option<String>,
     /// `Content-Length`; nothing here checks it.
@@ -434,6 +436,9 @@ impl PartHeaders {
         let text = || std::str::from_utf8(value).map_err(|_| MultipartError::BadHeader);
         if name.eq_ignore_ascii_case(b"content-disposition") {
             self.filename = filename(text()?);
+            let mut parameters = Parameters::of(text()?);
+            let named = parameters.find(|(name, _)| name.eq_ignore_ascii_case("name"));
+            self.field = named.map(|(_, value)| value);
         } else if name.eq_ignore_ascii_case(b"content-type") {
             self.content_type = Some(text()?.to_owned());
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -850,10 +855,11 @@ mod tests {
     #[test]
     fn the_headers_that_matter_are_kept() {
         check_headers(
-            "content-disposition: attachment; filename=\"a b.txt\"\r\nCONTENT-TYPE:text/plain; charset=utf-8\r\nContent-Length: 12\r\n\
+            "content-disposition: form-data; name=f; filename=\"a b.txt\"\r\nCONTENT-TYPE:text/plain; charset=utf-8\r\nContent-Length: 12\r\n\
              Content-Encoding: gzip\r\nContent-ID: <x@y>\r\nX-Other: \u{e9}",
             &PartHeaders {
                 filename: Some("a b.txt".to_owned()),
+                field: Some("f".to_owned()),
                 content_type: Some("text/plain; charset=utf-8".to_owned()),
                 content_length: Some(12),
                 content_encoding: Some("gzip".to_owned()),

@@ -455,7 +455,12 @@ async fn history(seed: u64, partitioned: bool, collation: Collation) {
 #[tokio::test]
 async fn a_view_is_what_mapping_everything_would_give() {
     for seed in 1..12 {
-        history(seed * 0x9e37_79b9_7f4a_7c15, false, Collation::Unicode).await;
+        history(
+            0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed),
+            false,
+            Collation::Unicode,
+        )
+        .await;
     }
     history(77, false, Collation::Raw).await;
 }
@@ -463,7 +468,12 @@ async fn a_view_is_what_mapping_everything_would_give() {
 #[tokio::test]
 async fn a_partition_is_a_view_of_its_own() {
     for seed in 1..5 {
-        history(seed * 0x9e37_79b9_7f4a_7c15, true, Collation::Unicode).await;
+        history(
+            0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed),
+            true,
+            Collation::Unicode,
+        )
+        .await;
     }
 }
 

@@ -187,13 +187,15 @@ impl ViewAsk {
 
     /// How groups are told apart; `None` if all rows are one.
     pub(super) fn group_level(&self) -> Option<GroupLevel> {
-        let in_front = usize::from(self.parts.partition.is_some());
         match self.query.grouping().unwrap_or_default() {
             Grouping::Whole => None,
             Grouping::Exact => Some(GroupLevel::Exact),
             Grouping::Level(level) => {
                 let level = usize::try_from(level).unwrap_or(usize::MAX);
-                Some(GroupLevel::Elements(level.saturating_add(in_front)))
+                Some(match self.parts.partition {
+                    None => GroupLevel::Elements(level),
+                    Some(_) => GroupLevel::Inner(level),
+                })
             }
         }
     }

@@ -16,6 +16,7 @@ use adea_documents::revision::Revision;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::find::MangoIndex;
 use crate::indexing::{IndexPlan, Mapper, Reducer};
 
 /// What the functions of a design document are written in.
@@ -56,6 +57,8 @@ pub struct Design {
     /// Its views.
     pub views: Vec<DesignView>,
     pub(crate) plans: Vec<Arc<IndexPlan>>,
+    /// Its Mango indexes; each has its plan among the others.
+    pub(crate) mango: Vec<Arc<MangoIndex>>,
 }
 
 /// What decides rows besides the function itself.
@@ -93,6 +96,7 @@ impl Design {
             autoupdate: members.get("autoupdate").and_then(Value::as_bool) != Some(false),
             views: Vec::new(),
             plans: Vec::new(),
+            mango: Vec::new(),
         };
         if let Some(Value::Object(views)) = members.get("views") {
             design.read_views(views, options);
@@ -101,6 +105,9 @@ impl Design {
     }
 
     fn read_views(&mut self, views: &Map<String, Value>, options: Options) {
+        if self.language == Language::Query {
+            self.read_mango(views, options);
+        }
         if self.language != Language::Javascript {
             return;
         }
@@ -131,6 +138,15 @@ impl Design {
             });
         }
         self.plans = building.into_iter().map(Arc::new).collect();
+    }
+
+    fn read_mango(&mut self, views: &Map<String, Value>, options: Options) {
+        for (name, view) in views {
+            if let Some(index) = MangoIndex::read(&self.id, name, view, options.partitioned) {
+                self.plans.push(Arc::clone(&index.plan));
+                self.mango.push(Arc::new(index));
+            }
+        }
     }
 
     fn plan(

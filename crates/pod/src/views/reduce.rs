@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use adea_documents::index::builtin::{Builtin, BuiltinError};
 use adea_documents::index::{GroupStep, Material, Piece, RowRange, Signature};
-use adea_documents::json::for_each_item;
+use adea_documents::json::{for_each_item, write_json_string};
 use adea_script::{Owner, Purpose, ReduceCall, ReduceProgram};
 use adea_store::Direction;
 use tokio::runtime::Handle;
@@ -154,7 +154,7 @@ impl Pod {
             for piece in pieces {
                 parts.push(match piece {
                     Piece::Value(value) => value,
-                    Piece::Rows(_) => reduced.next().map_or_else(null, heard),
+                    Piece::Rows(_) => heard(reduced.next())?,
                 });
             }
             if parts.len() == 1 {
@@ -171,8 +171,8 @@ impl Pod {
         let mut rereduced = rereduced.into_iter();
         let values = values
             .into_iter()
-            .map(|value| value.unwrap_or_else(|| rereduced.next().map_or_else(null, heard)));
-        Ok(values.collect())
+            .map(|value| value.map_or_else(|| heard(rereduced.next()), Ok));
+        values.collect()
     }
 }
 
@@ -180,12 +180,23 @@ fn null() -> String {
     "null".to_owned()
 }
 
-/// What a function answered. One that throws makes `null` of its rows, as in `CouchDB`.
-fn heard(answer: Result<String, String>) -> String {
-    answer.unwrap_or_else(|reason| {
-        tracing::debug!(%reason, "a reduce function threw: {reason}");
-        null()
-    })
+/// What a function answered. A result that does not shrink is told in its place, as in `CouchDB`;
+/// without any answer the question fails.
+fn heard(answer: Option<Result<String, String>>) -> Result<String, PodError> {
+    match answer {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(reason)) if reason.starts_with("Reduce output must shrink") => {
+            let mut value = b"{\"reduce_overflow_error\":".to_vec();
+            write_json_string(&mut value, &reason);
+            value.push(b'}');
+            Ok(String::from_utf8(value).unwrap_or_default())
+        }
+        Some(Err(reason)) => Err(PodError::Reduce {
+            error: "reduce_error".to_owned(),
+            reason,
+        }),
+        None => Err(PodError::Interrupted),
+    }
 }
 
 fn refused(error: BuiltinError) -> PodError {

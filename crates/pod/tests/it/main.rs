@@ -9,6 +9,8 @@
 mod backup;
 mod check;
 mod feed;
+mod find;
 mod hung_up;
 mod maintain;
 mod scratch;
+mod updates;

@@ -81,8 +81,11 @@ fn limit(resource: Resource, most: u64) -> rustix::io::Result<()> {
 
 /// Ends the process when the server's end of the pipe is closed, whatever the engine is doing.
 fn watch_parent() -> std::io::Result<()> {
-    let watch = || {
+    let (ready, set_up) = std::sync::mpsc::channel();
+    let watch = move || {
         let stdin = std::io::stdin();
+        // Its beginning needs calls that the filter will refuse.
+        drop(ready);
         loop {
             let mut ends = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::empty())];
             let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
@@ -100,8 +103,9 @@ fn watch_parent() -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("watch".to_owned())
         .stack_size(64 * 1024)
-        .spawn(watch)
-        .map(drop)
+        .spawn(watch)?;
+    let (Ok(()) | Err(_)) = set_up.recv();
+    Ok(())
 }
 
 fn filter() -> Result<(), Box<dyn std::error::Error>> {

@@ -61,7 +61,7 @@ fn load_functions(
     let outcome = realm.with(&engine.clock, |door| -> Result<_, Error> {
         let load = door.entry("load")?;
         Ok(match door.strings(sources) {
-            Ok(sources) => door.call(&load, (rquickjs::prelude::Opt(library), sources)),
+            Ok(sources) => door.call(&load, (library, sources)),
             Err(outcome) => outcome,
         })
     })??;
