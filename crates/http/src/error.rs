@@ -173,6 +173,7 @@ impl ApiError {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat table")]
 fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     match error {
         PodError::Database(DatabaseError::Exists) => {

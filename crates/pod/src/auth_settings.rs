@@ -207,17 +207,11 @@ impl Pod {
         Arc::clone(&self.inner.auth.read())
     }
 
-    /// Changes what is set for signing in and for accounts; requests from now on follow it.
+    /// Changes what the server was started with for signing in and for accounts; requests from now
+    /// on follow it, where nothing else was set ([`Pod::set`]).
     pub fn change_auth(&self, change: impl FnOnce(&mut AuthSettings)) {
-        {
-            let mut current = self.inner.auth.write();
-            let mut settings = AuthSettings::clone(&current);
-            change(&mut settings);
-            *current = Arc::new(settings);
-        }
-        self.inner.tokens.forget();
-        self.inner.databases.forget_all();
-        self.inner.auth_changed.notify_waiters();
+        change(&mut self.inner.auth_started.lock());
+        self.apply_auth_settings();
     }
 }
 

@@ -5,6 +5,7 @@
 //! decided above.
 
 mod admins;
+mod auth_keys;
 mod auth_settings;
 mod auto_purge;
 mod background;
@@ -32,6 +33,7 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
+pub use auth_keys::ShownSettings;
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, TokenSettings, UsersSettings,
 };

@@ -40,7 +40,7 @@ struct Changed {
 
 impl Pod {
     /// Makes a database for each account, where that is set, for as long as this is polled.
-    pub async fn keep_user_databases(&self) {
+    pub(crate) async fn keep_user_databases(&self) {
         loop {
             let changed = self.inner.auth_changed.notified();
             let settings = self.auth().per_user.clone();

@@ -114,6 +114,9 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
+    /// What the server was started with for signing in.
+    pub(crate) auth_started: parking_lot::Mutex<AuthSettings>,
+    /// What is in force.
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -241,6 +244,7 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
+                auth_started: parking_lot::Mutex::new(options.auth.clone()),
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),

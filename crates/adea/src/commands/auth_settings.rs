@@ -26,6 +26,7 @@ pub(crate) fn auth_settings(config: &Config) -> AuthSettings {
                     PasswordScheme::pbkdf2(iterations.unwrap_or(u32::MAX))
                 }
             },
+            iterations: u32::try_from(config.password_iterations).unwrap_or(u32::MAX),
             requirements: config.password_requirements.clone(),
         },
         users: UsersSettings {

@@ -49,8 +49,6 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
-    let following = pod.clone();
-    tokio::spawn(async move { following.keep_user_databases().await });
     let behind = pod.clone();
     let background = tokio::spawn(async move { behind.run_background().await });
 

@@ -120,6 +120,10 @@ impl App {
         if let Some(known) = known.find(|row| row.key == key && row.sections.contains(&section)) {
             return Some((known.show)(&self.live.current(), &self.pod));
         }
+        let name = (section.to_owned(), key.to_owned());
+        if let Some(value) = self.pod.shown_auth_settings().remove(&name) {
+            return Some(value);
+        }
         let mut outside = self.outside.shown.iter();
         outside
             .find(|(known, name, _)| *known == section && *name == key)
@@ -135,6 +139,9 @@ impl App {
         };
         for (section, key, value) in &self.outside.shown {
             show(section, key, value.clone());
+        }
+        for ((section, key), value) in self.pod.shown_auth_settings() {
+            show(&section, &key, value);
         }
         let options = self.live.current();
         for known in KNOWN {
@@ -157,9 +164,13 @@ impl App {
 /// The section whose keys are the server's administrators.
 const ADMINS: &str = "admins";
 
-/// A value as it may be seen: what seals sessions is nobody's to read.
+/// A value as it may be seen: what seals sessions or tokens is nobody's to read.
 fn masked(section: &str, key: &str, value: &str) -> String {
-    let secret = key == "secret" && matches!(section, "chttpd_auth" | "couch_httpd_auth");
+    let secret = match section {
+        "chttpd_auth" | "couch_httpd_auth" => key == "secret",
+        "jwt_keys" => key.starts_with("hmac:"),
+        _ => false,
+    };
     if secret {
         "********".to_owned()
     } else {
@@ -267,6 +278,8 @@ async fn put(mut exchange: Exchange, section: &str, key: &str) -> Result<Respons
         let wanted = known.wanted;
         return Err(ApiError::bad(format!("{section}/{key} must be {wanted}.")));
     }
+    let checked = app.pod.check_auth_setting(section, key, value);
+    checked.map_err(ApiError::bad)?;
     app.outside.tell(section, key, Some(value))?;
     let scope = match exchange.headers.get("x-couch-persist") {
         Some(persist) if persist == "false" => SettingScope::ThisRun,
