@@ -351,7 +351,9 @@ impl Pod {
 
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
-        let Some(Principal { caller, credential }) = self.principal(presented.claimed_name())?
+        let Some(Principal {
+            caller, credential, ..
+        }) = self.principal(presented.claimed_name())?
         else {
             return Ok(SignedIn::anonymous());
         };
