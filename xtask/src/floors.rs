@@ -11,6 +11,7 @@ pub const FLOORS: &[(&str, u8)] = &[
     ("adea-base", 0),
     ("adea-store", 1),
     ("adea-script", 1),
+    ("adea-multipart", 1),
     ("adea-outbound", 1),
     ("adea-documents", 2),
     ("adea-accounts", 2),

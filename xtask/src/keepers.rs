@@ -12,6 +12,7 @@ const ANYBODY: &[&str] = &[
     "base",
     "store",
     "script",
+    "multipart",
     "outbound",
     "documents",
     "accounts",
@@ -33,6 +34,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
             "documents",
             "files",
             "script",
+            "multipart",
             "outbound",
             "replication",
             "pod",
@@ -89,6 +91,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("toml_edit", &["adea", "xtask"]),
+    ("tower-service", &["outbound"]),
     (
         "tracing",
         &[

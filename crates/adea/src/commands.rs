@@ -17,7 +17,9 @@ mod signals;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
-use adea_pod::{BackupError, OpenError, PodError, PodOptions, Report, ScriptSettings};
+use adea_pod::{
+    BackupError, OpenError, PodError, PodOptions, ReplicationOptions, Report, ScriptSettings,
+};
 use adea_store::Durability;
 
 use crate::arguments::SettingFlags;
@@ -141,6 +143,15 @@ fn pod_options(config: &Config) -> PodOptions {
         attachment_max: config.max_attachment_size,
         auth: auth_settings(config),
         script: script_settings(config),
+        replication: ReplicationOptions {
+            jobs_max: config.replication_max_jobs,
+            turn: config.replication_interval,
+            retry: config.replication_retry,
+            authorities: config.replication_authorities.clone(),
+            verify: config.replication_verify,
+            connect_timeout: config.replication_connect_timeout,
+            document_max: config.max_document_size,
+        },
     }
 }
 

@@ -23,7 +23,8 @@ use auth_kind::{
     REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
-    Address, Choice, Count, OptionalSecret, Path, Size, Span, Switch, UserName, WebOrigins,
+    Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
+    WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;
@@ -258,6 +259,25 @@ settings! {
         /// Header that holds the HMAC-SHA256 or HMAC-SHA1 of the name, in hexadecimal digits.
         proxy_auth_token_header: String = "proxy_auth.token_header",
             HEADER, Some("X-Auth-CouchDB-Token");
+    }
+    "Replication" {
+        /// Most replications that work at a time; those that wait for a change of a database of this
+        /// server do not count.
+        replication_max_jobs: usize = "replication.max_jobs",
+            Count { min: 1, max: 100_000 }, Some("500");
+        /// Time after which a replication that goes on lets others that wait have its place.
+        replication_interval: Duration = "replication.interval",
+            Span { min: MS, max: DAY }, Some("60s");
+        /// First pause after a replication of the _replicator database failed; it doubles each time,
+        /// up to a thousand times.
+        replication_retry: Duration = "replication.retry", Span { min: MS, max: HOUR }, Some("30s");
+        /// Time that connecting to another server may take.
+        replication_connect_timeout: Duration = "replication.connect_timeout",
+            Span { min: MS, max: HOUR }, Some("30s");
+        /// Whether certificates of other servers are checked.
+        replication_verify: bool = "replication.verify_certificates", Switch, Some("true");
+        /// File of certificates (PEM) to believe instead of the list of Mozilla.
+        replication_authorities: Option<PathBuf> = "replication.authorities", OptionalPath, None;
     }
     "Log" {
         /// Form of the log lines on standard error.

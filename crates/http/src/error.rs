@@ -249,6 +249,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             }
         },
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+        PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Replication(error) => {
+            let status = match error.word() {
+                "db_not_found" => StatusCode::NOT_FOUND,
+                "unauthorized" => StatusCode::UNAUTHORIZED,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (status, error.word())
+        }
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }

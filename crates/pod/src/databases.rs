@@ -230,6 +230,7 @@ impl Pod {
             });
             created.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.database_made(&name);
             Ok(())
         })
         .await

@@ -91,6 +91,12 @@ pub enum PodError {
     /// No id that a document of a partitioned database may have.
     #[error(transparent)]
     Partition(#[from] crate::partition::InvalidPartitionedId),
+    /// What was asked for is no replication.
+    #[error(transparent)]
+    Description(#[from] adea_replication::InvalidDescription),
+    /// A replication failed.
+    #[error(transparent)]
+    Replication(Box<adea_replication::ReplicationError>),
     /// What was asked needs a part of `CouchDB` that is not here yet.
     #[error("{0} is not implemented in this version.")]
     Unsupported(&'static str),

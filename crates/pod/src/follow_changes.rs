@@ -11,6 +11,7 @@ use adea_store::{Direction, EngineError};
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::{is_replicator, visible_description};
 
 /// Which part of a feed a page covers, and what its rows carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl Pod {
     ) -> Result<(), PodError> {
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
+        let secrets = is_replicator(&entry.name);
         let mut walk = if range.bodies {
             Some(reader.walk_bodies(range.after)?)
         } else {
@@ -107,9 +109,12 @@ impl Pod {
                     };
                 let visited = walk.with_body(body, |stored| {
                     let (attachments, json) = split_body(stored)?;
+                    let seen = secrets
+                        .then(|| visible_description(entry, caller, json))
+                        .flatten();
                     let visited = visit(&ChangeRow {
                         document: Some(RowDocument {
-                            json,
+                            json: seen.as_deref().unwrap_or(json),
                             attachments,
                             conflicts,
                         }),

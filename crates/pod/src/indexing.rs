@@ -147,7 +147,7 @@ impl Pod {
     ) -> Result<Vec<IndexState>, PodError> {
         let purges = self.statistics(entry)?.purge_sequence;
         for _ in 0..ATTEMPTS_MAX {
-            let (states, behind) = self.look_at(entry, plans, sequence, purges)?;
+            let (states, behind) = self.seen_indexes(entry, plans, sequence, purges)?;
             if behind.is_empty() {
                 return Ok(states);
             }
@@ -189,7 +189,7 @@ impl Pod {
     }
 
     /// The indexes as they are; and those of `plans` that are not as far as is wanted.
-    fn look_at(
+    fn seen_indexes(
         &self,
         entry: &DatabaseEntry,
         plans: &[Arc<IndexPlan>],

@@ -22,6 +22,7 @@ mod partition;
 mod peruser;
 mod pod;
 mod read_document;
+mod replicate;
 mod sign_in;
 mod store_file;
 mod strengthen_password;
@@ -52,6 +53,9 @@ pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use read_document::{Found, ListedDocument, Told, Which};
+pub use replicate::{
+    JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+};
 pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use token_sign_in::FetchJson;

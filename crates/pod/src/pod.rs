@@ -51,6 +51,8 @@ pub struct PodOptions {
     pub auth: AuthSettings,
     /// How functions of design documents are run.
     pub script: ScriptSettings,
+    /// How replications are run.
+    pub replication: crate::replicate::ReplicationOptions,
 }
 
 /// How functions of design documents are run.
@@ -131,6 +133,7 @@ pub(crate) struct Inner {
     pub(crate) moments: RwLock<Moments>,
     pub(crate) documents: DocumentCounts,
     pub(crate) mango: MangoCache,
+    pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
     _directory: Option<DataDir>,
 }
@@ -258,6 +261,7 @@ impl Pod {
                 moments: RwLock::new(moments),
                 documents: DocumentCounts::default(),
                 mango: MangoCache::default(),
+                replicator: crate::replicate::Replicator::new(options.replication.clone()),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

@@ -7,7 +7,7 @@ use adea_base::Caller;
 use adea_documents::local::LocalDocument;
 use adea_documents::purge::Purge;
 use adea_documents::reader::{IdRange, Lacking, Reader};
-use adea_documents::record::{Body, Record, RecordHead};
+use adea_documents::record::{Body, Record, RecordHead, encode_body, split_body};
 use adea_documents::render::{Meta, Status};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
@@ -16,6 +16,7 @@ use adea_store::Direction;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::{is_replicator, visible_description};
 
 /// Which revision is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +115,8 @@ impl Pod {
         };
         let body = node.body().ok_or(PodError::Missing)?;
         let stored = reader.body(body)?.ok_or(PodError::Missing)?;
-        found(&record, node, &stored, told)
+        let found = found(&record, node, &stored, told)?;
+        Ok(as_seen(entry, caller, id, found))
     }
 
     /// The first leaf of document `id`, deleted or not, and the names of the others, in the order of
@@ -304,7 +306,16 @@ impl Pod {
         sequences: &[u64],
     ) -> Result<Vec<Option<Vec<u8>>>, PodError> {
         let view = self.view();
-        Ok(reader(view.as_ref(), entry, caller).bodies(sequences)?)
+        let mut bodies = reader(view.as_ref(), entry, caller).bodies(sequences)?;
+        if is_replicator(&entry.name) {
+            for body in bodies.iter_mut().flatten() {
+                let (attachments, json) = split_body(body)?;
+                if let Some(seen) = visible_description(entry, caller, json) {
+                    *body = encode_body(&attachments, &seen);
+                }
+            }
+        }
+        Ok(bodies)
     }
 
     /// How many documents of `range` are not deleted, if that is quick to say.
@@ -428,6 +439,17 @@ fn found(record: &Record, node: &Node, stored: &[u8], told: Told) -> Result<Foun
         ancestors,
         revision,
     })
+}
+
+/// What of a document this caller may see.
+fn as_seen(entry: &DatabaseEntry, caller: &Caller, id: &str, mut found: Found) -> Found {
+    if is_replicator(&entry.name)
+        && !id.starts_with("_design/")
+        && let Some(seen) = visible_description(entry, caller, &found.body.json)
+    {
+        found.body.json = seen;
+    }
+    found
 }
 
 fn status(node: &Node) -> Status {

@@ -373,6 +373,11 @@ impl Pod {
         })
     }
 
+    /// Who has the name `name`, with the roles that he has now.
+    pub(crate) fn caller_named(&self, name: &str) -> Result<Option<Caller>, PodError> {
+        Ok(self.principal(name)?.map(|known| known.caller))
+    }
+
     /// Who has the name `name`.
     fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
         if let Some(credential) = self.inner.admins.read().find(name) {

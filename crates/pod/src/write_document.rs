@@ -84,6 +84,8 @@ impl Pod {
         }
         let draft = if entry.name.is_users() {
             self.prepare_user(entry, draft, id.as_str(), caller).await?
+        } else if crate::replicate::is_replicator(&entry.name) && !id.is_design() {
+            self.prepare_description(entry, draft, id.as_str(), caller)?
         } else {
             draft
         };

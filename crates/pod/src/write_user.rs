@@ -242,6 +242,7 @@ pub(crate) mod tests {
             attachment_max: 1 << 20,
             auth: crate::AuthSettings::default(),
             script: crate::ScriptSettings::default(),
+            replication: Default::default(),
         };
         let files = Directory::open_backend(files).unwrap();
         Pod::over(engine, files, options).await.unwrap()

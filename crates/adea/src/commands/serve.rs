@@ -51,6 +51,7 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     tokio::spawn(async move { resuming.resume_maintenance().await });
     let behind = pod.clone();
     let background = tokio::spawn(async move { behind.run_background().await });
+    pod.start_replicator();
 
     let options = HttpOptions {
         connections_max,
@@ -75,6 +76,7 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     });
     let served = server.serve(listener, async move { drop(end.await) }).await;
     background.abort();
+    pod.stop_replications().await;
     pod.close();
     tracing::info!("ended");
     served.map_err(CommandError::Serve)

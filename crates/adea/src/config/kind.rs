@@ -150,6 +150,24 @@ impl Kind for Path {
     }
 }
 
+/// A path that need not be given.
+pub(crate) struct OptionalPath;
+
+impl Kind for OptionalPath {
+    type Value = Option<PathBuf>;
+
+    fn read(&self, raw: &Raw) -> Result<Option<PathBuf>, String> {
+        if *raw == Raw::Absent {
+            return Ok(None);
+        }
+        Kind::read(&Path, raw).map(Some)
+    }
+
+    fn allowed(&self) -> String {
+        Kind::allowed(&Path)
+    }
+}
+
 /// A user name, as it must be to pass through Basic authentication and `CouchDB`'s rules.
 pub(crate) struct UserName;
 

@@ -295,6 +295,12 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
         }
         write_index_task(&mut out, &task);
     }
+    for task in replicate::tasks(exchange) {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(task.to_string().as_bytes());
+    }
     out.extend_from_slice(b"]\n");
     Ok(reply::json(StatusCode::OK, out))
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use adea_documents::collation::Collation;
 use adea_documents::index::{MappedDocument, Row};
 use adea_documents::json::write_json_string;
 use adea_script::{MapProgram, Mapped, Owner, Purpose};
@@ -91,18 +92,31 @@ impl Programs {
 
 fn rows_of(mapped: Mapped) -> Vec<Row> {
     match mapped {
-        Mapped::Emitted(emissions) => emissions
-            .into_iter()
-            .map(|emission| Row {
+        Mapped::Emitted(emissions) => {
+            let rows = emissions.into_iter().map(|emission| Row {
                 key: emission.key,
                 value: emission.value,
-            })
-            .collect(),
+            });
+            in_order_of_values(rows.collect())
+        }
         Mapped::Threw(reason) => {
             tracing::debug!(%reason, "a map function threw: {reason}");
             Vec::new()
         }
     }
+}
+
+/// As in CouchDB, what one document emits under one key lies in the order of its values, and that
+/// is the order of Erlang's terms.
+fn in_order_of_values(mut rows: Vec<Row>) -> Vec<Row> {
+    if rows.len() > 1 {
+        rows.sort_by_cached_key(|row| {
+            let mut key = Vec::with_capacity(row.value.len() + 4);
+            Collation::Raw.sort_key_of_json(&row.value, &mut key);
+            key
+        });
+    }
+    rows
 }
 
 /// What each document of a page has in the index of `plan`, which may be nothing.

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use adea_base::Scope;
 use adea_documents::index::IndexState;
 use adea_documents::reader::Reader;
-use adea_documents::record::{Leaf, split_body};
+use adea_documents::record::{Change, Leaf, split_body};
 use adea_documents::render::{Meta, Rendering};
+use adea_documents::rev_tree::Node;
 use adea_store::{Direction, EngineError};
 use bytes::Bytes;
 
@@ -75,8 +76,9 @@ impl Pod {
             }
             let mut json = None;
             if let (false, Some(body)) = (change.winner.deleted, change.body) {
+                let meta = meta(&losing(&reader, &change)?, wanted, sequence);
                 json = bodies.with_body(body, |stored| {
-                    render(change.id, &change.winner, stored, wanted, sequence)
+                    render(change.id, &change.winner, stored, &meta)
                 })?;
             }
             bytes += json.as_ref().map_or(0, Bytes::len) + 64;
@@ -139,19 +141,17 @@ impl Pod {
         }
         let since = |sequence| sequence > index.purge_sequence && index.sequence > 0;
         for purge in purges.into_iter().filter(|purge| since(purge.sequence)) {
-            let head = reader.record_head(&purge.id)?;
+            let record = reader.record(&purge.id)?.unwrap_or_default();
             let mut json = None;
-            if let Some(head) = head
-                && !head.winner.deleted
+            if let Some(node) = record.tree.winner()
+                && !node.is_deleted()
                 && (wanted.designs || !purge.id.starts_with("_design/"))
-                && let Some(body) = head.winner.body
+                && let Some(body) = node.body()
                 && let Some(stored) = reader.body(body)?
             {
-                let winner = Leaf {
-                    revision: head.winner.revision,
-                    deleted: false,
-                };
-                json = Some(render(&purge.id, &winner, &stored, wanted, head.sequence)?);
+                let leaves = record.tree.leaves().map(leaf).collect::<Vec<_>>();
+                let meta = meta(leaves.get(1..).unwrap_or_default(), wanted, record.sequence);
+                json = Some(render(&purge.id, &leaf(node), &stored, &meta)?);
             }
             page.documents.push(PageDocument {
                 id: purge.id,
@@ -163,19 +163,44 @@ impl Pod {
     }
 }
 
-/// The document as clients read it.
-fn render(
-    id: &str,
-    winner: &Leaf,
-    stored: &[u8],
-    wanted: Wanted,
-    sequence: u64,
-) -> Result<Bytes, EngineError> {
-    let (attachments, json) = split_body(stored)?;
-    let meta = Meta {
-        local_sequence: wanted.local_seq.then_some(sequence),
-        ..Meta::default()
+fn leaf(node: &Node) -> Leaf {
+    Leaf {
+        revision: node.revision(),
+        deleted: node.is_deleted(),
+    }
+}
+
+/// The leaves of a changed document that lost to its winner.
+fn losing(reader: &Reader<'_>, change: &Change<'_>) -> Result<Vec<Leaf>, EngineError> {
+    if change
+        .leaves
+        .as_ref()
+        .is_some_and(|leaves| leaves.len() < 2)
+    {
+        return Ok(Vec::new());
+    }
+    let mut leaves = reader.leaves_of(change)?;
+    leaves.retain(|leaf| leaf.revision != change.winner.revision);
+    Ok(leaves)
+}
+
+/// What a map function is told beside the document's content: as in CouchDB, its conflicts.
+fn meta(losing: &[Leaf], wanted: Wanted, sequence: u64) -> Meta {
+    let named = |deleted| {
+        let those = losing.iter().filter(move |leaf| leaf.deleted == deleted);
+        those.map(|leaf| leaf.revision.clone()).collect()
     };
+    Meta {
+        local_sequence: wanted.local_seq.then_some(sequence),
+        conflicts: named(false),
+        deleted_conflicts: named(true),
+        ..Meta::default()
+    }
+}
+
+/// The document as clients read it.
+fn render(id: &str, winner: &Leaf, stored: &[u8], meta: &Meta) -> Result<Bytes, EngineError> {
+    let (attachments, json) = split_body(stored)?;
     let mut out = Vec::with_capacity(json.len() + id.len() + 96 * (1 + attachments.len()));
     Rendering {
         id,
@@ -183,7 +208,7 @@ fn render(
         deleted: false,
         json,
         attachments: &attachments,
-        meta: &meta,
+        meta,
         encoding_info: false,
     }
     .write(&mut out);

@@ -43,6 +43,7 @@ pub(crate) fn options(data: &Path) -> PodOptions {
         attachment_max: 1 << 30,
         auth: adea_pod::AuthSettings::default(),
         script: adea_pod::ScriptSettings::default(),
+        replication: Default::default(),
     }
 }
 

@@ -27,11 +27,11 @@ const PADDING_LENGTH_MAX: usize = 64;
 /// The text that separates the parts of one body: printable, so it needs no care in a header,
 /// and neither empty nor ending in a blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Boundary(String);
+pub struct Boundary(String);
 
 /// Why a `Content-Type` names no boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BoundaryError {
+pub enum BoundaryError {
     /// The type is not `multipart/…`.
     #[error("the content type is not multipart")]
     NotMultipart,
@@ -48,7 +48,7 @@ impl Boundary {
     ///
     /// # Errors
     /// [`BoundaryError::Invalid`].
-    pub(crate) fn new(text: &str) -> Result<Self, BoundaryError> {
+    pub fn new(text: &str) -> Result<Self, BoundaryError> {
         let printable = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         let valid = (1..=BOUNDARY_LENGTH_MAX).contains(&text.len())
             && text.bytes().all(printable)
@@ -61,7 +61,7 @@ impl Boundary {
     ///
     /// # Errors
     /// If the type is not multipart, or names no valid boundary.
-    pub(crate) fn from_content_type(value: &str) -> Result<Self, BoundaryError> {
+    pub fn from_content_type(value: &str) -> Result<Self, BoundaryError> {
         let (kind, _) = value.split_once('/').ok_or(BoundaryError::NotMultipart)?;
         if !kind.trim().eq_ignore_ascii_case("multipart") {
             return Err(BoundaryError::NotMultipart);
@@ -74,26 +74,26 @@ impl Boundary {
 
     /// A boundary that no body contains: 16 random bytes as hexadecimal digits.
     #[must_use]
-    pub(crate) fn from_random(bytes: [u8; 16]) -> Self {
+    pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// The same with two dashes before, as `CouchDB` writes them for `_bulk_get`.
     #[must_use]
-    pub(crate) fn from_random_with_dashes(bytes: [u8; 16]) -> Self {
+    pub fn from_random_with_dashes(bytes: [u8; 16]) -> Self {
         Self(format!("--{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// The text as it stands in the header.
     #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// What the header of a part says of it, as far as anybody asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PartHeaders {
+pub struct PartHeaders {
     /// The file name of `Content-Disposition`, if it has one that is not empty.
     pub filename: Option<String>,
     /// The name of the form's field, from the same header.
@@ -110,7 +110,7 @@ pub(crate) struct PartHeaders {
 
 /// What was found next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// A part begins.
     PartStart(PartHeaders),
     /// Some bytes of the part, never none.
@@ -123,7 +123,7 @@ pub(crate) enum Event {
 
 /// Why a body is not multipart, or not one that we take. All of them are the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum MultipartError {
+pub enum MultipartError {
     /// It ended before its closing delimiter.
     #[error("the multipart body ends before its closing boundary")]
     Truncated,
@@ -141,7 +141,7 @@ pub(crate) enum MultipartError {
 /// Takes one body apart. Push with [`Self::feed`], then pull with [`Self::next_event`] until there
 /// is nothing; at the end of the input ask [`Self::finish`] whether it was whole.
 #[derive(Debug)]
-pub(crate) struct MultipartReader {
+pub struct MultipartReader {
     /// CRLF, dashes, boundary.
     delimiter: Bytes,
     finder: memmem::Finder<'static>,
@@ -210,7 +210,7 @@ enum Verdict {
 impl MultipartReader {
     /// A reader at the beginning of a body that may have up to `parts_max` parts.
     #[must_use]
-    pub(crate) fn new(boundary: &Boundary, parts_max: usize) -> Self {
+    pub fn new(boundary: &Boundary, parts_max: usize) -> Self {
         let delimiter = Bytes::from(format!("\r\n--{}", boundary.as_str()));
         Self {
             finder: memmem::Finder::new(&delimiter).into_owned(),
@@ -224,7 +224,7 @@ impl MultipartReader {
     }
 
     /// Takes the next chunk of the body. To keep memory bounded, pull all events before.
-    pub(crate) fn feed(&mut self, chunk: Bytes) {
+    pub fn feed(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.input.push_back(chunk);
         }
@@ -234,7 +234,7 @@ impl MultipartReader {
     ///
     /// # Errors
     /// If the body breaks the rules. The same is said again when asked again.
-    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, MultipartError> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {
             if let Some(event) = self.found.pop_front() {
                 return Ok(Some(event));
@@ -260,7 +260,7 @@ impl MultipartReader {
     ///
     /// # Errors
     /// [`MultipartError::Truncated`], or what [`Self::next_event`] said.
-    pub(crate) fn finish(&self) -> Result<(), MultipartError> {
+    pub fn finish(&self) -> Result<(), MultipartError> {
         match (self.failed, matches!(self.phase, Phase::Epilogue)) {
             (Some(error), _) => Err(error),
             (None, true) => Ok(()),
@@ -560,7 +560,7 @@ impl<'a> Iterator for Parameters<'a> {
 /// Tells which attachment each part is: the one it names, if that is still to come, else the
 /// first that is still to come. `CouchDB` goes by the order alone.
 #[derive(Debug)]
-pub(crate) struct PartMatcher<'a> {
+pub struct PartMatcher<'a> {
     /// The names of what follows, in the order of `_attachments`; nothing where it has come.
     awaited: Vec<Option<&'a str>>,
     by_name: HashMap<&'a str, usize>,
@@ -570,7 +570,7 @@ pub(crate) struct PartMatcher<'a> {
 
 impl<'a> PartMatcher<'a> {
     /// For the attachments that `_attachments` says follow, in its order.
-    pub(crate) fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: Vec<_> = names.into_iter().collect();
         Self {
             by_name: names.iter().copied().zip(0..).collect(),
@@ -580,7 +580,7 @@ impl<'a> PartMatcher<'a> {
     }
 
     /// The index of the attachment that the next part is, or nothing if all have come.
-    pub(crate) fn place(&mut self, filename: Option<&str>) -> Option<usize> {
+    pub fn place(&mut self, filename: Option<&str>) -> Option<usize> {
         let named = filename.and_then(|name| self.by_name.get(name).copied());
         let named = named.filter(|index| matches!(self.awaited.get(*index), Some(Some(_))));
         while matches!(self.awaited.get(self.first), Some(None)) {
@@ -592,7 +592,7 @@ impl<'a> PartMatcher<'a> {
     }
 
     /// The names of those that have not come.
-    pub(crate) fn missing(&self) -> impl Iterator<Item = &'a str> {
+    pub fn missing(&self) -> impl Iterator<Item = &'a str> {
         self.awaited.iter().copied().flatten()
     }
 }

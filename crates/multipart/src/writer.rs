@@ -9,13 +9,13 @@
 
 use bytes::Bytes;
 
-use super::multipart_reader::Boundary;
+use crate::reader::Boundary;
 
 const JSON: &str = "Content-Type: application/json";
 
 /// An attachment that follows its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AttachmentPart<'a> {
+pub struct AttachmentPart<'a> {
     /// Its name in `_attachments`.
     pub name: &'a str,
     /// Its type there.
@@ -45,26 +45,26 @@ impl AttachmentPart<'_> {
 /// for each attachment [`Self::attachment_head`] and its bytes, then [`Self::end`]. A document of
 /// which no attachment is sent is not multipart but plain JSON.
 #[derive(Clone, Debug)]
-pub(crate) struct RelatedWriter {
+pub struct RelatedWriter {
     boundary: Boundary,
 }
 
 impl RelatedWriter {
     /// A body with this boundary.
     #[must_use]
-    pub(crate) const fn new(boundary: Boundary) -> Self {
+    pub const fn new(boundary: Boundary) -> Self {
         Self { boundary }
     }
 
     /// The body's `Content-Type`.
     #[must_use]
-    pub(crate) fn content_type(&self) -> String {
+    pub fn content_type(&self) -> String {
         format!("multipart/related; boundary=\"{}\"", self.boundary.as_str())
     }
 
     /// How long the whole body will be, for a JSON text of that length and these attachments.
     #[must_use]
-    pub(crate) fn content_length<'a>(
+    pub fn content_length<'a>(
         &self,
         json_length: u64,
         attachments: impl IntoIterator<Item = AttachmentPart<'a>>,
@@ -81,13 +81,13 @@ impl RelatedWriter {
 
     /// What stands before the JSON.
     #[must_use]
-    pub(crate) fn document_head(&self) -> Bytes {
+    pub fn document_head(&self) -> Bytes {
         Bytes::from(format!("--{}\r\n{JSON}\r\n\r\n", self.boundary.as_str()))
     }
 
     /// What stands before an attachment's bytes.
     #[must_use]
-    pub(crate) fn attachment_head(&self, attachment: &AttachmentPart<'_>) -> Bytes {
+    pub fn attachment_head(&self, attachment: &AttachmentPart<'_>) -> Bytes {
         Bytes::from(format!(
             "\r\n--{}\r\n{}\r\n\r\n",
             self.boundary.as_str(),
@@ -97,7 +97,7 @@ impl RelatedWriter {
 
     /// What stands after all.
     #[must_use]
-    pub(crate) fn end(&self) -> Bytes {
+    pub fn end(&self) -> Bytes {
         Bytes::from(format!("\r\n--{}--", self.boundary.as_str()))
     }
 }
@@ -105,7 +105,7 @@ impl RelatedWriter {
 /// Several revisions in one answer: `multipart/mixed`. Send for each a head and its body (JSON
 /// text, or a whole body of [`RelatedWriter`]), then [`Self::end`].
 #[derive(Debug)]
-pub(crate) struct MixedWriter {
+pub struct MixedWriter {
     boundary: Boundary,
     form: Form,
     has_parts: bool,
@@ -120,7 +120,7 @@ enum Form {
 
 /// What a part of a mixed body is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum MixedPart<'a> {
+pub enum MixedPart<'a> {
     /// The JSON of a document.
     Document,
     /// JSON that says why there is none.
@@ -139,7 +139,7 @@ pub(crate) enum MixedPart<'a> {
 impl MixedWriter {
     /// The answer to `GET /db/doc?open_revs=…`.
     #[must_use]
-    pub(crate) const fn open_revs(boundary: Boundary) -> Self {
+    pub const fn open_revs(boundary: Boundary) -> Self {
         Self {
             boundary,
             form: Form::OpenRevs,
@@ -150,7 +150,7 @@ impl MixedWriter {
     /// The answer to `POST /db/_bulk_get`; `CouchDB`'s boundary there begins with two dashes, see
     /// [`Boundary::from_random_with_dashes`].
     #[must_use]
-    pub(crate) const fn bulk_get(boundary: Boundary) -> Self {
+    pub const fn bulk_get(boundary: Boundary) -> Self {
         Self {
             boundary,
             form: Form::BulkGet,
@@ -160,13 +160,13 @@ impl MixedWriter {
 
     /// The body's `Content-Type`.
     #[must_use]
-    pub(crate) fn content_type(&self) -> String {
+    pub fn content_type(&self) -> String {
         format!("multipart/mixed; boundary=\"{}\"", self.boundary.as_str())
     }
 
     /// What stands before the next part.
     #[must_use]
-    pub(crate) fn part_head(&mut self, part: &MixedPart<'_>) -> Bytes {
+    pub fn part_head(&mut self, part: &MixedPart<'_>) -> Bytes {
         let headers = match (part, self.form) {
             (MixedPart::Document, _) => JSON.to_owned(),
             (MixedPart::Error, _) => format!("{JSON}; error=\"true\""),
@@ -187,7 +187,7 @@ impl MixedWriter {
 
     /// What stands after all. A `_bulk_get` of nothing is answered with nothing.
     #[must_use]
-    pub(crate) fn end(&self) -> Bytes {
+    pub fn end(&self) -> Bytes {
         match self.form {
             Form::OpenRevs => Bytes::from(format!("{}--", self.delimiter())),
             Form::BulkGet if self.has_parts => Bytes::from(format!("{}--\r\n", self.delimiter())),
@@ -249,8 +249,8 @@ fn without_controls(text: &str, instead: char) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::multipart_reader::{Event, MultipartReader, PartHeaders};
     use super::*;
+    use crate::reader::{Event, MultipartReader, PartHeaders};
 
     fn boundary(text: &str) -> Boundary {
         Boundary::new(text).unwrap()

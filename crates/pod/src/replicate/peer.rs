@@ -1,0 +1,324 @@
+//! A database of this server as an end of a replication: the verbs of the protocol without HTTP.
+//!
+//! Everything is done in the name of whoever asked for the replication, with the rights that he has at
+//! that moment; the database is looked up anew each time, so that one that was dropped or made anew is
+//! noticed. Reading and parsing run where they keep nobody waiting.
+
+use std::sync::Arc;
+
+use adea_accounts::Refusal;
+use adea_base::{Caller, DatabaseName};
+use adea_documents::json::{for_each_member, parse_document, read_text};
+use adea_documents::local::LocalDocument;
+use adea_documents::revision::Revision;
+use adea_documents::{DatabaseError, WriteError};
+use adea_replication::peer::{
+    ChangeRow, ChangesAsked, ChangesPage, FetchedRows, Info, Later, LocalDocument as Checkpoint,
+    Sending, Wanted, WriteFailure,
+};
+use adea_replication::{Contents, Peer, PeerError, Sequence};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::databases::DatabaseEntry;
+use crate::error::PodError;
+use crate::pod::Pod;
+use crate::read_document::{Told, Which};
+use crate::replicate::fetching::LocalRows;
+use crate::replicate::opening::LocalSending;
+
+/// A database of this server, in somebody's name.
+#[derive(Clone)]
+pub(crate) struct LocalPeer {
+    pub(crate) pod: Pod,
+    pub(crate) name: DatabaseName,
+    pub(crate) caller: Caller,
+    /// The longest document that is taken.
+    pub(crate) document_max: u64,
+}
+
+impl LocalPeer {
+    /// The database as it is now, if the caller may enter.
+    pub(crate) fn entry(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
+        let entry = self.pod.database(&self.name).map_err(of_pod)?;
+        let access = entry.security.access(&self.caller);
+        access
+            .require_member()
+            .map_err(|refusal| of_pod(refusal.into()))?;
+        Ok(entry)
+    }
+
+    /// The same, to read all of it.
+    pub(crate) fn readable(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
+        let entry = self.entry()?;
+        let may = crate::write_user::may_list_users(&entry, &self.caller);
+        may.map_err(|refusal| of_pod(refusal.into()))?;
+        Ok(entry)
+    }
+
+    /// What changes whenever places given out before mean nothing any more.
+    fn instance(&self, entry: &DatabaseEntry) -> String {
+        format!("{}-{}", entry.number.0, entry.sequence_tag)
+    }
+
+    fn read_info(&self) -> Result<Info, PeerError> {
+        let entry = self.entry()?;
+        let statistics = self.pod.statistics(&entry).map_err(of_pod)?;
+        let number = statistics.update_sequence;
+        Ok(Info {
+            update_sequence: sequence(number, &entry),
+            instance: self.instance(&entry),
+        })
+    }
+
+    async fn make(&self, parameters: &[(String, String)]) -> Result<(), PeerError> {
+        if !self.caller.is_admin() {
+            if self.entry().is_ok() {
+                return Ok(());
+            }
+            return Err(PeerError::Unauthorized(
+                "You are not a server admin.".to_owned(),
+            ));
+        }
+        let partitioned = parameters
+            .iter()
+            .any(|(name, value)| name == "partitioned" && value == "true");
+        match self.pod.create_database(&self.name, partitioned).await {
+            Ok(()) | Err(PodError::Database(DatabaseError::Exists)) => Ok(()),
+            Err(error) => Err(of_pod(error)),
+        }
+    }
+
+    fn read_filter_code(&self, design: &str, name: &str) -> Result<String, PeerError> {
+        let entry = self.readable()?;
+        let id = format!("_design/{design}");
+        let found = self
+            .pod
+            .read(&entry, &self.caller, &id, &Which::Winner, Told::default())
+            .map_err(of_pod)?;
+        let mut code = None;
+        for_each_member(&found.body.json, |member, value| {
+            if member == "filters" {
+                for_each_member(value, |function, text| {
+                    if function == name {
+                        code = read_text(text)?.map(std::borrow::Cow::into_owned);
+                    }
+                    Ok::<_, PodError>(())
+                })?;
+            }
+            Ok::<_, PodError>(())
+        })
+        .map_err(of_pod)?;
+        code.ok_or(PeerError::Missing)
+    }
+
+    async fn ask_lacking(&self, rows: &[ChangeRow]) -> Result<Vec<Wanted>, PeerError> {
+        let asking: Result<Vec<(String, Vec<Revision>)>, PeerError> = rows
+            .iter()
+            .map(|row| {
+                let revisions = row.revisions.iter().map(|text| Revision::parse(text));
+                let revisions: Result<Vec<_>, _> = revisions.collect();
+                let revisions = revisions.map_err(|error| {
+                    PeerError::Nonsense(format!("a revision of {}: {error}", row.id))
+                });
+                Ok((row.id.clone(), revisions?))
+            })
+            .collect();
+        let (peer, asking) = (self.clone(), asking?);
+        let (asking, found) = blocking(move || {
+            let entry = peer.entry()?;
+            let found = peer
+                .pod
+                .lacking(&entry, &peer.caller, &asking)
+                .map_err(of_pod)?;
+            Ok((asking, found))
+        })
+        .await?;
+        let mut wanted = Vec::new();
+        for ((row, (_, asked)), lacking) in rows.iter().zip(&asking).zip(found) {
+            if lacking.missing.is_empty() {
+                continue;
+            }
+            let known = lacking.possible_ancestors.iter();
+            let ancestors: Arc<[String]> = known.map(Revision::to_string).collect();
+            // The revision goes back as it was written.
+            for (revision, text) in asked.iter().zip(&row.revisions) {
+                if lacking.missing.contains(revision) {
+                    wanted.push(Wanted {
+                        id: row.id.clone(),
+                        revision: text.clone(),
+                        ancestors: Arc::clone(&ancestors),
+                    });
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    async fn get_local(&self, name: &str) -> Result<Option<Checkpoint>, PeerError> {
+        let entry = self.entry()?;
+        let found = match self.pod.read_local(&entry, &self.caller, name) {
+            Ok(found) => found,
+            Err(PodError::Missing) => return Ok(None),
+            Err(error) => return Err(of_pod(error)),
+        };
+        let json = match serde_json::from_slice(&found.json) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) | Err(_) => serde_json::Map::new(),
+        };
+        Ok(Some(Checkpoint {
+            revision: Some(format!("0-{}", found.number)),
+            json,
+        }))
+    }
+
+    async fn put_local(&self, name: &str, document: &Checkpoint) -> Result<String, PeerError> {
+        let entry = self.entry()?;
+        let before = document
+            .revision
+            .as_deref()
+            .and_then(|text| text.strip_prefix("0-"));
+        let number = before
+            .and_then(|text| text.parse::<u64>().ok())
+            .unwrap_or(0)
+            .saturating_add(1);
+        let text = Value::Object(document.json.clone()).to_string();
+        let draft = parse_document(text.as_bytes()).map_err(|error| of_pod(error.into()))?;
+        let local = LocalDocument {
+            number,
+            json: draft.body,
+        };
+        self.pod
+            .write_local(&entry, name, local)
+            .await
+            .map_err(of_pod)?;
+        Ok(format!("0-{number}"))
+    }
+
+    async fn commit_all(&self) -> Result<String, PeerError> {
+        self.pod.sync().await.map_err(of_pod)?;
+        Ok(self.instance(&*self.entry()?))
+    }
+}
+
+impl Peer for LocalPeer {
+    fn shown(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn info(&self) -> Later<'_, Info> {
+        Box::pin(std::future::ready(self.read_info()))
+    }
+
+    fn create<'a>(&'a self, parameters: &'a [(String, String)]) -> Later<'a, ()> {
+        Box::pin(self.make(parameters))
+    }
+
+    fn changes<'a>(
+        &'a self,
+        asked: &'a ChangesAsked,
+        since: &'a Sequence,
+        wait: bool,
+    ) -> Later<'a, ChangesPage> {
+        Box::pin(self.read_changes(asked, since, wait))
+    }
+
+    fn filter_code<'a>(&'a self, design: &'a str, name: &'a str) -> Later<'a, String> {
+        Box::pin(std::future::ready(self.read_filter_code(design, name)))
+    }
+
+    fn lacking<'a>(&'a self, rows: &'a [ChangeRow]) -> Later<'a, Vec<Wanted>> {
+        Box::pin(self.ask_lacking(rows))
+    }
+
+    fn fetch<'a>(&'a self, wanted: &'a [Wanted]) -> Later<'a, Box<dyn FetchedRows + 'a>> {
+        let rows: Box<dyn FetchedRows + 'a> = Box::new(LocalRows::new(self, wanted));
+        Box::pin(std::future::ready(Ok(rows)))
+    }
+
+    fn open<'a>(&'a self, wanted: &'a Wanted, all: bool) -> Later<'a, Box<dyn Sending + 'a>> {
+        Box::pin(async move {
+            let sending: Box<dyn Sending + 'a> = Box::new(LocalSending::open(self, wanted, all)?);
+            Ok(sending)
+        })
+    }
+
+    fn write<'a>(&'a self, documents: &'a [Bytes]) -> Later<'a, Vec<WriteFailure>> {
+        Box::pin(self.write_many(documents))
+    }
+
+    fn write_with<'a>(
+        &'a self,
+        id: &'a str,
+        json: Bytes,
+        contents: &'a mut Contents<'_>,
+    ) -> Later<'a, ()> {
+        Box::pin(self.write_one(id, json, contents))
+    }
+
+    fn read_local<'a>(&'a self, name: &'a str) -> Later<'a, Option<Checkpoint>> {
+        Box::pin(self.get_local(name))
+    }
+
+    fn write_local<'a>(&'a self, name: &'a str, document: &'a Checkpoint) -> Later<'a, String> {
+        Box::pin(self.put_local(name, document))
+    }
+
+    fn commit(&self) -> Later<'_, String> {
+        Box::pin(self.commit_all())
+    }
+}
+
+/// A place in a feed as this database writes it.
+pub(crate) fn sequence(number: u64, entry: &DatabaseEntry) -> Sequence {
+    Sequence::of_json(&format!("\"{number}-{}\"", entry.sequence_tag))
+}
+
+/// Work that takes a while, off the threads that serve.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PeerError> + Send + 'static,
+) -> Result<T, PeerError> {
+    let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(PeerError::Transient("a task broke".to_owned())))
+}
+
+/// What an error of this server means for a replication.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all others are this server's own faults, and may pass"
+)]
+pub(crate) fn of_pod(error: PodError) -> PeerError {
+    match error {
+        PodError::Database(DatabaseError::Missing) => PeerError::NoDatabase,
+        PodError::Missing | PodError::Deleted => PeerError::Missing,
+        PodError::Refused(Refusal::Unauthorized(reason)) => {
+            PeerError::Unauthorized(reason.into_owned())
+        }
+        PodError::Refused(Refusal::Forbidden(reason)) => PeerError::Forbidden(reason.into_owned()),
+        PodError::Refused(Refusal::NotFound) => PeerError::Missing,
+        PodError::Write(WriteError::MissingStub { id, name }) => {
+            PeerError::MissingStub(format!("{name} of {id}"))
+        }
+        PodError::Write(error) => refused("conflict", &error),
+        PodError::Draft(error) => refused("doc_validation", &error),
+        PodError::Json(error) => refused("bad_request", &error),
+        PodError::Upload(
+            error @ (adea_files::UploadError::TooLarge { .. } | adea_files::UploadError::NotGzip),
+        ) => refused("attachment_too_large", &error),
+        PodError::Unsupported(what) => refused("not_implemented", &what),
+        error => PeerError::Transient(error.to_string()),
+    }
+}
+
+fn refused(word: &str, reason: &dyn std::fmt::Display) -> PeerError {
+    PeerError::Refused {
+        status: 400,
+        error: word.to_owned(),
+        reason: reason.to_string(),
+    }
+}
