@@ -428,8 +428,8 @@ static KNOWN: &[Known] = &[
         wanted: TEXT,
         show: |auth| {
             let roles = &auth.tokens.rules.roles;
-            let nested = roles.as_name().is_none();
-            nested.then(|| roles.to_string()).unwrap_or_default()
+            let path = || roles.to_string();
+            roles.as_name().map_or_else(path, |_| String::new())
         },
         take: |auth, text| {
             let roles = &mut auth.tokens.rules.roles;

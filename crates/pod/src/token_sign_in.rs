@@ -42,7 +42,7 @@ impl FetchJson for Client {
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send + 'a>> {
         let most = u64::try_from(max_bytes).unwrap_or(u64::MAX);
         Box::pin(async move {
-            let body = Client::fetch_json(self, url, most).await;
+            let body = Self::fetch_json(self, url, most).await;
             Ok(body.map_err(|error| error.to_string())?.to_vec())
         })
     }

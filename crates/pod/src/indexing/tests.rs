@@ -85,6 +85,7 @@ fn design(partitioned: bool, collation: Collation) -> Arc<Design> {
             view("stats", Some(2)),
         ],
         plans: vec![Arc::new(plan)],
+        mango: Vec::new(),
     })
 }
 
@@ -186,10 +187,9 @@ impl Bench {
     }
 
     fn winner(&self, id: &str) -> Option<Revision> {
-        let told = crate::read_document::Told::default();
-        let caller = Caller::anonymous();
-        let found = self.pod.read_tombstone(&self.entry, &caller, id, told);
-        found.ok().map(|(found, _)| found.revision)
+        let view = self.pod.view();
+        let reader = crate::databases::reader(view.as_ref(), &self.entry, &Caller::anonymous());
+        Some(reader.record_head(id).unwrap()?.winner.revision)
     }
 
     /// The view by reading every document.
