@@ -11,6 +11,7 @@ use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::{FindError, InvalidPartitionedId, PodError};
+use adea_replication::ReplicationError;
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
