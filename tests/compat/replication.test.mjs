@@ -164,7 +164,7 @@ describe('some documents', () => {
     one = await made(there, fresh(), numbered(50));
     await written(there, one, [
       { _id: 'c', _rev: '2-x', _revisions: { start: 2, ids: ['x', 'a'] }, n: 1000 }, { _id: 'c', _rev: '1-b', n: 2 },
-      { _id: '_design/f', _rev: '1-f', filters: { odd: 'function (doc, req) { return doc.n % 2 === 1; }' } },
+      { _id: '_design/f', _rev: '1-f', filters: { odd: 'function (doc, req) { return doc.n % 2 === 1; }', below: 'function (doc, req) { return doc.n < Number(req.query.most); }' }, views: { high: { map: 'function (doc) { if (doc.n >= 40) emit(doc.n); }' } } },
     ], false);
   });
 
@@ -190,6 +190,21 @@ describe('some documents', () => {
   it('that are designs', async () => {
     assert.deepEqual((await carried({ filter: '_design' })).ids, ['_design/f']);
   });
+
+  for (const [what, more, expected] of [
+    ['a function', { filter: 'f/odd' }, ['doc-000001', 25]],
+    ['a function, with parameters', { filter: 'f/below', query_params: { most: '3' } }, ['doc-000000', 3 + 1]],
+    ['a map function', { filter: '_view', query_params: { view: 'f/high' } }, ['c', 1 + 10]],
+  ]) {
+    it(`that ${what} of the source lets pass, there and here`, async () => {
+      const mine = await made(here);
+      await replicate(here, { source: there.url(one), target: mine });
+      for (const from of [there.url(one), mine]) {
+        const { ids } = await carried(more, from);
+        assert.deepEqual([ids[0], ids.length], expected, JSON.stringify(ids));
+      }
+    });
+  }
 
   it('behind a place', async () => {
     const { last_seq } = await ask(there, 'GET', `/${one}/_changes?limit=40`);
@@ -359,6 +374,11 @@ describe('documents of _replicator', () => {
       assert.ok(!text.includes('s3cret') && !text.includes(ADMIN.password), `${path}: ${text}`);
       assert.ok(text.includes('127.0.0.1'), path);
     }
+    for (const [path, body] of [['/_replicator/_changes?include_docs=true&filter=_doc_ids', { doc_ids: ['r'] }], ['/_replicator/_bulk_get', { docs: [{ id: 'r' }] }], ['/_replicator/_all_docs?include_docs=true', { keys: ['r'] }]]) {
+      const { text, status } = await own.request('POST', path, { body, as: bob.as });
+      assert.ok(status === 200 && text.includes('127.0.0.1') && !text.includes('s3cret') && !text.includes(ADMIN.password), `${path}: ${text}`);
+    }
+    assert.equal((await own.request('POST', '/_replicator/_find', { body: { selector: {} }, as: bob.as })).status, 403);
     const { _rev } = await ask(own, 'GET', '/_replicator/r', undefined, bob);
     assert.equal((await own.request('PUT', '/_replicator/r', { body: { ...body, _rev }, as: bob.as })).status, 403);
     assert.equal((await own.request('DELETE', `/_replicator/r?rev=${_rev}`, { as: bob.as })).status, 403);
@@ -503,9 +523,9 @@ describe('a source that is wrong', () => {
     ['a change without an end', { _changes: endless('{"results":[{"id":"', 'x') }, nonsense, /a row is longer/],
     ['a feed that is none', { _changes: () => sent('<html>') }, nonsense, /ends in the middle/],
     ['a feed that is cut', { _changes: () => sent('{"results":[{"seq":"1-x","id":"one","changes":[{"rev":"1-a"}]}') }, nonsense, /ends in the middle/],
-    ['another document', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"other","_rev":"1-a"}}]}]}') }, nonsense, /other came where one was asked for/, one],
+    ['another document', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"other","_rev":"1-a"}}]}]}'), one: () => related('other') }, nonsense, /other came where one was asked for/, one],
     ['a document without an end', { _bulk_get: endless('{"results":[{"id":"one","docs":[{"ok":{"_id":"one","x":"', 'x') }, nonsense, /a row is longer/, one],
-    ['fewer documents', { _bulk_get: () => sent('{"results":[]}') }, nonsense, /fewer documents/, one],
+    ['fewer documents, and then none that can be read', { _bulk_get: () => sent('{"results":[]}'), one: () => sent('{') }, nonsense, /cannot be read/, one],
     ['a document that is no JSON', { _bulk_get: () => sent('{"results":[{"id":"one","docs":[{"ok":{"_id":"one",]}]}]}') }, nonsense, /cannot be read/, one],
     ['silence', { _bulk_get: async () => {} }, 'http_request_failed', /silent for too long/, one],
     ['silence in the middle', { _bulk_get: ({ response }) => { response.writeHead(200); response.write('{"results":['); } }, 'http_request_failed', /silent for too long/, one],
@@ -528,6 +548,23 @@ describe('a source that is wrong', () => {
     const before = here.residentKb();
     await refused({ _bulk_get: endless('{"results":[{"id":"one","docs":[{"ok":{"_id":"one","x":"', 'x') }, nonsense, /a row is longer/, one);
     assert.ok(here.residentKb() - before < 150_000, `${here.residentKb() - before} kB more`);
+  });
+
+  it('that answers `_bulk_get` in a form of its own is asked one by one', async () => {
+    const liar = await Liar.start();
+    const rows = (ids) => sent(JSON.stringify({ results: ids.map((id) => ({ id, docs: [{ ok: liar.docs.find((doc) => doc._id === id) }] })) }));
+    for (const lie of [() => rows(['two', 'one']), () => rows(['one']), () => rows(['one', 'two', 'one']), () => ({ status: 404, headers: {}, body: '' }), () => ({ status: 405, headers: {}, body: '' })]) {
+      liar.lies._bulk_get = lie;
+      for (const { _id, ...doc } of liar.docs) {
+        liar.lies[_id] = () => sent(JSON.stringify([{ ok: { _id, ...doc, _attachments: { a: { content_type: 'text/plain', data: 'eA==' } } } }]));
+      }
+      const target = await made(here);
+      const told = await replicate(here, { source: liar.url, target, ...impatient });
+      assert.equal(told.history[0].doc_write_failures, 0);
+      const { rows: all } = await ask(here, 'GET', `/${target}/_all_docs?include_docs=true`);
+      assert.deepEqual(all.map((row) => [row.id, row.doc.v, row.value.rev]), [['one', 1, '1-a'], ['two', 2, '1-a']]);
+    }
+    await liar.close();
   });
 
   it('a target that says it lacks what it was not asked about', async () => {

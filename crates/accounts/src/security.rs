@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 
 /// What a new database has: nobody but server administrators may enter.
 const DEFAULT: &str = r#"{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}"#;
+/// What everybody may enter.
+const OPEN: &str = r#"{"members":{"roles":[]},"admins":{"roles":["_admin"]}}"#;
 /// The longest object that is kept; it is read on every request.
 const SECURITY_BYTES_MAX: usize = 1 << 20;
 
@@ -90,6 +92,16 @@ impl Default for Security {
 }
 
 impl Security {
+    /// What everybody may enter and server administrators administer.
+    #[must_use]
+    pub fn open() -> Self {
+        Self {
+            text: OPEN.to_owned(),
+            members: Group::default(),
+            ..Self::default()
+        }
+    }
+
     /// Reads the object from JSON text.
     ///
     /// # Errors

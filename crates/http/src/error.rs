@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::Refusal;
+use adea_accounts::{Refusal, TokenError};
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
@@ -213,7 +213,10 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Draft(error) => of_draft(error),
         PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie
+        | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
+        | PodError::WeakPassword(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Token(TokenError::Refused(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -226,19 +229,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
             }
         },
-        PodError::Read(error) => match error {
-            ReadError::OutOfRange { .. } => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "requested_range_not_satisfiable",
-            ),
-            ReadError::Missing(_)
-            | ReadError::WrongLength { .. }
-            | ReadError::CorruptGzip
-            | ReadError::Io(_)
-            | ReadError::Interrupted => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
-            }
-        },
+        PodError::Read(error) => of_read(error),
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
@@ -254,14 +245,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Replication(error) => of_replication(error),
@@ -331,6 +315,20 @@ fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_read(error: &ReadError) -> (StatusCode, &'static str) {
+    match error {
+        ReadError::OutOfRange { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "requested_range_not_satisfiable",
+        ),
+        ReadError::Missing(_)
+        | ReadError::WrongLength { .. }
+        | ReadError::CorruptGzip
+        | ReadError::Io(_)
+        | ReadError::Interrupted => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
     }
 }
 

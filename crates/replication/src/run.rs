@@ -212,7 +212,6 @@ impl<'j> Run<'j> {
             .clone()
             .unwrap_or_else(|| checkpoint.began.clone());
         job.progress.change(|now| {
-            now.stats = Stats::default();
             now.source_sequence = source.update_sequence.clone();
             now.through = since.clone();
             now.checkpointed = since.clone();
@@ -222,7 +221,8 @@ impl<'j> Run<'j> {
             job,
             route,
             checkpoint,
-            stats: Stats::default(),
+            // What runs before this one did counts, too.
+            stats: job.progress.snapshot().stats,
             through: since.clone(),
             flights: VecDeque::new(),
             place: Some(place),

@@ -219,6 +219,7 @@ fn is_of_row(fault: &ApiError) -> bool {
                     | PodError::Refused(_)
                     | PodError::Upload(_)
                     | PodError::Script(_)
+                    | PodError::InvalidDesign { .. }
                     | PodError::Unsettled
             )
     )

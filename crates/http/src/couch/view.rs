@@ -28,6 +28,7 @@ pub(crate) async fn route(
     rest: &[String],
     partition: Option<&str>,
 ) -> Result<Response, ApiError> {
+    adea_pod::may_search(&entry, &exchange.caller)?;
     if entry.name.is_users() {
         adea_pod::may_list_users(&entry, &exchange.caller)?;
     }

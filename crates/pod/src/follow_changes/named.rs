@@ -18,6 +18,7 @@ use super::{ChangeRow, ChangesRange, RowDocument};
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::{is_replicator, visible_description};
 
 /// Documents that are still to be told, by the sequences of their last changes.
 #[derive(Debug)]
@@ -110,10 +111,15 @@ impl Pod {
                 Some(body) => reader.body(body)?,
                 None => None,
             };
+            let mut seen = None;
             let document = match &stored {
                 None => None,
                 Some(stored) => {
                     let (attachments, json) = split_body(stored)?;
+                    if is_replicator(&entry.name) {
+                        seen = visible_description(entry, caller, json);
+                    }
+                    let json = seen.as_deref().unwrap_or(json);
                     let conflicts = if range.conflicts {
                         record.tree.conflicts().map(Node::revision).collect()
                     } else {

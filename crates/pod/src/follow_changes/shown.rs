@@ -14,6 +14,7 @@ use super::ChangesRange;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::{is_replicator, visible_description};
 
 /// How many ids of a revision's path are told: as many as a database keeps unless told otherwise.
 pub(crate) const PATH_TOLD_MAX: usize = 1_000;
@@ -61,6 +62,7 @@ impl Pod {
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let (mut batch, mut bytes) = (Batch::default(), 0);
+        let secrets = is_replicator(&entry.name);
         reader.walk_changes(
             range.after,
             range.until,
@@ -88,7 +90,11 @@ impl Pod {
                         Some(body) => reader.body(body)?,
                         None => None,
                     };
-                    let body = stored.map(|stored| Body::decode(&stored)).transpose()?;
+                    let mut body = stored.map(|stored| Body::decode(&stored)).transpose()?;
+                    if let Some(body) = body.as_mut().filter(|_| secrets) {
+                        let seen = visible_description(entry, caller, &body.json);
+                        body.json = seen.unwrap_or(std::mem::take(&mut body.json));
+                    }
                     shown.leaves.push(Leaf {
                         revision: node.revision(),
                         deleted: node.is_deleted(),
