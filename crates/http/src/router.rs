@@ -91,7 +91,7 @@ impl Exchange {
 
     /// Goes to the path that the host stands for, if it stands for one.
     fn apply_vhost(&mut self) {
-        let hosts = &self.app.options.vhosts;
+        let hosts = &self.options.vhosts;
         if hosts.is_empty() {
             return;
         }
@@ -99,6 +99,13 @@ impl Exchange {
             let asked = std::mem::replace(&mut self.uri, answered);
             self.requested = Some(Box::new(asked));
         }
+    }
+
+    /// What is asked for: the segments of its path.
+    fn read_target(&mut self) -> Result<Vec<String>, ApiError> {
+        self.apply_vhost();
+        self.query = Query::parse(self.uri.query())?;
+        segments(self.uri.path())
     }
 
     /// Whether a proxy in front says that it took off the TLS.
@@ -174,12 +181,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
-    exchange.apply_vhost();
-    let routed = Query::parse(exchange.uri.query()).and_then(|query| {
-        exchange.query = query;
-        segments(exchange.uri.path())
-    });
-    let answered = match routed {
+    let answered = match exchange.read_target() {
         // Boxed, so that a connection keeps no room for it while it is idle.
         Ok(segments) => Box::pin(answer(exchange, segments)).await,
         Err(error) => Err(error),
