@@ -210,7 +210,12 @@ fn is_of_row(fault: &ApiError) -> bool {
     matches!(
         fault,
         ApiError::DocumentTooLarge(_)
-            | ApiError::Pod(PodError::Write(_) | PodError::Refused(_) | PodError::Upload(_))
+            | ApiError::Pod(
+                PodError::Write(_)
+                    | PodError::Refused(_)
+                    | PodError::Upload(_)
+                    | PodError::WeakPassword(_)
+            )
     )
 }
 
