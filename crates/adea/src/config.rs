@@ -18,13 +18,14 @@ pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
 use crate::commands::LOCKOUT_MODES;
+use adea_http::Vhost;
 use auth_kind::{
     CLAIMS, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH, Optional, Parsed,
     REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
-    WebOrigins,
+    Vhosts, WebOrigins,
 };
 use setting::settings;
 use std::ffi::OsString;
@@ -143,6 +144,12 @@ settings! {
         /// With "*" any page may, but only with credentials it holds itself (an Authorization
         /// header); the session cookie counts only for origins that are listed.
         cors_origins: Vec<WebOrigin> = "cors.origins", WebOrigins, Some("*");
+    }
+    "Virtual hosts" {
+        /// Hosts that stand for paths of the server.
+        /// A label may be a name that stands in the path, too (:db.example.org=/:db), and the
+        /// first one a * for anything.
+        vhosts: Vec<Vhost> = "vhosts", Vhosts, Some("");
     }
     "Sessions" {
         /// Time until an unused session ends.

@@ -79,7 +79,18 @@ pub struct Rendering<'d> {
 impl Rendering<'_> {
     /// Writes the document to `out`, with attachments as stubs.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_front(out);
+        self.write_head(out, Some(self.revision));
+        self.write_stubs(out);
+    }
+
+    /// Writes the document to `out`, with attachments as stubs and without its revision: as one
+    /// that nobody has stored yet.
+    pub fn write_unrevised(&self, out: &mut Vec<u8>) {
+        self.write_head(out, None);
+        self.write_stubs(out);
+    }
+
+    fn write_stubs(&self, out: &mut Vec<u8>) {
         if !self.attachments.is_empty() {
             out.extend_from_slice(b",\"_attachments\":{");
             for (n, attachment) in self.attachments.iter().enumerate() {
@@ -98,7 +109,7 @@ impl Rendering<'_> {
     pub fn pieces(&self, shown: impl Fn(&Attachment) -> Shown) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut out = Vec::with_capacity(self.json.len() + 200);
-        self.write_front(&mut out);
+        self.write_head(&mut out, Some(self.revision));
         for (n, attachment) in self.attachments.iter().enumerate() {
             out.extend_from_slice(if n == 0 { b",\"_attachments\":{" } else { b"," });
             let shown = shown(attachment);
@@ -119,11 +130,13 @@ impl Rendering<'_> {
         pieces
     }
 
-    fn write_front(&self, out: &mut Vec<u8>) {
+    fn write_head(&self, out: &mut Vec<u8>, revision: Option<&Revision>) {
         out.extend_from_slice(b"{\"_id\":");
         write_json_string(out, self.id);
-        out.extend_from_slice(b",\"_rev\":");
-        write_revision(out, self.revision);
+        if let Some(revision) = revision {
+            out.extend_from_slice(b",\"_rev\":");
+            write_revision(out, revision);
+        }
         // The stored text is an object: `{}` or `{"a":1}`.
         if let Some(members) = self.json.get(1..self.json.len().saturating_sub(1))
             && !members.is_empty()

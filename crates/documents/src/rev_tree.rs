@@ -261,6 +261,17 @@ impl RevTree {
             .collect()
     }
 
+    /// The first revision of a path whose body is here: `path` is ids from the newest down, of which
+    /// the first has generation `start`.
+    #[must_use]
+    pub fn nearest_with_body(&self, start: u64, path: &[RevisionId]) -> Option<&Node> {
+        let mut lookup = Lookup::over(self);
+        path.iter().zip(0_u64..).find_map(|(id, back)| {
+            let found = lookup.find(self, start.checked_sub(back)?, id)?;
+            self.at(found).filter(|node| node.body.is_some())
+        })
+    }
+
     /// The leaves that revisions missing here may be based on: those of a lower generation than the
     /// newest of them, in rank order. For `_revs_diff`.
     pub fn possible_ancestors<'r>(

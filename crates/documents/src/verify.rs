@@ -6,6 +6,7 @@ use adea_store::{Direction, EngineError, Space};
 
 use crate::count;
 use crate::database;
+use crate::index;
 use crate::keys;
 use crate::reader::Reader;
 use crate::record::{Body, Record, decode_change, encode_change};
@@ -39,6 +40,7 @@ pub fn check(reader: &Reader<'_>) -> Result<Findings, EngineError> {
     check.changes()?;
     check.bodies()?;
     check.counts()?;
+    check.indexes()?;
     Ok(check.findings)
 }
 
@@ -205,6 +207,20 @@ impl Check<'_, '_> {
         let counts = count::stored_counts(self.reader.view, self.reader.database)?;
         if counts != self.blocks {
             self.fault("the counts of changes do not fit the changes".to_owned());
+        }
+        Ok(())
+    }
+
+    fn indexes(&mut self) -> Result<(), EngineError> {
+        let (view, database) = (self.reader.view, self.reader.database);
+        let update_sequence = database::statistics(view, database)?.update_sequence;
+        for state in index::all(view, database)? {
+            if state.sequence > update_sequence {
+                let signature = state.signature;
+                self.fault(format!("index {signature} is ahead of the documents"));
+            }
+            let faults = index::verify(view, database, &state)?;
+            self.findings.faults.extend(faults);
         }
         Ok(())
     }

@@ -174,7 +174,9 @@ impl<'w, 't> Writer<'w, 't> {
         let attachments = if known {
             Vec::new()
         } else {
-            let parent = nearest_with_body(&record, start, path);
+            // Where a replicated revision's stubs point.
+            let parent = record.tree.nearest_with_body(start, path);
+            let parent = parent.map(crate::rev_tree::Node::revision);
             self.resolve(draft, &record, parent.as_ref(), start)?
         };
         let sequence = self.tx.sequence() + 1;
@@ -439,17 +441,5 @@ fn counted_as(record: &Record) -> Option<Counted> {
     (record.sequence != 0).then(|| Counted {
         deleted: record.tree.is_deleted(),
         external_bytes: record.external_bytes,
-    })
-}
-
-/// The newest ancestor on `path` whose body is here: where a replicated revision's stubs point.
-fn nearest_with_body(record: &Record, start: u64, path: &[RevisionId]) -> Option<Revision> {
-    path.iter().enumerate().find_map(|(back, id)| {
-        let revision = Revision {
-            generation: start.checked_sub(back as u64)?,
-            id: id.clone(),
-        };
-        record.tree.find(&revision)?.body()?;
-        Some(revision)
     })
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use adea_accounts::Refusal;
-use adea_pod::{AuthSettings, SignIn, SignedIn};
+use adea_base::Caller;
+use adea_pod::{AuthSettings, SignIn, SignedIn, Strangers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
@@ -13,21 +14,17 @@ use http::{HeaderMap, Method, header};
 use crate::App;
 use crate::cors::ForeignOrigin;
 use crate::error::ApiError;
-use crate::server::HttpOptions;
 
 /// Finds out who sent a request with this head, and whether he may ask at all.
 pub(crate) async fn who(
     app: &App,
     auth: &AuthSettings,
-    options: &HttpOptions,
     head: &Parts,
     peer: SocketAddr,
 ) -> Result<SignedIn, ApiError> {
     let foreign = head.extensions.get::<ForeignOrigin>().is_some();
     let signed_in = identify(app, auth, &head.headers, foreign, peer).await?;
-    if options.require_valid_user && signed_in.caller.name().is_none() {
-        may_be_stranger(options, &head.method, head.uri.path())?;
-    }
+    may_ask(auth, &signed_in.caller, &head.method, head.uri.path())?;
     Ok(signed_in)
 }
 
@@ -88,15 +85,22 @@ pub(crate) fn origin(
     auth.origin(peer.ip(), Some(&texts.join(",")))
 }
 
-/// Refuses who does not say who he is, where everybody has to: but he may sign in, and ask whether
-/// the server is up, if that was allowed.
-fn may_be_stranger(options: &HttpOptions, method: &Method, path: &str) -> Result<(), ApiError> {
-    let allowed = match path.trim_end_matches('/') {
-        "/_session" => method == Method::POST,
-        "/_up" => options.up_for_strangers,
-        _ => false,
+/// Lets pass who has signed in, and others where they may ask this.
+fn may_ask(
+    auth: &AuthSettings,
+    caller: &Caller,
+    method: &Method,
+    path: &str,
+) -> Result<(), ApiError> {
+    let path = path.trim_end_matches('/');
+    // Whoever is to sign in must be able to.
+    let signing_in = method == Method::POST && path == "/_session";
+    let allowed = match auth.strangers {
+        Strangers::Ask => true,
+        Strangers::SignIn => signing_in,
+        Strangers::SignInOrUp => signing_in || path == "/_up",
     };
-    if allowed {
+    if allowed || caller.name().is_some() {
         return Ok(());
     }
     let reason = Cow::Borrowed("Authentication required.");

@@ -4,12 +4,10 @@
 //! own over the page. A client asks to be asked with `X-CouchDB-WWW-Authenticate`; the configuration
 //! can ask everybody, or send browsers to a page of this server.
 
-use adea_pod::AuthSettings;
-use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use adea_pod::{AuthSettings, Strangers};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::body::Response;
-use crate::error::ApiError;
 use crate::reply;
 use crate::wire::path::encode_query;
 
@@ -17,54 +15,44 @@ use crate::wire::path::encode_query;
 pub(crate) struct Challenge {
     /// What the client wants to be asked with.
     wanted: Option<HeaderValue>,
-    /// Whether everybody has to sign in.
-    always: bool,
     /// The path of a page that somebody looks at.
     page: Option<String>,
 }
 
 impl Challenge {
-    /// Reads a request's head. Where everybody has to sign in, everybody is `always` asked to.
-    pub(crate) fn of(head: &Parts, always: bool) -> Self {
-        let headers = &head.headers;
+    /// Reads a request's head.
+    pub(crate) fn of(method: &Method, path: &str, headers: &HeaderMap) -> Self {
         let wanted = headers.get("x-couchdb-www-authenticate").cloned();
         let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
-        let page = accept.filter(|accept| head.method == Method::GET && wants_page(accept));
+        let page = accept.filter(|accept| *method == Method::GET && wants_page(accept));
         Self {
             wanted,
-            always,
-            page: page.map(|_| head.uri.path_and_query().map_or("/", |p| p.as_str()).into()),
+            page: page.map(|_| path.to_owned()),
         }
     }
 
-    /// The answer; if it is a 401, with what goes with it.
-    pub(crate) fn put(
-        self,
-        auth: &AuthSettings,
-        answered: Result<Response, ApiError>,
-        refused: impl FnOnce(&ApiError) -> Response,
-    ) -> Response {
-        let (mut response, reason) = match answered {
-            Ok(response) => (response, String::new()),
-            Err(error) => (refused(&error), error.to_string()),
-        };
+    /// Completes an answer, if it is a 401.
+    pub(crate) fn put(self, auth: &AuthSettings, reason: Option<&str>, response: &mut Response) {
         if response.status() != StatusCode::UNAUTHORIZED {
-            return response;
+            return;
         }
-        let always = || self.always.then_some("Basic realm=\"server\"");
-        let configured = auth.www_authenticate.as_deref().or_else(always);
+        let configured = || auth.www_authenticate.as_deref();
+        let basic = || match auth.strangers {
+            Strangers::Ask => None,
+            Strangers::SignIn | Strangers::SignInOrUp => Some("Basic realm=\"server\""),
+        };
         if let Some(wanted) = self.wanted {
-            let headers = response.headers_mut();
-            headers.insert(header::WWW_AUTHENTICATE, wanted);
-        } else if let Some(challenge) = configured {
-            reply::set(&mut response, header::WWW_AUTHENTICATE, challenge);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, wanted);
+        } else if let Some(challenge) = configured().or_else(basic) {
+            reply::set(response, header::WWW_AUTHENTICATE, challenge);
         } else if let (Some(page), Some(redirect)) = (self.page, auth.redirect.as_deref()) {
-            let (page, reason) = (encode_query(&page), encode_query(&reason));
-            let location = format!("{redirect}?return={page}&reason={reason}");
+            let reason = encode_query(reason.unwrap_or(""));
+            let location = format!("{redirect}?return={}&reason={reason}", encode_query(&page));
             *response.status_mut() = StatusCode::FOUND;
-            reply::set(&mut response, header::LOCATION, &location);
+            reply::set(response, header::LOCATION, &location);
         }
-        response
     }
 }
 
@@ -84,20 +72,17 @@ fn wants_page(accept: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::Body;
 
-    fn answered(
-        auth: &AuthSettings,
-        always: bool,
-        headers: &[(&'static str, &str)],
-    ) -> (u16, String) {
-        let mut request = http::Request::get("/db/doc?x=1&y");
+    fn answered(auth: &AuthSettings, headers: &[(&'static str, &str)]) -> (u16, String) {
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            map.insert(*name, value.parse().unwrap());
         }
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        let challenge = Challenge::of(&head, always);
-        let refusal = adea_accounts::Refusal::Unauthorized("Who are you?".into());
-        let response = challenge.put(auth, Err(refusal.into()), ApiError::response);
+        let challenge = Challenge::of(&Method::GET, "/db/doc?x=1&y", &map);
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        challenge.put(auth, Some("Who are you?"), &mut response);
         let headers = response.headers();
         let told = headers
             .get(header::WWW_AUTHENTICATE)
@@ -110,20 +95,21 @@ mod tests {
     fn nobody_is_asked_unless_he_wants_to_or_the_configuration_does() {
         let mut auth = AuthSettings::default();
         let browser = [("accept", "text/html, */*;q=0.8")];
-        assert_eq!(answered(&auth, false, &browser), (401, String::new()));
+        assert_eq!(answered(&auth, &browser), (401, String::new()));
         let cookie = [("x-couchdb-www-authenticate", "Cookie")];
-        assert_eq!(answered(&auth, false, &cookie), (401, "Cookie".to_owned()));
+        assert_eq!(answered(&auth, &cookie), (401, "Cookie".to_owned()));
         auth.redirect = Some("/app/_design/a/login.html".to_owned());
         let page =
             "/app/_design/a/login.html?return=%2Fdb%2Fdoc%3Fx%3D1%26y&reason=Who%20are%20you%3F";
-        assert_eq!(answered(&auth, false, &browser), (302, page.to_owned()));
+        assert_eq!(answered(&auth, &browser), (302, page.to_owned()));
         let json = [("accept", "application/json, text/html")];
         for client in [&json[..], &[("accept", "*/*")], &[]] {
-            assert_eq!(answered(&auth, false, client), (401, String::new()));
+            assert_eq!(answered(&auth, client), (401, String::new()));
         }
+        auth.strangers = Strangers::SignIn;
         let basic = (401, "Basic realm=\"server\"".to_owned());
-        assert_eq!(answered(&auth, true, &browser), basic);
+        assert_eq!(answered(&auth, &browser), basic);
         auth.www_authenticate = Some("Bearer".to_owned());
-        assert_eq!(answered(&auth, false, &[]), (401, "Bearer".to_owned()));
+        assert_eq!(answered(&auth, &[]), (401, "Bearer".to_owned()));
     }
 }

@@ -11,12 +11,14 @@ use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
 use adea_pod::{FindError, InvalidPartitionedId, PodError};
+use adea_replication::ReplicationError;
 use adea_script::ScriptError;
 use adea_store::CommitError;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::body::Response;
 use crate::reply;
+use crate::router::Rerouted;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,15 @@ pub(crate) enum ApiError {
     /// A design document has no such function.
     #[error("missing json key: {0}")]
     NoMember(String),
+    /// A path below a design document that leads nowhere; the word says for what.
+    #[error("Invalid path.")]
+    InvalidPath(&'static str),
+    /// No error: the request is answered as another one.
+    #[error("The request leads elsewhere.")]
+    Rerouted(Box<Rerouted>),
+    /// What a function answered cannot be sent.
+    #[error("{1}")]
+    BadAnswer(&'static str, String),
     /// There is, but not with this method; these are allowed.
     #[error("Only {0} allowed")]
     MethodNotAllowed(&'static str),
@@ -133,6 +144,9 @@ impl ApiError {
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
+            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
+            Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
+            Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ContentType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -150,13 +164,24 @@ impl ApiError {
         }
     }
 
+    /// The word of the answer, which a design document's function may have chosen.
+    pub(crate) fn word(&self) -> Cow<'_, str> {
+        if let Self::Pod(PodError::Script(ScriptError::Threw { error, .. })) = self {
+            Cow::Borrowed(error)
+        } else {
+            Cow::Borrowed(self.status().1)
+        }
+    }
+
     /// The answer.
     pub(crate) fn response(&self) -> Response {
-        let (status, error) = self.status();
-        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        let ((status, _), error) = (self.status(), self.word());
+        // A function that throws is its author's matter.
+        let told = matches!(self, Self::Pod(PodError::Script(ScriptError::Threw { .. })));
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && !told {
             tracing::error!(error = %self, "a request failed");
         }
-        let mut response = reply::json(status, reply::error_body(error, &self.to_string()));
+        let mut response = reply::json(status, reply::error_body(&error, &self.to_string()));
         if let Self::MethodNotAllowed(allowed) = self {
             let headers = response.headers_mut();
             headers.insert(
@@ -173,7 +198,6 @@ impl ApiError {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a flat table")]
 fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     match error {
         PodError::Database(DatabaseError::Exists) => {
@@ -205,23 +229,12 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
             }
         },
-        PodError::Read(error) => match error {
-            ReadError::OutOfRange { .. } => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "requested_range_not_satisfiable",
-            ),
-            ReadError::Missing(_)
-            | ReadError::WrongLength { .. }
-            | ReadError::CorruptGzip
-            | ReadError::Io(_)
-            | ReadError::Interrupted => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
-            }
-        },
+        PodError::Read(error) => of_read(error),
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
-        PodError::Busy | PodError::Commit(CommitError::Fenced { .. }) => {
+        PodError::Script(error) => of_script(error),
+        PodError::Busy | PodError::Unsettled | PodError::Commit(CommitError::Fenced { .. }) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
         PodError::Query(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
@@ -230,46 +243,50 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::UnknownLanguage(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "unknown_query_language")
         }
-        PodError::Reduce { error, .. } => {
-            let word = match error.as_str() {
-                "invalid_value" => "invalid_value",
-                "reduce_overflow_error" => "reduce_overflow_error",
-                _ => "builtin_reduce_error",
-            };
-            (StatusCode::INTERNAL_SERVER_ERROR, word)
-        }
-        PodError::Script(error) => of_script(error),
+        PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Replication(error) => {
-            let status = match error.word() {
-                "db_not_found" => StatusCode::NOT_FOUND,
-                "unauthorized" => StatusCode::UNAUTHORIZED,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, error.word())
-        }
+        PodError::Replication(error) => of_replication(error),
         PodError::Engine(_) | PodError::Interrupted => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
     }
 }
 
-/// The status and word for a function that gave no answer.
+/// The status and word for an id that a partitioned database has no place for.
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    let word = match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
+    };
+    (StatusCode::BAD_REQUEST, word)
+}
+
+/// The status and word for rows that cannot be reduced.
+fn of_reduce(error: &str) -> (StatusCode, &'static str) {
+    let word = match error {
+        "invalid_value" => "invalid_value",
+        "reduce_error" => "reduce_error",
+        _ => "builtin_reduce_error",
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, word)
+}
+
+/// The status and word for a function that gave no answer, or an error for one.
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
     match error {
         ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
         ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
-        ScriptError::Threw { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "error"),
+        ScriptError::Threw { error, .. } => match error.as_str() {
+            "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),
+            "unauthorized" => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            "forbidden" => (StatusCode::FORBIDDEN, "forbidden"),
+            "not_found" => (StatusCode::NOT_FOUND, "not_found"),
+            "not_acceptable" => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "unknown_error"),
+        },
         ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
         ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
@@ -279,12 +296,48 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
     }
 }
 
+fn of_replication(error: &ReplicationError) -> (StatusCode, &'static str) {
+    match error {
+        ReplicationError::NoDatabase(_) => (StatusCode::NOT_FOUND, "db_not_found"),
+        ReplicationError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        ReplicationError::Filter(..) => (StatusCode::INTERNAL_SERVER_ERROR, "filter_fetch_error"),
+        ReplicationError::Failed {
+            what: "_changes", ..
+        } => (StatusCode::INTERNAL_SERVER_ERROR, "changes_reader_died"),
+        ReplicationError::Failed { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "http_request_failed")
+        }
+        ReplicationError::Nonsense { .. } => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "replication_protocol_error",
+        ),
+        ReplicationError::Checkpoint(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "checkpoint_commit_failure",
+        ),
+    }
+}
+
 /// The status and word for one document that was not written.
-pub(crate) fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
+fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_read(error: &ReadError) -> (StatusCode, &'static str) {
+    match error {
+        ReadError::OutOfRange { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "requested_range_not_satisfiable",
+        ),
+        ReadError::Missing(_)
+        | ReadError::WrongLength { .. }
+        | ReadError::CorruptGzip
+        | ReadError::Io(_)
+        | ReadError::Interrupted => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
     }
 }
 

@@ -16,6 +16,7 @@ mod metrics;
 mod reply;
 mod router;
 mod server;
+mod vhost;
 mod wire;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub use couch::configuration::{Outside, SettingHook};
 pub use live::LiveOptions;
 pub use metrics::Metrics;
 pub use server::{CorsOptions, Handler, HttpOptions, Server, ShutdownSignal};
+pub use vhost::Vhost;
 
 /// All that a handler needs.
 pub struct App {
@@ -68,7 +70,7 @@ impl App {
         shutdown: ShutdownSignal,
         outside: Outside,
     ) -> Arc<Self> {
-        let live = LiveOptions::from(couch::configuration::in_force(&options, &pod));
+        let live = LiveOptions::from(couch::configuration::put_in_force(&options, &pod));
         Arc::new(Self {
             pod,
             options,

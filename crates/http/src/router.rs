@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adea_base::{DatabaseName, DocumentId};
-use http::uri::Authority;
+use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Body as _;
 
@@ -24,6 +24,7 @@ use crate::couch::{
 use crate::error::ApiError;
 use crate::reply;
 use crate::server::HttpOptions;
+use crate::vhost;
 use crate::wire::path::segments;
 use crate::wire::query::Query;
 use crate::{App, body::LoggedUser};
@@ -46,6 +47,12 @@ pub(crate) struct Exchange {
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
     /// The host that the request's URI names, if it does.
     authority: Option<Authority>,
+    /// Path and query as they are answered, which a rewriting may have changed.
+    pub(crate) uri: Uri,
+    /// Path and query as they were sent, if they were changed.
+    pub(crate) requested: Option<Box<Uri>>,
+    /// How often it was rewritten.
+    pub(crate) rewrites: u32,
     /// The name of the database that the path begins with.
     pub(crate) database: String,
 }
@@ -82,6 +89,18 @@ impl Exchange {
             .unwrap_or("localhost")
     }
 
+    /// Goes to the path that the host stands for, if it stands for one.
+    fn apply_vhost(&mut self) {
+        let hosts = &self.app.options.vhosts;
+        if hosts.is_empty() {
+            return;
+        }
+        if let Some(answered) = vhost::answered(hosts, self.host(), &self.uri) {
+            let asked = std::mem::replace(&mut self.uri, answered);
+            self.requested = Some(Box::new(asked));
+        }
+    }
+
     /// Whether a proxy in front says that it took off the TLS.
     pub(crate) fn forwarded_https(&self) -> bool {
         let forwarded = self.headers.get("x-forwarded-proto");
@@ -114,12 +133,18 @@ impl Exchange {
 pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let (mut parts, body) = request.into_parts();
     parts.method = method_meant(parts.method, &parts.headers);
-    let (options, auth) = (app.live.current(), app.pod.auth());
-    let challenge = Challenge::of(&parts, options.require_valid_user);
+    let options = app.live.current();
+    let auth = app.pod.auth();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let challenge = Challenge::of(&parts.method, path, &parts.headers);
     // Boxed, so that a connection keeps no room for it while it is idle.
-    let signed = match Box::pin(caller::who(&app, &auth, &options, &parts, peer)).await {
+    let signed = match Box::pin(caller::who(&app, &auth, &parts, peer)).await {
         Ok(signed) => signed,
-        Err(error) => return challenge.put(&auth, Err(error), |error| refused(error, &body)),
+        Err(error) => {
+            let mut response = refused(&error, &body);
+            challenge.put(&auth, Some(&error.to_string()), &mut response);
+            return response;
+        }
     };
     let name = if options.access_log {
         signed.caller.name().map(Arc::from)
@@ -139,6 +164,9 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         peer,
         room: None,
         authority: parts.uri.authority().cloned(),
+        uri: parts.uri,
+        requested: None,
+        rewrites: 0,
         database: String::new(),
         options,
         app,
@@ -146,16 +174,19 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
-    let routed = Query::parse(parts.uri.query()).and_then(|query| {
+    exchange.apply_vhost();
+    let routed = Query::parse(exchange.uri.query()).and_then(|query| {
         exchange.query = query;
-        segments(parts.uri.path())
+        segments(exchange.uri.path())
     });
     let answered = match routed {
         // Boxed, so that a connection keeps no room for it while it is idle.
-        Ok(segments) => Box::pin(route(exchange, segments)).await,
+        Ok(segments) => Box::pin(answer(exchange, segments)).await,
         Err(error) => Err(error),
     };
-    let mut response = challenge.put(&auth, answered, ApiError::response);
+    let reason = answered.as_ref().err().map(ToString::to_string);
+    let mut response = answered.unwrap_or_else(|error| error.response());
+    challenge.put(&auth, reason.as_deref(), &mut response);
     if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -170,6 +201,48 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         response.extensions_mut().insert(LoggedUser(name));
     }
     response
+}
+
+/// A request that is answered as another one.
+pub(crate) struct Rerouted {
+    exchange: Exchange,
+    segments: Vec<String>,
+}
+
+impl std::fmt::Debug for Rerouted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rerouted({})", self.exchange.uri)
+    }
+}
+
+/// Has the request answered as if `uri` had been asked for: with the same rights, which are checked
+/// anew. It goes back to where requests are routed, so that rules that lead to rules cost no stack.
+pub(crate) fn reroute(mut exchange: Exchange, uri: &str) -> ApiError {
+    let rerouted = uri
+        .parse::<Uri>()
+        .map_err(|_| ApiError::bad("The rewritten path is none."))
+        .and_then(|uri| {
+            exchange.query = Query::parse(uri.query())?;
+            exchange.raw_query = uri.query().unwrap_or("").to_owned();
+            let before = std::mem::replace(&mut exchange.uri, uri);
+            exchange.requested.get_or_insert_with(|| Box::new(before));
+            exchange.database.clear();
+            segments(exchange.uri.path())
+        });
+    match rerouted {
+        Ok(segments) => ApiError::Rerouted(Box::new(Rerouted { exchange, segments })),
+        Err(error) => error,
+    }
+}
+
+/// Routes a request until it is answered and not rewritten.
+async fn answer(exchange: Exchange, segments: Vec<String>) -> Result<Response, ApiError> {
+    let mut answered = route(exchange, segments).await;
+    while let Err(ApiError::Rerouted(rerouted)) = answered {
+        let Rerouted { exchange, segments } = *rerouted;
+        answered = route(exchange, segments).await;
+    }
+    answered
 }
 
 /// The method that is meant: a client that can send no other than `POST` says so in a header.

@@ -52,7 +52,9 @@ impl Address {
             None => (None, authority),
         };
         let authority: Authority = host.parse().map_err(|_| InvalidAddress)?;
-        if authority.host().is_empty() {
+        let port = authority.as_str().strip_prefix(authority.host());
+        let bad_port = port.is_none_or(|port| !port.is_empty()) && authority.port_u16().is_none();
+        if authority.host().is_empty() || bad_port {
             return Err(InvalidAddress);
         }
         let (name, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {

@@ -73,11 +73,10 @@ impl Answer {
         };
         let mut gathered: Option<BytesMut> = None;
         let mut length = first.len() as u64;
-        while let Some(piece) = self.next().await? {
+        while length <= most
+            && let Some(piece) = self.next().await?
+        {
             length = length.saturating_add(piece.len() as u64);
-            if length > most {
-                break;
-            }
             gathered
                 .get_or_insert_with(|| BytesMut::from(first.as_ref()))
                 .extend_from_slice(&piece);

@@ -54,6 +54,9 @@ impl Default for Options {
 /// How long a connection is kept while nothing is sent. Servers close theirs after a minute or so.
 const KEPT_FOR: Duration = Duration::from_secs(20);
 
+/// How often it is looked during a timeout whether the peer still takes bytes.
+const LOOKS: u32 = 4;
+
 /// Sends requests. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
@@ -139,17 +142,16 @@ impl Client {
     ) -> Result<Response<Incoming>, OutboundError> {
         let taken = request.body().taken();
         let mut sending = std::pin::pin!(self.shared.pooled.request(request));
-        let mut before = 0;
-        loop {
-            let sent = tokio::time::timeout(timeout, &mut sending).await;
+        let (mut before, mut still) = (0, 0);
+        while still < LOOKS {
+            let sent = tokio::time::timeout(timeout / LOOKS, &mut sending).await;
             if let Ok(sent) = sent {
                 return sent.map_err(|error| OutboundError::of_send(&error));
             }
             let now = taken.load(Ordering::Relaxed);
-            if now == before {
-                return Err(OutboundError::Timeout("before it answered"));
-            }
+            still = if now == before { still + 1 } else { 0 };
             before = now;
         }
+        Err(OutboundError::Timeout("before it answered"))
     }
 }

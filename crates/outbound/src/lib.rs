@@ -12,6 +12,8 @@ mod client;
 mod dialer;
 mod error;
 mod fetch;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use address::{Address, InvalidAddress};

@@ -23,6 +23,8 @@ pub struct AuthSettings {
     pub per_user: PerUserSettings,
     /// Session cookies.
     pub cookies: CookieSettings,
+    /// Who may ask at all.
+    pub strangers: Strangers,
     /// `WWW-Authenticate` of answers 401; none, so that no browser asks for a password by itself.
     pub www_authenticate: Option<String>,
     /// Where a browser is sent instead of a 401: a page of this server.
@@ -114,6 +116,8 @@ pub struct CookieSettings {
     pub domain: Option<String>,
     /// `SameSite`, always; otherwise it follows from how the request came.
     pub same_site: Option<SameSite>,
+    /// Whether they are only for connections with TLS.
+    pub secure: bool,
 }
 
 impl Default for CookieSettings {
@@ -122,8 +126,21 @@ impl Default for CookieSettings {
             persistent: true,
             domain: None,
             same_site: None,
+            secure: false,
         }
     }
+}
+
+/// What those may do who have not signed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strangers {
+    /// Ask, like everybody.
+    #[default]
+    Ask,
+    /// Sign in.
+    SignIn,
+    /// Sign in, and ask whether the server is up.
+    SignInOrUp,
 }
 
 /// Addresses with the same first bits.
@@ -207,11 +224,17 @@ impl Pod {
         Arc::clone(&self.inner.auth.read())
     }
 
-    /// Changes what the server was started with for signing in and for accounts; requests from now
-    /// on follow it, where nothing else was set ([`Pod::set`]).
+    /// Changes what is set for signing in and for accounts; requests from now on follow it.
     pub fn change_auth(&self, change: impl FnOnce(&mut AuthSettings)) {
-        change(&mut self.inner.auth_started.lock());
-        self.apply_auth_settings();
+        {
+            let mut current = self.inner.auth.write();
+            let mut settings = AuthSettings::clone(&current);
+            change(&mut settings);
+            *current = Arc::new(settings);
+        }
+        self.inner.tokens.forget();
+        self.inner.databases.forget_all();
+        self.inner.auth_changed.notify_waiters();
     }
 }
 

@@ -200,7 +200,6 @@ impl Pod {
     /// Hands on what does not ask for its settings by itself.
     pub(crate) fn apply_settings(&self) {
         self.inner.sessions.set_timeout(self.session_timeout_s());
-        self.apply_auth_settings();
     }
 
     /// All that was set while the server ran.

@@ -1,7 +1,6 @@
 //! Making, finding, describing and dropping databases, and what is set for them.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adea_accounts::Security;
@@ -9,9 +8,7 @@ use adea_base::{Caller, DatabaseName, Scope};
 use adea_documents::database::{
     self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics,
 };
-use adea_documents::json::for_each_member;
-use adea_documents::reader::{IdRange, Reader};
-use adea_documents::record::split_body;
+use adea_documents::reader::Reader;
 use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
 use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
 use parking_lot::RwLock;
@@ -20,6 +17,7 @@ use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::USERS;
 use crate::time_sequence;
+use crate::validate::Validators;
 
 /// A database as requests find it.
 #[derive(Clone, Debug)]
@@ -34,9 +32,10 @@ pub struct DatabaseEntry {
     pub security: Security,
     /// What stands behind the number in its sequences: nobody else's sequences have it.
     pub sequence_tag: String,
-    /// Whether a design document validates what is written: such a function cannot be run yet,
-    /// so nothing is written that it might refuse.
-    pub validated: bool,
+    /// What judges each document that is written.
+    pub(crate) validators: Arc<Validators>,
+    /// Where the store stood before all this was read.
+    pub(crate) read_at: u64,
 }
 
 impl DatabaseEntry {
@@ -118,13 +117,34 @@ impl Pod {
         if let Some(entry) = known {
             return Ok(entry);
         }
+        // Before the view is opened: it shows at least this much.
+        let read_at = self.inner.store.sequence();
         let found = database::find(self.view().as_ref(), name)?.ok_or(DatabaseError::Missing)?;
-        let entry = Arc::new(self.entry(name, found)?);
+        let entry = Arc::new(self.entry(name, found, read_at)?);
         self.inner.databases.insert(&entry, changes);
         Ok(entry)
     }
 
-    fn entry(&self, name: &DatabaseName, found: Database) -> Result<DatabaseEntry, PodError> {
+    /// The database as it stands, and not as it is remembered.
+    pub(crate) fn reread_database(
+        &self,
+        entry: &DatabaseEntry,
+    ) -> Result<Arc<DatabaseEntry>, PodError> {
+        self.forget_database(entry);
+        let again = self.database(&entry.name)?;
+        if again.number == entry.number {
+            Ok(again)
+        } else {
+            Err(DatabaseError::Missing.into())
+        }
+    }
+
+    fn entry(
+        &self,
+        name: &DatabaseName,
+        found: Database,
+        read_at: u64,
+    ) -> Result<DatabaseEntry, PodError> {
         let text = &found.settings.security;
         let security = if text.is_empty() && name.as_str() == USERS && self.auth().users.sign_up {
             Security::open()
@@ -141,42 +161,18 @@ impl Pod {
             settings: found.settings,
             security,
             sequence_tag: sequence_tag(&seed),
-            validated: self.has_validation(found.number)?,
+            validators: Arc::new(self.validators(found.number)?),
+            read_at,
         })
     }
 
-    /// Whether a design document of the database has a `validate_doc_update`.
-    fn has_validation(&self, number: DatabaseNumber) -> Result<bool, PodError> {
+    fn validators(&self, number: DatabaseNumber) -> Result<Validators, PodError> {
         let view = self.view();
-        let reader = Reader {
+        Validators::load(&Reader {
             view: view.as_ref(),
             database: number,
             scope: Scope::Aggregate,
-        };
-        let mut bodies = Vec::new();
-        let designs = IdRange {
-            first: Some("_design/".to_owned()),
-            last: Some(("_design0".to_owned(), false)),
-        };
-        reader.walk_documents(&designs, Direction::Forward, |_, head| {
-            bodies.extend(head.winner.body.filter(|_| !head.winner.deleted));
-            ControlFlow::Continue(())
-        })?;
-        for body in bodies {
-            let Some(stored) = reader.body(body)? else {
-                continue;
-            };
-            let (_, json) = split_body(&stored)?;
-            let mut found = false;
-            for_each_member(json, |name, _| {
-                found |= name == "validate_doc_update";
-                Ok::<_, PodError>(())
-            })?;
-            if found {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        })
     }
 
     /// Forgets what is remembered of a database, after a commit that may have changed it.
@@ -252,6 +248,7 @@ impl Pod {
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());
             pod.inner.store.watch().close(number.0);
+            pod.inner.design_changes.forget(number);
             tokio::spawn(async move { pod.sweep_logged(number).await });
             Ok(())
         })

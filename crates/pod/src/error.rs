@@ -51,6 +51,14 @@ pub enum PodError {
     /// An attachment could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A function of a design document gave no answer, or an error for one.
+    #[error("{}", told_of(.0))]
+    Script(#[from] ScriptError),
+    /// What was judged had changed each time that it was to be written; try again.
+    #[error(
+        "The document or what validates it changed too often while it was validated; try again."
+    )]
+    Unsettled,
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -82,9 +90,6 @@ pub enum PodError {
         /// And its sentence.
         reason: String,
     },
-    /// A function of a design document gave no answer.
-    #[error(transparent)]
-    Script(#[from] ScriptError),
     /// A setting that is not taken.
     #[error(transparent)]
     Setting(#[from] crate::configuration::InvalidSetting),
@@ -106,6 +111,20 @@ pub enum PodError {
     /// The server is shutting down, or a task of it broke.
     #[error("the request was interrupted")]
     Interrupted,
+}
+
+/// The sentence of an error of a function; its word is told apart from it.
+fn told_of(error: &ScriptError) -> String {
+    match error {
+        ScriptError::Threw { reason, .. } => reason.clone(),
+        ScriptError::Compilation { .. }
+        | ScriptError::Missing(_)
+        | ScriptError::TimedOut
+        | ScriptError::TooMuchMemory
+        | ScriptError::Crashed(_)
+        | ScriptError::TooBusy
+        | ScriptError::Disabled => error.to_string(),
+    }
 }
 
 impl<E: Into<Self>> From<TransactError<E>> for PodError {

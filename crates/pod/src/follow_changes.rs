@@ -1,8 +1,12 @@
 //! Following a database: pages of its change feed, each over a short view.
 
+mod named;
+mod shown;
+
 use std::ops::ControlFlow;
 
 use adea_base::Caller;
+use adea_documents::reader::Reader;
 use adea_documents::record::{Attachment, Leaf, split_body};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
@@ -12,6 +16,10 @@ use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::replicate::{is_replicator, visible_description};
+
+pub use named::Named;
+pub use shown::{Batch, ShownChange};
+pub(crate) use shown::{PATH_TOLD_MAX, shown_document};
 
 /// Which part of a feed a page covers, and what its rows carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct ChangesRange {
     pub conflicts: bool,
     /// Whether rows carry all leaves, and not the winner alone.
     pub leaves: bool,
+    /// Whether rows that carry all leaves carry the bodies of the losing ones, too.
+    pub leaf_bodies: bool,
 }
 
 /// The winner's content, as a row carries it.
@@ -54,6 +64,8 @@ pub struct ChangeRow<'r> {
     pub leaves: &'r [Leaf],
     /// The winner's content, if asked for and there.
     pub document: Option<RowDocument<'r>>,
+    /// The JSON objects of the other leaves, in their order, if asked for.
+    pub losing: &'r [Option<Vec<u8>>],
 }
 
 impl Pod {
@@ -86,6 +98,11 @@ impl Pod {
                 } else {
                     Vec::new()
                 };
+                let losing = if range.leaf_bodies && all.len() > 1 {
+                    losing_bodies(&reader, change.id)?
+                } else {
+                    Vec::new()
+                };
                 let mut row = ChangeRow {
                     sequence,
                     id: change.id,
@@ -96,6 +113,7 @@ impl Pod {
                         std::slice::from_ref(&change.winner)
                     },
                     document: None,
+                    losing: &losing,
                 };
                 let (Some(walk), Some(body)) = (walk.as_mut(), change.body) else {
                     return Ok(visit(&row));
@@ -142,4 +160,22 @@ impl Pod {
         let view = self.view();
         Ok(reader(view.as_ref(), entry, caller).changes_after(after)?)
     }
+}
+
+/// The JSON objects of a document's losing leaves, in rank order.
+fn losing_bodies(reader: &Reader<'_>, id: &str) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+    let record = reader.record(id)?.unwrap_or_default();
+    let losing = record.tree.leaves().skip(1);
+    losing
+        .map(|leaf| match leaf.body() {
+            None => Ok(None),
+            Some(body) => json_of(reader, body),
+        })
+        .collect()
+}
+
+fn json_of(reader: &Reader<'_>, body: u64) -> Result<Option<Vec<u8>>, EngineError> {
+    let stored = reader.body(body)?;
+    let json = stored.map(|stored| Ok::<_, EngineError>(split_body(&stored)?.1.to_vec()));
+    json.transpose()
 }

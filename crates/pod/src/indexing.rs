@@ -131,7 +131,21 @@ impl From<TransactError<DatabaseError>> for IndexFailure {
 #[derive(Default)]
 pub(crate) struct Indexing {
     runs: Mutex<HashMap<(DatabaseNumber, Signature), Arc<Run>>>,
+    troubles: Mutex<HashMap<(DatabaseNumber, Signature), Trouble>>,
 }
+
+/// A function that gave no answer, which is not tried again for a while: each try costs as long as
+/// a function may take, and it would not answer then either.
+#[derive(Clone, Debug)]
+struct Trouble {
+    error: ScriptError,
+    until_unix_ms: u64,
+}
+
+/// How long what failed is not tried again.
+const TROUBLE_MS: u64 = 10_000;
+/// How many troubles are remembered; forgetting all beyond is crude, and rare.
+const TROUBLES_MAX: usize = 10_000;
 
 /// How often somebody waits anew for an index that others take away from under him.
 const ATTEMPTS_MAX: usize = 8;
@@ -167,6 +181,42 @@ impl Pod {
             }
         }
         Err(PodError::Interrupted)
+    }
+
+    /// What a function answered a moment ago, if that was none; `named` is whose it is.
+    pub(crate) fn trouble(&self, entry: &DatabaseEntry, named: &Signature) -> Option<ScriptError> {
+        let troubles = self.inner.indexing.troubles.lock();
+        let trouble = troubles.get(&(entry.number, *named))?;
+        let now = self.inner.clock.now_unix_ms();
+        (now < trouble.until_unix_ms).then(|| trouble.error.clone())
+    }
+
+    /// Remembers that a function gave no answer, if that was its own doing.
+    pub(crate) fn note_trouble(
+        &self,
+        entry: &DatabaseEntry,
+        named: Signature,
+        error: &ScriptError,
+    ) {
+        match error {
+            ScriptError::TimedOut | ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {}
+            ScriptError::Compilation { .. }
+            | ScriptError::Missing(_)
+            | ScriptError::Threw { .. }
+            | ScriptError::TooBusy
+            | ScriptError::Disabled => return,
+        }
+        let until_unix_ms = self.inner.clock.now_unix_ms() + TROUBLE_MS;
+        let mut troubles = self.inner.indexing.troubles.lock();
+        if troubles.len() >= TROUBLES_MAX {
+            troubles.clear();
+        }
+        let error = error.clone();
+        let trouble = Trouble {
+            error,
+            until_unix_ms,
+        };
+        troubles.insert((entry.number, named), trouble);
     }
 
     /// Brings the indexes up to where the database is now, behind whoever asks for it.
@@ -242,7 +292,7 @@ impl Pod {
             let (pod, started) = (self.clone(), Arc::clone(&run));
             // Before it is started: it looks for its target when it begins.
             run.target.fetch_max(sequence, Ordering::AcqRel);
-            tokio::spawn(async move { pod.run_to_the_end(started).await });
+            tokio::spawn(pod.run_to_the_end(started));
             joined.push(run);
         }
         for run in &joined {
@@ -269,13 +319,11 @@ impl Pod {
         let runs = self.inner.indexing.runs.lock();
         let mut tasks: Vec<IndexTask> = Vec::new();
         for ((_, signature), run) in runs.iter() {
-            // A run is listed under each of its indexes.
-            if run
-                .plans
-                .first()
-                .is_some_and(|plan| plan.signature == *signature)
-            {
-                tasks.push(run.task());
+            // A run is found under each of its indexes. One that has counted nothing yet has
+            // nothing to show, and may have nothing to do.
+            let first = run.plans.first();
+            if first.is_some_and(|plan| plan.signature == *signature) {
+                tasks.extend(Some(run.task()).filter(|task| task.total_changes > 0));
             }
         }
         drop(runs);

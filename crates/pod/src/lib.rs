@@ -5,7 +5,6 @@
 //! decided above.
 
 mod admins;
-mod auth_keys;
 mod auth_settings;
 mod auto_purge;
 mod background;
@@ -13,6 +12,7 @@ mod backup;
 mod configuration;
 mod database_updates;
 mod databases;
+mod design_function;
 mod error;
 mod find;
 mod follow_changes;
@@ -28,41 +28,44 @@ mod store_file;
 mod strengthen_password;
 mod time_sequence;
 mod token_sign_in;
+mod validate;
 mod verify;
 mod views;
 mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
-pub use auth_keys::ShownSettings;
 pub use auth_settings::{
-    AuthSettings, CookieSettings, Network, PerUserSettings, TokenSettings, UsersSettings,
+    AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
+pub use design_function::DesignFunctions;
 pub use error::PodError;
 pub use find::{
-    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
-    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+    Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
+    FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
+    NewIndex, Reach, Reason, primary_index_json,
 };
-pub use follow_changes::{ChangeRow, ChangesRange, RowDocument};
+pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
-pub use read_document::{Found, ListedDocument, Told, Which};
+pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
+    may_search,
 };
 pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use token_sign_in::FetchJson;
 pub use verify::Report;
 pub use views::{
-    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Update, ViewAsk, ViewCursor,
-    ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
+    Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Overflow, Update, ViewAsk,
+    ViewCursor, ViewHead, ViewMoment, ViewQuery, ViewRow, Written,
 };
 pub use write_document::{DraftedEdit, Outcome, Prepared, content_type_of, encoding_of};
 pub use write_user::may_list_users;

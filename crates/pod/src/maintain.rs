@@ -481,6 +481,7 @@ impl Pod {
     ) -> Result<Vec<(String, Vec<Revision>)>, PodError> {
         let number = entry.number;
         let designs = revisions.iter().any(|(id, _)| id.is_design());
+        let design_changes = Arc::clone(&self.inner.design_changes);
         let purged = self.inner.store.transact(Self::permit(), move |tx| {
             let mut writer = Writer::open(tx, number).map_err(no_database)?;
             let mut purged = Vec::with_capacity(revisions.len());
@@ -489,6 +490,10 @@ impl Pod {
                 purged.push((id.as_str().to_owned(), removed));
             }
             let references = writer.finish()?;
+            if designs {
+                // A revision that lost may be the winner now.
+                design_changes.note(number, tx.sequence());
+            }
             Ok((purged, settle_references(tx, &references, |_| None)?))
         });
         let (purged, last) = purged.await.map_err(PodError::from)?;

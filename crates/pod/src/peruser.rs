@@ -130,6 +130,7 @@ impl Pod {
             bodies: false,
             conflicts: false,
             leaves: false,
+            leaf_bodies: false,
         };
         let mut page = Vec::new();
         self.read_changes(entry, &server, range, |row| {

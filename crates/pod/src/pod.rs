@@ -22,14 +22,15 @@ use crate::auth_settings::AuthSettings;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
+use crate::design_function::FunctionCache;
 use crate::error::PodError;
 use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
 use crate::sign_in::AccountCache;
-
 use crate::time_sequence::Moments;
 use crate::token_sign_in::TokenMemory;
+use crate::validate::DesignChanges;
 use crate::views::DesignCache;
 
 /// How to run a pod.
@@ -116,9 +117,6 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
-    /// What the server was started with for signing in.
-    pub(crate) auth_started: parking_lot::Mutex<AuthSettings>,
-    /// What is in force.
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -126,6 +124,8 @@ pub(crate) struct Inner {
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
+    pub(crate) design_changes: Arc<DesignChanges>,
+    pub(crate) functions: FunctionCache,
     pub(crate) indexing: Indexing,
     pub(crate) designs: DesignCache,
     pub(crate) configuration: Configuration,
@@ -247,13 +247,14 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
-                auth_started: parking_lot::Mutex::new(options.auth.clone()),
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
+                design_changes: Arc::default(),
+                functions: FunctionCache::default(),
                 indexing: Indexing::default(),
                 designs: DesignCache::default(),
                 configuration,

@@ -6,6 +6,7 @@
 //! ends with its first failure, one of a document is tried again after pauses that double. What a job did
 //! is remembered as long as it is there, for those who watch.
 
+mod calling;
 mod documents;
 mod fetching;
 mod following;
@@ -100,6 +101,8 @@ pub(crate) struct Replicator {
     /// By the proxy that they go through.
     clients: Mutex<HashMap<Option<String>, Client>>,
     ending: AtomicBool,
+    /// Held while jobs are told to end: who ends them, too, waits for it.
+    end: tokio::sync::Mutex<()>,
     /// Told when a database of descriptions is made.
     databases: Notify,
 }
@@ -122,6 +125,7 @@ impl Replicator {
             jobs: Mutex::default(),
             clients: Mutex::default(),
             ending: AtomicBool::new(false),
+            end: tokio::sync::Mutex::default(),
             databases: Notify::new(),
             options,
         }
@@ -291,6 +295,7 @@ impl Pod {
     pub async fn stop_replications(&self) {
         let replicator = &self.inner.replicator;
         replicator.ending.store(true, Ordering::Release);
+        let _end = replicator.end.lock().await;
         replicator.databases.notify_waiters();
         let jobs: Vec<_> = {
             let mut jobs = replicator.jobs.lock();
@@ -357,6 +362,18 @@ pub(crate) fn visible_description(
     json: &[u8],
 ) -> Option<Vec<u8>> {
     rules::stripped(json, caller, entry.security.access(caller))
+}
+
+/// Lets everybody ask views and indexes of a database, unless it holds descriptions of replications:
+/// what is kept in an index has no owner, and secrets of all.
+///
+/// # Errors
+/// [`Refusal`] to who is no admin of such a database.
+pub fn may_search(entry: &DatabaseEntry, caller: &Caller) -> Result<(), Refusal> {
+    if is_replicator(&entry.name) {
+        entry.security.access(caller).require_admin()?;
+    }
+    Ok(())
 }
 
 /// Whoever is no administrator does not make this server send requests to others: it may reach what

@@ -12,7 +12,7 @@ pub use ask::{ViewAsk, ViewCursor};
 pub use design::{Design, DesignView, Language};
 pub use moment::{ViewHead, ViewMoment, ViewRow, Written};
 pub use query::{Grouping, Update, ViewQuery};
-pub use reduce::GroupRow;
+pub use reduce::{GroupRow, Overflow};
 pub use upkeep::DesignInfo;
 
 use std::collections::{HashMap, HashSet};

@@ -1,24 +1,25 @@
-//! Writing documents: what was drafted is prepared outside, decided inside one transaction, and
-//! answered when that is durable.
+//! Writing documents: what was drafted is prepared outside, judged outside (`validate.rs`), decided
+//! inside one transaction (`portions.rs`), and answered when that is durable.
+
+mod portions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use adea_base::{Caller, DocumentId};
+use adea_documents::WriteError;
 use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
 use adea_documents::local::{self, LocalDocument};
 use adea_documents::record::{Attachment, Body, Encoding};
 use adea_documents::revision::{Revision, RevisionId};
-use adea_documents::writer::{Draft, DraftAttachment, Writer};
-use adea_documents::{DatabaseNumber, WriteError};
-use adea_files::{Digest, Pin, references};
-use adea_store::{Decline, EngineError, Transaction};
+use adea_documents::writer::{Draft, DraftAttachment};
+use adea_files::{Digest, Pin};
 use bytes::Bytes;
 
-use crate::databases::{DatabaseEntry, no_database};
+use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::maintain::settle_references;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
 
@@ -35,8 +36,14 @@ pub enum DraftedEdit {
 /// A draft whose attachments are stored.
 #[derive(Debug)]
 pub struct Prepared {
-    draft: Draft,
-    edit: DraftedEdit,
+    pub(crate) draft: Draft,
+    pub(crate) edit: DraftedEdit,
+    /// Who writes it.
+    pub(crate) caller: Caller,
+    /// The body as it was sent, where the rules of accounts ask about it.
+    pub(crate) account: Option<Vec<u8>>,
+    /// The sequence of the record that it was judged against; see `validate`.
+    pub(crate) judged: Option<u64>,
     inline: HashMap<[u8; 32], Bytes>,
     /// Contents taken over from another document: their addresses and names. Its own reference to
     /// them may be gone by the time this is written.
@@ -60,7 +67,7 @@ impl Prepared {
 }
 
 /// What became of one document of a request.
-pub type Outcome = Result<Revision, WriteError>;
+pub type Outcome = Result<Revision, PodError>;
 
 impl Pod {
     /// Prepares a draft: stores its inline attachments, and takes `following`, in the order in
@@ -82,13 +89,17 @@ impl Pod {
         self.refuse_outdated_account(entry, caller, id.as_str(), draft.deleted, &edit)?;
         if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
             self.check_design_document(entry, &draft.body).await?;
+            crate::validate::check_rule(&draft.body)?;
         }
-        let draft = if entry.name.is_users() {
-            self.prepare_user(entry, draft, id.as_str(), caller).await?
+        let (draft, account) = if entry.name.is_users() {
+            let sent = draft.body.clone();
+            let draft = self.prepare_user(entry, draft, id.as_str(), caller).await?;
+            (draft, Some(sent))
         } else if crate::replicate::is_replicator(&entry.name) && !id.is_design() {
-            self.prepare_description(entry, draft, id.as_str(), caller)?
+            let draft = self.prepare_description(entry, draft, id.as_str(), caller)?;
+            (draft, None)
         } else {
-            draft
+            (draft, None)
         };
         let mut following = following.into_iter();
         let mut prepared = Prepared {
@@ -100,6 +111,9 @@ impl Pod {
                 term: draft.term,
             },
             edit,
+            caller: caller.clone(),
+            account,
+            judged: None,
             inline: HashMap::new(),
             carried: Vec::new(),
             _pins: Vec::new(),
@@ -166,16 +180,11 @@ impl Pod {
         entry: &Arc<DatabaseEntry>,
         drafts: Vec<Prepared>,
     ) -> Result<Vec<Outcome>, PodError> {
-        let designs = drafts.iter().filter(|draft| draft.id().is_design()).count();
-        if entry.validated && designs < drafts.len() {
-            return Err(PodError::Unsupported(
-                "A validate_doc_update function, which this database has,",
-            ));
-        }
         let (pod, entry) = (self.clone(), Arc::clone(entry));
         Self::to_the_end(async move {
+            let designs = drafts.iter().any(|draft| draft.id().is_design());
             let written = pod.write_in_portions(&entry, drafts).await;
-            if designs > 0 {
+            if designs {
                 pod.forget_database(&entry);
             }
             written
@@ -183,45 +192,26 @@ impl Pod {
         .await
     }
 
-    /// Writes in transactions of bounded work, so that others get their turn in between. All take
-    /// their place at once, and share a sync where they can.
-    async fn write_in_portions(
+    /// Writes all of the prepared drafts or none, in one transaction.
+    ///
+    /// # Errors
+    /// [`PodError`] if the store did not take them. Else, of each draft, what became of it: if one
+    /// is refused, none was written, and those that were not to blame have no error.
+    pub async fn write_all(
         &self,
-        entry: &DatabaseEntry,
-        mut drafts: Vec<Prepared>,
-    ) -> Result<Vec<Outcome>, PodError> {
-        let number = entry.number;
-        let mut portions = Vec::with_capacity(drafts.len().div_ceil(PORTION));
-        while !drafts.is_empty() {
-            let rest = drafts.split_off(drafts.len().min(PORTION));
-            let portion = std::mem::replace(&mut drafts, rest);
-            // The drafts come back with the answer: their pins have served only when the commit
-            // that names the files is durable.
-            portions.push(self.inner.store.submit(Self::permit(), move |tx| {
-                let (outcomes, released) = decide(tx, number, &portion)?;
-                Ok::<_, Decline<PodError>>((outcomes, released, portion))
-            }));
-        }
-        let (mut all, mut failed) = (Vec::new(), None);
-        for portion in portions {
-            match portion.await {
-                Ok((outcomes, released, portion)) => {
-                    drop(portion);
-                    let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-                    let counts = &self.inner.documents;
-                    counts.written.fetch_add(written as u64, Ordering::Relaxed);
-                    all.extend(outcomes);
-                    if !released.is_empty() {
-                        self.release_files(released).await;
-                    }
-                }
-                Err(error) => failed = failed.or(Some(error)),
+        entry: &Arc<DatabaseEntry>,
+        drafts: Vec<Prepared>,
+    ) -> Result<Result<Vec<Revision>, Vec<Option<PodError>>>, PodError> {
+        let (pod, entry) = (self.clone(), Arc::clone(entry));
+        Self::to_the_end(async move {
+            let designs = drafts.iter().any(|draft| draft.id().is_design());
+            let written = pod.write_at_once(&entry, drafts).await;
+            if designs {
+                pod.forget_database(&entry);
             }
-        }
-        match failed {
-            None => Ok(all),
-            Some(error) => Err(error.into()),
-        }
+            written
+        })
+        .await
     }
 
     /// A draft that keeps the body of a revision and changes its attachments.
@@ -248,6 +238,9 @@ impl Pod {
                 term: parsed.term,
             },
             edit,
+            caller: caller.clone(),
+            account: None,
+            judged: None,
             inline: HashMap::new(),
             carried: Vec::new(),
             _pins: Vec::new(),
@@ -302,6 +295,9 @@ impl Pod {
                 term: parsed.term,
             },
             edit,
+            caller: caller.clone(),
+            account: None,
+            judged: None,
             inline: HashMap::new(),
             carried: body
                 .attachments
@@ -364,36 +360,6 @@ impl Prepared {
     }
 }
 
-/// Drafts that are decided in one transaction.
-const PORTION: usize = 250;
-
-/// What becomes of each draft, and the files that nobody refers to any more.
-fn decide(
-    tx: &mut Transaction<'_>,
-    number: DatabaseNumber,
-    drafts: &[Prepared],
-) -> Result<(Vec<Outcome>, Vec<Digest>), Decline<PodError>> {
-    let mut gone = Vec::with_capacity(drafts.len());
-    for prepared in drafts {
-        gone.push(carried_and_gone(tx, prepared)?);
-    }
-    let mut writer = Writer::open(tx, number).map_err(no_database)?;
-    let mut outcomes = Vec::with_capacity(drafts.len());
-    for (prepared, gone) in drafts.iter().zip(gone) {
-        outcomes.push(match gone {
-            Some(error) => Err(error),
-            None => write_one(&mut writer, prepared)?,
-        });
-    }
-    let references = writer.finish()?;
-    let released = settle_references(tx, &references, |address| {
-        drafts
-            .iter()
-            .find_map(|prepared| prepared.inline.get(address).cloned())
-    })?;
-    Ok((outcomes, released))
-}
-
 /// Design documents are the administrators': their functions run for everybody. And a partitioned
 /// database has no place for a document without a partition.
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
@@ -402,45 +368,6 @@ fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<
         entry.security.access(caller).require_admin()?;
     }
     Ok(())
-}
-
-/// The first content that a draft takes over and that nobody refers to any more.
-fn carried_and_gone(
-    tx: &Transaction<'_>,
-    prepared: &Prepared,
-) -> Result<Option<WriteError>, EngineError> {
-    for (address, name) in &prepared.carried {
-        if !references::is_referenced(tx, Digest::from_bytes(*address))? {
-            return Ok(Some(WriteError::MissingStub {
-                id: prepared.draft.id.as_str().to_owned(),
-                name: name.clone(),
-            }));
-        }
-    }
-    Ok(None)
-}
-
-fn write_one(
-    writer: &mut Writer<'_, '_>,
-    prepared: &Prepared,
-) -> Result<Outcome, Decline<PodError>> {
-    let written = match &prepared.edit {
-        DraftedEdit::Edit(based_on) => writer.edit(&prepared.draft, based_on.as_ref()),
-        DraftedEdit::Replicated(start, path) => {
-            let newest = path.first().cloned();
-            writer
-                .replicate(&prepared.draft, *start, path)
-                .map(|()| Revision {
-                    generation: *start,
-                    id: newest.unwrap_or(RevisionId::Md5([0; 16])),
-                })
-        }
-    };
-    match written {
-        Ok(revision) => Ok(Ok(revision)),
-        Err(Decline::Refused(error)) => Ok(Err(error)),
-        Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
-    }
 }
 
 /// The type an attachment has when none is given.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::write_document::DraftedEdit;
+use crate::write_document::{DraftedEdit, Prepared};
 
 /// What the keys begin with under which `serde_json` hides numbers and texts that it is to parse
 /// again. No document of ours needs them, and a text inside a text inside a text would be entered
@@ -207,6 +207,30 @@ pub(crate) fn current_user(
     Ok(Some(user))
 }
 
+/// Asks the rules of accounts again about a draft whose body, as it was sent, is `sent`: as the
+/// account stands in `view`.
+///
+/// # Errors
+/// [`PodError::Refused`] if this caller may not write this any more.
+pub(crate) fn judge_user(
+    view: &dyn View,
+    entry: &DatabaseEntry,
+    draft: &Prepared,
+    sent: &[u8],
+) -> Result<(), PodError> {
+    let (id, caller) = (draft.id().as_str(), &draft.caller);
+    let new = with_id(parse_body(sent)?, id);
+    let old = current_user(view, entry, id, caller)?;
+    let access = entry.security.access(caller);
+    Ok(validate(
+        &new,
+        old.as_ref(),
+        draft.deleted(),
+        caller,
+        access,
+    )?)
+}
+
 /// Reads normal JSON text, as drafts and stored bodies have it.
 ///
 /// # Errors
@@ -261,7 +285,7 @@ pub(crate) mod tests {
         Edit::Of(based_on)
     }
 
-    pub(crate) async fn over(engine: Arc<Memory>) -> Pod {
+    pub(crate) async fn over<E: adea_store::Engine + 'static>(engine: Arc<E>) -> Pod {
         let files = Arc::new(adea_files::backend::Memory::default());
         let options = PodOptions {
             data: PathBuf::new(),

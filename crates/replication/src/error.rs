@@ -40,22 +40,6 @@ pub enum ReplicationError {
 }
 
 impl ReplicationError {
-    /// `CouchDB`'s word for it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::NoDatabase(_) => "db_not_found",
-            Self::Unauthorized(_) => "unauthorized",
-            Self::Filter(..) => "filter_fetch_error",
-            Self::Failed {
-                what: "_changes", ..
-            } => "changes_reader_died",
-            Self::Failed { .. } => "http_request_failed",
-            Self::Nonsense { .. } => "replication_protocol_error",
-            Self::Checkpoint(_) => "checkpoint_commit_failure",
-        }
-    }
-
     /// What `what` at `peer` failing with `error` means for the whole.
     pub(crate) fn of(what: &'static str, peer: &str, error: PeerError) -> Self {
         let peer = peer.to_owned();

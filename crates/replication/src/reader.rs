@@ -116,7 +116,7 @@ impl Reader {
             let error = PeerError::Nonsense(reason.to_owned());
             self.route.source_error("_changes", error)
         };
-        if !page.rows.is_empty() && page.last == self.since {
+        if !page.rows.is_empty() && page.last.as_parameter() == self.since.as_parameter() {
             return Err(nonsense("the feed does not go forward"));
         }
         if page.last.number() < self.since.number() {

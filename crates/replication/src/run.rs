@@ -212,7 +212,6 @@ impl<'j> Run<'j> {
             .clone()
             .unwrap_or_else(|| checkpoint.began.clone());
         job.progress.change(|now| {
-            now.stats = Stats::default();
             now.source_sequence = source.update_sequence.clone();
             now.through = since.clone();
             now.checkpointed = since.clone();
@@ -222,7 +221,8 @@ impl<'j> Run<'j> {
             job,
             route,
             checkpoint,
-            stats: Stats::default(),
+            // What runs before this one did counts, too.
+            stats: job.progress.snapshot().stats,
             through: since.clone(),
             flights: VecDeque::new(),
             place: Some(place),
@@ -410,11 +410,11 @@ impl<'j> Run<'j> {
         Ok(())
     }
 
-    /// What was reached is worth writing down also when it has failed; if that fails too, the error
-    /// that is told is the first.
+    /// What was reached is worth writing down also when it has failed, unless somebody lied; if that
+    /// fails too, the error that is told is the first.
     async fn last_words(&mut self, error: &ReplicationError) {
         self.flights.clear();
-        if !matches!(error, ReplicationError::Checkpoint(_)) {
+        if matches!(error, ReplicationError::Failed { .. }) {
             let written = tokio::time::timeout(LAST_WORDS, self.write_down()).await;
             if !matches!(written, Ok(Ok(()))) {
                 tracing::debug!("no checkpoint after a failure");

@@ -12,13 +12,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::error::ScriptError;
 use crate::pool::{Lease, Pool};
 use crate::process::{Process, Received, failure, log, out_of_turn};
 use crate::program::Load;
 use crate::scripts::{Owner, ReduceCall};
-use crate::wire::{Action, Answer, Ending, Fields, FrameWriter, Request};
+use crate::wire::{Action, Answer, Ending, Fields, FrameWriter, Request, put_array};
 
 /// Units of one call that may be stopped before the call fails.
 const CULPRITS_MAX: usize = 2;
@@ -78,44 +79,33 @@ impl Inputs<'_> {
                 );
             }
             Self::Reduces(calls) => {
-                let text = calls.get(at).map(reduce_text).unwrap_or_default();
-                frame.text(text.as_bytes());
+                if let Some(call) = calls.get(at) {
+                    frame.written(|bytes| write_reduce(call, bytes));
+                }
             }
             Self::Validations(calls) => {
-                frame.parts(&array(
-                    calls.get(at).map(|call| &call[..]).unwrap_or_default(),
-                ));
+                frame.array(calls.get(at).map(|call| &call[..]).unwrap_or_default());
             }
             Self::Arguments(arguments) => {
-                frame.parts(&array(arguments));
+                frame.array(arguments);
             }
         }
     }
-}
-
-/// A JSON array of JSON texts.
-fn array<T: AsRef<[u8]>>(texts: &[T]) -> Vec<&[u8]> {
-    let mut parts: Vec<&[u8]> = vec![b"["];
-    for (at, text) in texts.iter().enumerate() {
-        if at > 0 {
-            parts.push(b",");
-        }
-        parts.push(text.as_ref());
-    }
-    parts.push(b"]");
-    parts
 }
 
 /// `[function,keys,values,length]`, the length being about that of what `CouchDB` would send.
-fn reduce_text(call: &ReduceCall) -> String {
-    let keys = match &call.keys {
-        None => "null".to_owned(),
-        Some(keys) => format!("[{}]", keys.join(",")),
-    };
-    let values = call.values.join(",");
+fn write_reduce(call: &ReduceCall, bytes: &mut Vec<u8>) {
+    let start = bytes.len();
+    bytes.extend_from_slice(format!("[{},", call.function).as_bytes());
+    match &call.keys {
+        None => bytes.extend_from_slice(b"null"),
+        Some(keys) => put_array(bytes, keys),
+    }
+    bytes.push(b',');
+    put_array(bytes, &call.values);
     let frame = r#"["rereduce",[],[]]"#.len() + call.values.len() * 3;
-    let length = keys.len() + values.len() + frame;
-    format!("[{},{keys},[{values}],{length}]", call.function)
+    let length = bytes.len() - start + frame;
+    bytes.extend_from_slice(format!(",{length}]").as_bytes());
 }
 
 /// How lines become answers.
@@ -151,9 +141,30 @@ pub(crate) async fn run<A: Send + 'static>(
     batch: &Batch<'_>,
     reading: Reading<A>,
 ) -> Result<Vec<A>, ScriptError> {
-    let total = batch.inputs.count().saturating_mul(batch.units);
     let mut lease = pool.lease(owner).await?;
+    let program = batch.program.fingerprint();
+    if let Err(error) = lease.refuse_barred(program) {
+        lease.finish();
+        return Err(error);
+    }
+    let done = run_leased(&mut lease, owner, batch, reading).await;
+    match &done {
+        Err(ScriptError::TimedOut) => lease.bar(program, &ScriptError::TimedOut),
+        Err(error) if !is_refusal(error) => {}
+        Ok(_) | Err(_) => lease.finish(),
+    }
+    done
+}
+
+async fn run_leased<A: Send + 'static>(
+    lease: &mut Lease,
+    owner: &Owner,
+    batch: &Batch<'_>,
+    reading: Reading<A>,
+) -> Result<Vec<A>, ScriptError> {
+    let total = batch.inputs.count().saturating_mul(batch.units);
     let mut work = Work {
+        owner: owner.clone(),
         answers: Vec::with_capacity(total),
         reading,
         bytes: 0,
@@ -165,15 +176,15 @@ pub(crate) async fn run<A: Send + 'static>(
     while work.answers.len() < total {
         let before = work.answers.len();
         let fresh = !lease.is_warm();
-        let outcome = request(&mut lease, batch, &mut work, careful).await?;
+        let outcome = request(lease, batch, &mut work, careful).await?;
         let unit = work.answers.len();
         match outcome {
-            Outcome::Refused(error) => {
-                lease.finish();
-                return Err(error);
-            }
+            Outcome::Refused(error) => return Err(error),
             Outcome::Ended(Ending::Whole) => careful = false,
-            Outcome::Ended(Ending::Spent) => lease.discard(),
+            Outcome::Ended(Ending::Spent | Ending::Stopped) => {
+                lease.discard();
+                careful = false;
+            }
             Outcome::Ended(Ending::Memory) => {
                 lease.discard();
                 // In a process with a past, the past may be what took the memory.
@@ -194,12 +205,12 @@ pub(crate) async fn run<A: Send + 'static>(
             }
         }
     }
-    lease.finish();
     Ok(work.answers)
 }
 
 /// Answers so far.
 struct Work<A> {
+    owner: Owner,
     answers: Vec<A>,
     reading: Reading<A>,
     bytes: usize,
@@ -211,6 +222,8 @@ struct Work<A> {
 impl<A: Send + 'static> Work<A> {
     /// The next unit was stopped, and is the reason for it.
     fn blame(&mut self, error: &ScriptError) -> Result<(), ScriptError> {
+        let Owner { database, purpose } = &self.owner;
+        warn!(database, ?purpose, %error, "a function of a design document was stopped: {error}");
         self.culprits += 1;
         if self.culprits > CULPRITS_MAX {
             return Err(error.clone());
@@ -335,6 +348,7 @@ async fn answers<A: Send + 'static>(
     work: &mut Work<A>,
     most: usize,
 ) -> Result<Outcome, ScriptError> {
+    let before = work.answers.len();
     loop {
         let Received { answer, mut fields } = match process.receive().await {
             Ok(received) => received,
@@ -354,8 +368,10 @@ async fn answers<A: Send + 'static>(
                 if let Some(error) = work.fatal.take() {
                     return Ok(Outcome::Refused(error));
                 }
+                let progressed = work.answers.len() > before;
                 return match fields.byte().and_then(Ending::parse) {
                     Some(Ending::Memory) => Ok(Outcome::Ended(Ending::Memory)),
+                    Some(Ending::Stopped) if progressed => Ok(Outcome::Ended(Ending::Stopped)),
                     Some(ending) if work.answers.len() == most => Ok(Outcome::Ended(ending)),
                     _ => Err(ScriptError::Crashed("it answered too little".to_owned())),
                 };

@@ -17,15 +17,9 @@ pub(crate) fn threw_line(error: &str, reason: &str) -> String {
 
 /// The error and the reason of such a line, without its `!`.
 pub(crate) fn thrown(json: &str) -> (String, String) {
-    let Ok(Value::Array(texts)) = serde_json::from_str(json) else {
-        return ("unnamed_error".to_owned(), String::new());
-    };
-    let mut texts = texts.into_iter().map(|text| match text {
-        Value::String(text) => text,
-        other => other.to_string(),
-    });
-    let error = texts.next().unwrap_or_else(|| "unnamed_error".to_owned());
-    (error, texts.next().unwrap_or_default())
+    // Half a surrogate pair, which a function may leave at the end of a text, is no JSON to serde.
+    serde_json::from_str(&pair_surrogates(json))
+        .unwrap_or_else(|_| ("unnamed_error".to_owned(), String::new()))
 }
 
 /// A line of a map function: `[key,value,key,value]`.

@@ -132,9 +132,7 @@ async fn perform(mut lease: Lease, call: Call, out: &mut Out) -> Result<(), Scri
                 .begin(Request::List.number())
                 .number(number)
                 .text(name.as_bytes());
-            frame
-                .parts(&[b"[", head.as_bytes(), b",", req.as_bytes(), b"]"])
-                .end();
+            frame.array(&[head, req]).end();
             process.send(frame.bytes()).await?;
             converse(process, &mut rows, out).await
         }

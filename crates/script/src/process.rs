@@ -167,7 +167,12 @@ impl Process {
                 Answer::Done => return Ok(()),
                 Answer::Log => log(fields),
                 Answer::Failed => return Err(failure(fields)),
-                answer => return Err(out_of_turn(answer)),
+                Answer::Ready
+                | Answer::Lines
+                | Answer::Ended
+                | Answer::WantRows
+                | Answer::Start
+                | Answer::Chunk => return Err(out_of_turn(answer)),
             }
         }
     }
@@ -291,7 +296,7 @@ fn warn_once(missing: &str) {
     });
 }
 
-/// Logs the first lines that a worker writes to standard error, and reads the others away.
+/// Logs the first lines that a worker writes to standard error; after those it is closed.
 async fn hear_complaints(errors: ChildStderr) {
     let mut lines = BufReader::new(errors.take(64 * 1024)).lines();
     while let Ok(Some(line)) = lines.next_line().await {

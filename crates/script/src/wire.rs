@@ -113,6 +113,9 @@ kinds! {
         Spent = 2,
         /// The unit after the last line ran out of memory, and the worker ends itself.
         Memory = 3,
+        /// The unit of the last line was stopped for time, and the worker ends itself: what it
+        /// was doing, such as loading a module, was left half done.
+        Stopped = 4,
     }
 }
 
@@ -167,11 +170,20 @@ impl FrameWriter {
         self
     }
 
-    /// A text in parts, as one.
-    pub(crate) fn parts(&mut self, parts: &[&[u8]]) -> &mut Self {
-        self.number(parts.iter().map(|part| part.len() as u64).sum());
-        for part in parts {
-            self.bytes.extend_from_slice(part);
+    /// A JSON array of JSON texts, as one text.
+    pub(crate) fn array<T: AsRef<[u8]>>(&mut self, texts: &[T]) -> &mut Self {
+        self.written(|bytes| put_array(bytes, texts))
+    }
+
+    /// A text that is written in place.
+    pub(crate) fn written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        let at = self.bytes.len();
+        self.number(0);
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let length = (self.bytes.len() - start) as u64;
+        if let Some(field) = self.bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            *field = length.to_le_bytes();
         }
         self
     }
@@ -215,6 +227,18 @@ impl FrameWriter {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
     }
+}
+
+/// Writes a JSON array of JSON texts.
+pub(crate) fn put_array<T: AsRef<[u8]>>(bytes: &mut Vec<u8>, texts: &[T]) {
+    bytes.push(b'[');
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(text.as_ref());
+    }
+    bytes.push(b']');
 }
 
 /// The length of the rest and the kind, from the first bytes of a frame.

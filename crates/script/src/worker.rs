@@ -89,7 +89,9 @@ impl Worker {
 
     /// As much as a request that is answered in time can need, its batches included.
     fn processor_time(&self) -> Duration {
-        self.timeout * 100 + Duration::from_secs(60)
+        self.timeout
+            .saturating_mul(100)
+            .saturating_add(Duration::from_secs(60))
     }
 
     fn renew(&mut self) {
@@ -101,6 +103,8 @@ impl Worker {
 
     fn answer(&mut self, request: Request, mut fields: Fields<'_>) -> Option<Result<After, Error>> {
         self.engine.begin_request();
+        // Also before foreign code: making a realm runs the environment.
+        self.engine.clock.begin();
         self.engine.clock.heard();
         match request {
             Request::Load => {
@@ -153,10 +157,8 @@ impl Worker {
                     },
                     Err(outcome) => outcome,
                 };
-                Ok(match outcome {
-                    Outcome::Text(text) if text.is_empty() => None,
-                    outcome => Some(run::fail(&self.engine, &path.join("."), outcome)),
-                })
+                let done = outcome == Outcome::Text(String::new());
+                Ok((!done).then(|| run::fail(&self.engine, &path.join("."), outcome)))
             })??;
         Ok(after.unwrap_or_else(|| run::end(&self.engine, Ending::Whole)))
     }

@@ -171,7 +171,7 @@ impl Run {
 
     async fn put_design(&self, name: &str, view: &Value) -> Result<(), BenchError> {
         let path = format!("/{}/_design/{name}", self.database);
-        let known = Request::new("HEAD", path.clone());
+        let known = Request::new("GET", path.clone());
         if self.ask_once(&known, 200).await.is_ok() {
             return Ok(());
         }

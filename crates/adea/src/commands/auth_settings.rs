@@ -3,7 +3,9 @@
 use adea_accounts::{
     ClaimPath, LockoutMode, LockoutRules, PasswordRules, PasswordScheme, ProxyRules, TokenRules,
 };
-use adea_pod::{AuthSettings, CookieSettings, PerUserSettings, TokenSettings, UsersSettings};
+use adea_pod::{
+    AuthSettings, CookieSettings, PerUserSettings, Strangers, TokenSettings, UsersSettings,
+};
 
 use crate::config::{Config, HashScheme, Secret};
 
@@ -26,7 +28,6 @@ pub(crate) fn auth_settings(config: &Config) -> AuthSettings {
                     PasswordScheme::pbkdf2(iterations.unwrap_or(u32::MAX))
                 }
             },
-            iterations: u32::try_from(config.password_iterations).unwrap_or(u32::MAX),
             requirements: config.password_requirements.clone(),
         },
         users: UsersSettings {
@@ -43,6 +44,14 @@ pub(crate) fn auth_settings(config: &Config) -> AuthSettings {
             persistent: config.session_persistent,
             domain: config.session_domain.clone(),
             same_site: config.session_same_site,
+            secure: config.session_secure,
+        },
+        strangers: if config.auth_require_valid_user {
+            Strangers::SignIn
+        } else if config.auth_require_valid_user_except_for_up {
+            Strangers::SignInOrUp
+        } else {
+            Strangers::Ask
         },
         www_authenticate: config.auth_www_authenticate.clone(),
         redirect: config.auth_redirect.clone(),

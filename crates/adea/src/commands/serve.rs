@@ -67,10 +67,13 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
     say(&format!("listening on http://{address}\n"))?;
     let (told, end) = oneshot::channel::<()>();
+    let ending = pod.clone();
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("ending: requests that run are answered first, a second signal cuts them");
         drop(told);
+        // Requests that wait for a replication are answered when it has ended.
+        tokio::spawn(async move { ending.stop_replications().await });
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
@@ -220,10 +223,7 @@ fn http_options(config: &Config) -> HttpOptions {
         },
         compress: config.compression,
         access_log: config.log_access,
-        secure_cookies: config.session_secure,
-        require_valid_user: config.auth_require_valid_user
-            || config.auth_require_valid_user_except_for_up,
-        up_for_strangers: config.auth_require_valid_user_except_for_up,
+        vhosts: config.vhosts.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::quantity::{parse_duration, parse_size, show_duration, show_size};
 use super::suggestion::{did_you_mean, suggest};
+use adea_http::Vhost;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -452,6 +453,35 @@ impl Kind for WebOrigins {
 
     fn allowed(&self) -> String {
         "\"*\" or origins as https://app.example.org or http://localhost:3000".to_owned()
+    }
+
+    fn list(&self) -> bool {
+        true
+    }
+}
+
+/// A list of hosts that stand for paths.
+pub(crate) struct Vhosts;
+
+impl Kind for Vhosts {
+    type Value = Vec<Vhost>;
+
+    fn read(&self, raw: &Raw) -> Result<Vec<Vhost>, String> {
+        let hosts: Result<Vec<Vhost>, String> = if let Raw::List(items) = raw {
+            items.iter().map(|item| Vhost::parse(item)).collect()
+        } else {
+            text(raw)?
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(Vhost::parse)
+                .collect()
+        };
+        hosts.map(Vhost::ordered)
+    }
+
+    fn allowed(&self) -> String {
+        "hosts with paths, as blog.example.org=/blog/_design/app/_rewrite".to_owned()
     }
 
     fn list(&self) -> bool {

@@ -71,16 +71,19 @@ pub fn prepare(
     through: u64,
     purged_through: u64,
 ) -> Result<Portion, EngineError> {
-    let settle = index.height > 0
-        || documents.len() < SMALL_PORTION
-        || index.rows >= UNCOUNTED_MAX
-        || through >= database::statistics(view, database)?.update_sequence;
+    let settle = index.height > 0 || {
+        let newest = database::statistics(view, database)?.update_sequence;
+        let left = newest.saturating_sub(through);
+        left <= FEW_CHANGES + index.rows / FEW_OF_ROWS || index.rows >= UNCOUNTED_MAX
+    };
     let sequences = (through, purged_through);
     prepare_with(view, database, index, documents, sequences, settle)
 }
 
-/// A portion of fewer documents is taken for the last of an index that is being built.
-const SMALL_PORTION: usize = 100;
+/// An index that is being built has as good as caught up if no more sequences than these are left,
+const FEW_CHANGES: u64 = 1_000;
+/// or than one of so many rows.
+const FEW_OF_ROWS: u64 = 16;
 /// An index with more rows gets its trees though it has not caught up, so that making them is
 /// never more than a commit can hold.
 const UNCOUNTED_MAX: u64 = 1 << 20;

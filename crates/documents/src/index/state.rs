@@ -15,6 +15,8 @@ use crate::database;
 use crate::error::{DatabaseError, corrupt};
 use crate::keys::{self, DatabaseNumber};
 
+/// The format of the state, and of every entry under its number: those are many and small, and say
+/// nothing of it themselves.
 const FORMAT: u8 = 1;
 
 /// Names what an index or a reduce computes: its functions, options, and the order of its keys.
@@ -24,7 +26,7 @@ pub struct Signature(pub [u8; 16]);
 impl Signature {
     /// The reduce that counts rows. Every index has it, always fresh, without being asked: it is
     /// the count tree.
-    pub const COUNT: Self = Self([0; 16]);
+    pub const COUNT: Self = Self(*b"count every row.");
 
     /// The signature of something made of `parts`; the version of sort keys is one of them.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Random histories of documents' rows against a plain list, in trees of few rows a node.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -7,7 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use adea_base::{DatabaseName, Scope};
-use adea_store::{Decline, Direction, Memory, Store, StoreOptions, Transaction, WritePermit};
+use adea_store::{
+    Cursor, Decline, Direction, EngineError, KeyRange, Memory, Space, Store, StoreOptions,
+    Transaction, View, WritePermit,
+};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -38,6 +42,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 /// A store with one database and one index in it.
 struct Bench {
+    memory: Arc<Memory>,
     store: Store,
     database: DatabaseNumber,
     signature: Signature,
@@ -49,9 +54,10 @@ const REDUCE: Signature = Signature([7; 16]);
 
 impl Bench {
     fn new(collation: Collation, level_bits: u8, unsettled: u64) -> Self {
-        let engine = Arc::new(Memory::new());
-        let store = Store::open(engine, StoreOptions::default()).unwrap();
+        let memory = Arc::new(Memory::new());
+        let store = Store::open(Arc::clone(&memory) as _, StoreOptions::default()).unwrap();
         let mut bench = Self {
+            memory,
             store,
             database: DatabaseNumber(0),
             signature: Signature::of(&[b"map"]),
@@ -75,6 +81,14 @@ impl Bench {
             Ok(number)
         });
         bench
+    }
+
+    /// Starts again from what was committed.
+    fn crash(&mut self) {
+        self.store.close();
+        self.memory = Arc::new(Memory::with_contents(self.memory.contents()));
+        let engine = Arc::clone(&self.memory) as _;
+        self.store = Store::open(engine, StoreOptions::default()).unwrap();
     }
 
     fn transact<T: Send + 'static>(
@@ -254,6 +268,8 @@ enum Step {
     Fill(usize),
     /// Two portions are prepared at once: the second has to be refused.
     Race(Vec<MappedDocument>, Vec<MappedDocument>),
+    /// A portion and values of nodes are ready, and lost.
+    Crash(Vec<MappedDocument>),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -262,6 +278,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => documents().prop_map(Step::Index),
         2 => (1usize..30).prop_map(Step::Fill),
         1 => (documents(), documents()).prop_map(|(a, b)| Step::Race(a, b)),
+        1 => documents().prop_map(Step::Crash),
     ]
 }
 
@@ -271,7 +288,7 @@ fn remember(model: &mut Model, documents: &[MappedDocument]) {
     }
 }
 
-fn run(bench: &Bench, model: &mut Model, step: &Step) {
+fn run(bench: &mut Bench, model: &mut Model, step: &Step) {
     match step {
         Step::Index(documents) => {
             bench.index(documents);
@@ -283,6 +300,10 @@ fn run(bench: &Bench, model: &mut Model, step: &Step) {
             assert!(bench.apply(a));
             assert!(!bench.apply(b));
             remember(model, first);
+        }
+        Step::Crash(documents) => {
+            drop(bench.prepare(documents));
+            bench.crash();
         }
     }
 }
@@ -399,10 +420,17 @@ fn counted(pieces: &[Piece]) -> u64 {
 /// The groups of rows in the order of a walk: the key of the first, and the rows upwards.
 fn grouped(rows: &[OwnedRow], level: usize, collation: Collation) -> Vec<(String, String)> {
     let front = |row: &OwnedRow| match serde_json::from_str(&row.key).unwrap() {
-        Value::Array(elements) if level > 0 => {
-            Value::Array(elements.into_iter().take(level).collect())
+        Value::Array(mut elements) => {
+            if level > 0 {
+                elements.truncate(level);
+            }
+            Value::Array(elements)
         }
-        other => other,
+        scalar @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_)) => scalar,
     };
     let groups = rows.chunk_by(|a, b| collation.compare(&front(a), &front(b)).is_eq());
     groups
@@ -501,10 +529,10 @@ proptest! {
         unsettled in 0u64..5,
     ) {
         let collation = if raw { Collation::Raw } else { Collation::Unicode };
-        let bench = Bench::new(collation, level_bits, unsettled);
+        let mut bench = Bench::new(collation, level_bits, unsettled);
         let mut model = Model::new();
         for step in &steps {
-            run(&bench, &mut model, step);
+            run(&mut bench, &mut model, step);
             bench.assert_sound();
         }
         let rows = sorted(&model, collation);
@@ -522,4 +550,183 @@ proptest! {
             }
         }
     }
+}
+
+/// Counts what is read of a view: every key that a cursor comes to and every value asked for.
+struct Counted<'v> {
+    view: Box<dyn View + 'v>,
+    reads: Cell<u64>,
+}
+
+struct CountedCursor<'c> {
+    cursor: Box<dyn Cursor + 'c>,
+    reads: &'c Cell<u64>,
+}
+
+impl Cursor for CountedCursor<'_> {
+    fn next(&mut self) -> Result<Option<adea_store::Row<'_>>, EngineError> {
+        self.reads.set(self.reads.get() + 1);
+        self.cursor.next()
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), EngineError> {
+        self.cursor.seek(key)
+    }
+}
+
+impl View for Counted<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.reads.set(self.reads.get() + 1);
+        self.view.get(space, key)
+    }
+
+    fn multi_get(
+        &self,
+        space: Space,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+        self.reads.set(self.reads.get() + keys.len() as u64);
+        self.view.multi_get(space, keys)
+    }
+
+    fn range(
+        &self,
+        space: Space,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Result<Box<dyn Cursor + '_>, EngineError> {
+        Ok(Box::new(CountedCursor {
+            cursor: self.view.range(space, range, direction)?,
+            reads: &self.reads,
+        }))
+    }
+}
+
+#[test]
+fn a_hundred_thousand_rows_are_reduced_by_reading_few() {
+    const ROWS: u64 = 100_000;
+    let bench = Bench::new(Collation::Unicode, tree::LEVEL_BITS, 0);
+    let document = |n: u64, value: u64| MappedDocument {
+        id: format!("d{n}"),
+        rows: vec![Row {
+            key: format!("[{},{n}]", n % 10),
+            value: value.to_string(),
+        }],
+    };
+    let documents: Vec<MappedDocument> = (0..ROWS).map(|n| document(n, 1)).collect();
+    bench.index(&documents);
+    let mut nodes = 0;
+    loop {
+        match bench.fill(4_000) {
+            0 => break,
+            more => nodes += more,
+        }
+    }
+    assert!((2_500..4_000).contains(&nodes), "{nodes} nodes");
+
+    let counted = Counted {
+        view: bench.store.view(),
+        reads: Cell::new(0),
+    };
+    let state = bench.state();
+    let reader = IndexReader {
+        view: &counted,
+        database: bench.database,
+        scope: Scope::Aggregate,
+        index: &state,
+    };
+    let key = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let (low, high) = (key("[2,500]"), key("[7,77777]"));
+    let bound = |key| {
+        let (id, inclusive) = (None, true);
+        Some(KeyBound { key, id, inclusive })
+    };
+    let range = RowRange::between(Collation::Unicode, bound(&low), bound(&high));
+    let rows = (2..=7)
+        .flat_map(|first| (first..ROWS).step_by(10).map(move |n| (first, n)))
+        .filter(|row| (2, 500) <= *row && *row <= (7, 77_777))
+        .count() as u64;
+    let reads = || counted.reads.replace(0);
+    reads();
+    assert_eq!(reader.count_rows(&range).unwrap(), rows);
+    let counting = reads();
+    let pieces = covered(&reader, &range, &REDUCE);
+    let covering = reads();
+    let rest = reader
+        .skip_rows(&range, Direction::Reverse, rows - 1)
+        .unwrap();
+    let skipping = reads();
+    assert_eq!(walked(&reader, &rest, Direction::Forward).len(), 1);
+    // Up to three levels with some dozens of nodes at either end, and as many rows.
+    assert!(counting < 600, "{counting} reads to count");
+    assert!(covering < 900, "{covering} reads to cover");
+    assert!(skipping < 600, "{skipping} reads to skip");
+    assert!(pieces.len() < 400, "{} pieces", pieces.len());
+
+    // One changed row costs the nodes above it, and no more.
+    bench.index(&[document(55_555, 2)]);
+    let (state, view) = (bench.state(), bench.store.view());
+    let work = stale_nodes(view.as_ref(), bench.database, &state, &REDUCE, 4_000).unwrap();
+    assert_eq!(work.len(), 1);
+    assert!(
+        matches!(&work[0].material, Material::Rows(rows) if rows.iter().any(|row| row.id == "d55555"))
+    );
+}
+
+#[test]
+fn what_is_removed_is_gone() {
+    let bench = Bench::new(Collation::Unicode, 1, 0);
+    let documents: Vec<MappedDocument> = (0..50)
+        .map(|n| MappedDocument {
+            id: n.to_string(),
+            rows: vec![Row {
+                key: n.to_string(),
+                value: "null".to_owned(),
+            }],
+        })
+        .collect();
+    bench.index(&documents);
+    while bench.fill(10) > 0 {}
+    let (database, signature) = (bench.database, bench.signature);
+    let entries = |bench: &Bench| {
+        let view = bench.store.view();
+        let mut cursor = view
+            .range(
+                Space::Index,
+                crate::keys::everything(database),
+                Direction::Forward,
+            )
+            .unwrap();
+        let mut count = 0;
+        while cursor.next().unwrap().is_some() {
+            count += 1;
+        }
+        count
+    };
+    let full = entries(&bench);
+    let state = bench
+        .transact(move |tx| remove_reduce(tx, database, &signature, &REDUCE))
+        .unwrap();
+    assert!(!state.has_reduce(&REDUCE) && entries(&bench) < full);
+    bench.assert_sound();
+
+    // A portion that was ready when its index was removed is not written, nor is one whose
+    // database was dropped.
+    let late = bench.prepare(&documents[..5]);
+    bench.transact(move |tx| remove(tx, database, &signature));
+    assert_eq!(entries(&bench), 1);
+    assert!(!bench.apply(late));
+    bench.transact(move |tx| create(tx, database, &signature, Collation::Raw, 1).map(drop));
+    bench.index(&documents);
+    let late = bench.prepare(&documents[..5]);
+    bench.transact(|tx| database::drop_database(tx, &DatabaseName::parse("db").unwrap()).map(drop));
+    let refused = block_on(
+        bench
+            .store
+            .transact(WritePermit::of_term(1), move |tx| apply(tx, database, late)),
+    );
+    assert!(refused.is_err());
+    let done = bench.transact(move |tx| Ok(database::sweep(tx, database, 100)?));
+    assert_eq!(done, (Vec::new(), true));
+    assert_eq!(entries(&bench), 0);
 }

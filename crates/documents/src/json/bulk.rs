@@ -16,6 +16,8 @@ pub struct Bulk {
     pub new_edits: Option<bool>,
     /// Whether `all_or_nothing` was sent as `true`.
     pub all_or_nothing: bool,
+    /// Whether `atomic` was sent as `true`.
+    pub atomic: bool,
 }
 
 /// What was read of a bulk request so far.
@@ -24,6 +26,7 @@ struct Parts {
     docs: Option<Result<Vec<Draft>, DraftError>>,
     new_edits: Option<Scalar<'static>>,
     all_or_nothing: bool,
+    atomic: bool,
 }
 
 /// Reads the body of a bulk request. Members may come in any order.
@@ -58,6 +61,7 @@ pub fn parse_bulk(input: &[u8]) -> Result<Bulk, DraftError> {
             "all_or_nothing" => {
                 parts.all_or_nothing = matches!(scanner.scalar()?, Scalar::Bool(true));
             }
+            "atomic" => parts.atomic = matches!(scanner.scalar()?, Scalar::Bool(true)),
             _ => scanner.skip()?,
         }
         scanner.clear();
@@ -80,6 +84,7 @@ pub fn parse_bulk(input: &[u8]) -> Result<Bulk, DraftError> {
         docs: docs?,
         new_edits,
         all_or_nothing: parts.all_or_nothing,
+        atomic: parts.atomic,
     })
 }
 

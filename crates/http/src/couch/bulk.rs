@@ -1,5 +1,6 @@
 //! Many documents in one request: `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_missing_revs`.
 
+mod atomic;
 mod lacking;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::couch::document::drafted_edit;
 use crate::couch::intake::{self, check_draft, id_of};
 use crate::couch::local;
 use crate::couch::sending::{self, Asked, Wanted};
-use crate::error::{ApiError, of_write, write_row_error};
+use crate::error::{ApiError, write_row_error};
 use crate::reply;
 use crate::router::Exchange;
 
@@ -83,7 +84,10 @@ pub(crate) async fn docs(
     let body = intake::whole(&mut exchange).await?;
     let bulk = intake::parsed(body, parse_bulk).await??;
     if bulk.all_or_nothing {
-        return Err(ApiError::NotImplemented("`all_or_nothing`"));
+        return Ok(atomic::not_all_or_nothing(&bulk.docs));
+    }
+    if bulk.atomic {
+        return atomic::docs(&exchange, &entry, bulk).await;
     }
     let new_edits = bulk.new_edits.unwrap_or(true);
     let planned = plan_all(&exchange, bulk.docs, new_edits)?;
@@ -111,13 +115,13 @@ pub(crate) async fn docs(
     let outcomes = if prepared.is_empty() {
         Vec::new()
     } else {
-        exchange.app.pod.write_many(&entry, prepared).await?
+        let outcomes = exchange.app.pod.write_many(&entry, prepared).await?;
+        let outcomes = outcomes.into_iter();
+        outcomes
+            .map(|outcome| outcome.map_err(ApiError::from))
+            .collect()
     };
-    let mut answer = Answer {
-        out: b"[".to_vec(),
-        any: false,
-        new_edits,
-    };
+    let mut answer = Answer::new(b"[", new_edits);
     for row in rows {
         let row = match row {
             Row::Local(local) => {
@@ -215,6 +219,9 @@ fn is_of_row(fault: &ApiError) -> bool {
                     | PodError::Refused(_)
                     | PodError::Upload(_)
                     | PodError::WeakPassword(_)
+                    | PodError::Script(_)
+                    | PodError::InvalidDesign { .. }
+                    | PodError::Unsettled
             )
     )
 }
@@ -261,6 +268,18 @@ struct Answer {
 }
 
 impl Answer {
+    fn new(head: &[u8], new_edits: bool) -> Self {
+        Self {
+            out: head.to_vec(),
+            any: false,
+            new_edits,
+        }
+    }
+
+    fn written(&mut self, named: &Named, revision: &Revision) {
+        self.ok(&named.id, |out| write_revision(out, revision));
+    }
+
     fn begin(&mut self) {
         if self.any {
             self.out.push(b',');
@@ -268,7 +287,7 @@ impl Answer {
         self.any = true;
     }
 
-    fn row(&mut self, row: &Row, names: &[Named], outcomes: &[adea_pod::Outcome]) {
+    fn row(&mut self, row: &Row, names: &[Named], outcomes: &[Result<Revision, ApiError>]) {
         match row {
             // Every local document was written by now.
             Row::Local(local) => self.lost(&format!("_local/{}", local.name)),
@@ -276,18 +295,16 @@ impl Answer {
                 out.extend_from_slice(format!("\"0-{number}\"").as_bytes());
             }),
             Row::Refused { named, fault } => {
-                let (_, error) = fault.status();
-                self.failed(named, error, &fault.to_string());
+                self.failed(named, &fault.word(), &fault.to_string());
             }
             Row::Document(at) => match (names.get(*at), outcomes.get(*at)) {
                 // What was replicated and went in is not worth a word.
                 (Some(_), Some(Ok(_))) if !self.new_edits => {}
                 (Some(named), Some(Ok(revision))) => {
-                    self.ok(&named.id, |out| write_revision(out, revision));
+                    self.written(named, revision);
                 }
-                (Some(named), Some(Err(error))) => {
-                    let (_, word) = of_write(error);
-                    self.failed(named, word, &error.to_string());
+                (Some(named), Some(Err(fault))) => {
+                    self.failed(named, &fault.word(), &fault.to_string());
                 }
                 (named, _) => self.lost(named.map_or("", |named| &named.id)),
             },
@@ -308,6 +325,14 @@ impl Answer {
         write_json_string(&mut self.out, id);
         self.out.extend_from_slice(b",\"rev\":");
         revision(&mut self.out);
+        self.out.push(b'}');
+    }
+
+    /// A row that was not to blame for what happened to all.
+    fn idle(&mut self, named: &Named) {
+        self.begin();
+        self.out.extend_from_slice(b"{\"id\":");
+        write_json_string(&mut self.out, &named.id);
         self.out.push(b'}');
     }
 

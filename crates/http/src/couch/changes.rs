@@ -9,6 +9,7 @@
 
 mod filter;
 mod follow;
+mod function;
 mod page;
 mod shared;
 
@@ -162,7 +163,7 @@ fn read_asked(
         sequence_interval: query.count("seq_interval")?.unwrap_or(1).max(1),
         heartbeat,
         timeout,
-        filter: read_filter(exchange, body)?,
+        filter: read_filter(exchange, entry, body)?,
     })
 }
 
@@ -190,6 +191,11 @@ pub(crate) async fn route(
     }
     let newest = exchange.app.pod.statistics(&entry)?.update_sequence;
     let asked = read_asked(&exchange, &entry, &body, newest)?;
+    if let Filter::Function(called) = &asked.filter {
+        called
+            .attempt(&exchange.app, &entry, &exchange.caller)
+            .await?;
+    }
     if asked.form == Form::Normal {
         return normal(&exchange, entry, asked, newest).await;
     }

@@ -31,9 +31,17 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How many bytes each further second must bring, on average.
 const PACE: u64 = 16 << 10;
 
+/// Where a request's body comes from.
+enum Source {
+    /// The peer that sent it.
+    Wire(Incoming),
+    /// It was read before, or made here.
+    Held(Bytes),
+}
+
 /// A request's body, and whether it was read to its end.
 pub(crate) struct Intake {
-    body: Incoming,
+    body: Source,
     /// The longest body that is taken.
     limit: u64,
     received: u64,
@@ -48,11 +56,25 @@ impl Intake {
     pub(crate) fn new(body: Incoming, limit: u64) -> Self {
         let unread = !body.is_end_stream();
         Self {
-            body,
+            body: Source::Wire(body),
             limit,
             received: 0,
             waited: Duration::ZERO,
             unread: Arc::new(AtomicBool::new(unread)),
+        }
+    }
+
+    /// Takes `body` in place of what the peer sends, or sent.
+    pub(crate) fn replace(&mut self, body: Bytes) {
+        self.body = Source::Held(body);
+        self.received = 0;
+    }
+
+    /// How much is still to come at least, and whether that is all.
+    fn expected(&self) -> (u64, Option<u64>) {
+        match &self.body {
+            Source::Wire(body) => (body.size_hint().lower(), body.size_hint().exact()),
+            Source::Held(bytes) => (bytes.len() as u64, Some(bytes.len() as u64)),
         }
     }
 
@@ -69,7 +91,7 @@ impl Intake {
 
     async fn next_within(&mut self, patience: Duration) -> Result<Option<Bytes>, ApiError> {
         // What is left of a declared length: too much is refused before it is asked for.
-        if self.received.saturating_add(self.body.size_hint().lower()) > self.limit {
+        if self.received.saturating_add(self.expected().0) > self.limit {
             return Err(ApiError::TooLarge);
         }
         let begun = Instant::now();
@@ -79,6 +101,7 @@ impl Intake {
             ApiError::Incomplete("the peer was silent or slow for too long".to_owned())
         })??;
         match &piece {
+            None if matches!(self.body, Source::Held(_)) => {}
             None => self.unread.store(false, Ordering::Relaxed),
             Some(data) => {
                 self.received = self.received.saturating_add(data.len() as u64);
@@ -91,8 +114,15 @@ impl Intake {
     }
 
     async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let body = match &mut self.body {
+            Source::Wire(body) => body,
+            Source::Held(bytes) => {
+                let held = std::mem::take(bytes);
+                return Ok((!held.is_empty()).then_some(held));
+            }
+        };
         loop {
-            match self.body.frame().await {
+            match body.frame().await {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(ApiError::Incomplete(error.to_string())),
                 Some(Ok(frame)) => {
@@ -161,7 +191,7 @@ pub(crate) async fn whole(exchange: &mut Exchange) -> Result<Bytes, ApiError> {
 /// The whole body, which is refused beyond `longest` bytes as sent and as decompressed.
 pub(crate) async fn whole_up_to(exchange: &mut Exchange, longest: u64) -> Result<Bytes, ApiError> {
     let limit = longest.min(exchange.options.request_bytes_max);
-    let declared = exchange.body.body.size_hint().exact();
+    let declared = exchange.body.expected().1;
     if declared.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }

@@ -21,8 +21,8 @@ const SIGN_IN_MAX: u64 = 64 << 10;
 /// only, unless the page that asks is of an origin that was listed, or the settings say otherwise.
 fn attributes(exchange: &Exchange) -> CookieAttributes {
     let (pod, auth) = (&exchange.app.pod, exchange.app.pod.auth());
-    let (settings, secure) = (&auth.cookies, exchange.options.secure_cookies);
-    let by_itself = if secure {
+    let settings = &auth.cookies;
+    let by_itself = if settings.secure {
         Some(SameSite::None)
     } else if exchange.forwarded_https() {
         Some(if from_listed_origin(exchange) {
@@ -34,9 +34,9 @@ fn attributes(exchange: &Exchange) -> CookieAttributes {
         None
     };
     CookieAttributes {
-        max_age_s: settings.persistent.then(|| pod.session_timeout_s()),
+        max_age_s: settings.persistent.then_some(pod.session_timeout_s()),
         domain: settings.domain.clone(),
-        secure: secure || exchange.forwarded_https(),
+        secure: settings.secure || exchange.forwarded_https(),
         same_site: settings.same_site.or(by_itself),
     }
 }

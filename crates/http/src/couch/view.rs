@@ -28,6 +28,7 @@ pub(crate) async fn route(
     rest: &[String],
     partition: Option<&str>,
 ) -> Result<Response, ApiError> {
+    adea_pod::may_search(&entry, &exchange.caller)?;
     if entry.name.is_users() {
         adea_pod::may_list_users(&entry, &exchange.caller)?;
     }
@@ -95,19 +96,13 @@ fn ask(
     partition: Option<&str>,
     asked: Asked,
 ) -> Result<ViewAsk, ApiError> {
-    let partition = partition.map(str::to_owned).or(asked.partition);
-    if partition.is_some() {
-        for (name, given) in [
-            ("stable", asked.query.stable),
-            ("conflicts", asked.query.conflicts == Some(true)),
-        ] {
-            if given {
-                return Err(ApiError::bad(format!(
-                    "`{name}=true` is not supported in this view."
-                )));
-            }
-        }
+    if let (Some(of_path), Some(of_query)) = (partition, &asked.partition)
+        && of_path != of_query
+    {
+        let reason = "Conflicting value for `partition` in path and query string";
+        return Err(ApiError::bad(reason));
     }
+    let partition = partition.map(str::to_owned).or(asked.partition);
     let pod = &exchange.app.pod;
     Ok(pod.ask_view(
         entry,

@@ -22,6 +22,9 @@ pub(super) struct Programs {
     owner: Owner,
 }
 
+/// A library, the functions that may require it, and whose they are.
+type Group = (Option<Arc<str>>, Vec<String>, Vec<usize>);
+
 /// What the functions made of a page: for each plan that has one, rows for each document that is
 /// not deleted.
 pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
@@ -29,7 +32,7 @@ pub(super) type Emitted = HashMap<usize, Vec<Vec<Row>>>;
 impl Programs {
     /// The programs of `plans`.
     pub(super) fn of(plans: &[Arc<IndexPlan>], database: u64) -> Self {
-        let mut grouped: Vec<(Option<Arc<str>>, Vec<String>, Vec<usize>)> = Vec::new();
+        let mut grouped: Vec<Group> = Vec::new();
         for (place, plan) in plans.iter().enumerate() {
             let Mapper::Script { lib, source } = &plan.mapper else {
                 continue;
@@ -97,26 +100,13 @@ fn rows_of(mapped: Mapped) -> Vec<Row> {
                 key: emission.key,
                 value: emission.value,
             });
-            in_order_of_values(rows.collect())
+            rows.collect()
         }
         Mapped::Threw(reason) => {
             tracing::debug!(%reason, "a map function threw: {reason}");
             Vec::new()
         }
     }
-}
-
-/// As in CouchDB, what one document emits under one key lies in the order of its values, and that
-/// is the order of Erlang's terms.
-fn in_order_of_values(mut rows: Vec<Row>) -> Vec<Row> {
-    if rows.len() > 1 {
-        rows.sort_by_cached_key(|row| {
-            let mut key = Vec::with_capacity(row.value.len() + 4);
-            Collation::Raw.sort_key_of_json(&row.value, &mut key);
-            key
-        });
-    }
-    rows
 }
 
 /// What each document of a page has in the index of `plan`, which may be nothing.
@@ -132,10 +122,13 @@ pub(super) fn mapped(
             (Mapper::Script { .. }, Some(_)) => emitted.next().unwrap_or_default(),
             (Mapper::Fields(extract), Some(json)) => extract.rows(&document.id, json),
         };
-        // A page is read once for all, also for those that want no design documents.
-        if !plan.include_design && document.id.starts_with("_design/") {
+        // A page is read once for all, also for those that want no design documents; those are in
+        // no partition.
+        let design = document.id.starts_with("_design/");
+        if design && (!plan.include_design || plan.partitioned) {
             rows.clear();
         }
+        order_equal_keys(&mut rows);
         if plan.partitioned {
             part(&mut rows, &document.id);
         }
@@ -145,6 +138,21 @@ pub(super) fn mapped(
         }
     });
     documents.collect()
+}
+
+/// As in `CouchDB`, what one document emits under one key lies in the order of its values, and that
+/// is the order of Erlang's terms. Rows of other keys are put in order later.
+fn order_equal_keys(rows: &mut [Row]) {
+    let mut keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    keys.sort_unstable();
+    let mut pairs = keys.iter().zip(keys.iter().skip(1));
+    if pairs.any(|(one, next)| one == next) {
+        rows.sort_by_cached_key(|row| {
+            let mut key = Vec::with_capacity(row.value.len() + 4);
+            Collation::Raw.sort_key_of_json(&row.value, &mut key);
+            key
+        });
+    }
 }
 
 /// Puts the partition of document `id` in front of its rows' keys.

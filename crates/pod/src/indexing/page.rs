@@ -19,7 +19,7 @@ use crate::indexing::IndexFailure;
 use crate::pod::Pod;
 
 /// Documents of one page.
-const DOCUMENTS_MAX: usize = 500;
+const DOCUMENTS_MAX: usize = 2_000;
 /// Bytes of one page's documents; one that is larger is a page of its own.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -48,6 +48,16 @@ pub(super) struct Wanted {
     pub(super) designs: bool,
     /// Whether documents have their `_local_seq`.
     pub(super) local_seq: bool,
+}
+
+impl Page {
+    /// Bytes of its documents.
+    pub(super) fn bytes(&self) -> usize {
+        let documents = self.documents.iter();
+        documents
+            .map(|document| 64 + document.json.as_ref().map_or(0, Bytes::len))
+            .sum()
+    }
 }
 
 impl Pod {

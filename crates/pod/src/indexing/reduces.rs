@@ -3,6 +3,8 @@
 //! Whoever asks gets the right answer from whatever is stored, so this only saves time. A function
 //! that fails leaves its nodes empty; it will fail again, and be heard, when somebody asks.
 
+use std::sync::atomic::Ordering;
+
 use adea_documents::index::{self, IndexState, Material, NodeValue, NodeWork, Signature};
 use adea_script::{Owner, Purpose, ReduceCall, ReduceProgram};
 
@@ -14,35 +16,40 @@ use crate::pod::Pod;
 const NODES_MAX: usize = 1_024;
 
 impl Pod {
-    /// Computes what is missing in the reduce trees of a run's indexes.
-    pub(super) async fn fill_reduces(&self, run: &Run) -> Result<(), IndexFailure> {
+    /// Computes what is missing in the reduce trees of a run's indexes. Breaks off, with false, when
+    /// somebody wants the indexes to be further than `through`.
+    pub(super) async fn fill_reduces(&self, run: &Run, through: u64) -> Result<bool, IndexFailure> {
         for plan in &run.plans {
             for (signature, reducer) in &plan.reduces {
-                if let Err(failure) = self.fill(run, plan, signature, reducer).await {
-                    match failure {
-                        IndexFailure::Script(error) => {
-                            tracing::info!(%error, "a reduce function of {} failed: {error}", plan.name);
-                        }
-                        IndexFailure::Database(_)
-                        | IndexFailure::Engine(_)
-                        | IndexFailure::Commit(_)
-                        | IndexFailure::Interrupted => return Err(failure),
+                if self.trouble(&run.entry, signature).is_some() {
+                    continue;
+                }
+                match self.fill(run, plan, (signature, reducer), through).await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(false),
+                    Err(IndexFailure::Script(error)) => {
+                        tracing::info!(%error, "a reduce function of {} failed: {error}", plan.name);
+                        self.note_trouble(&run.entry, *signature, &error);
                     }
+                    Err(failure) => return Err(failure),
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn fill(
         &self,
         run: &Run,
         plan: &IndexPlan,
-        reduce: &Signature,
-        reducer: &Reducer,
-    ) -> Result<(), IndexFailure> {
+        (reduce, reducer): (&Signature, &Reducer),
+        through: u64,
+    ) -> Result<bool, IndexFailure> {
         let number = run.entry.number;
         loop {
+            if run.target.load(Ordering::Acquire) > through {
+                return Ok(false);
+            }
             let (pod, index, wanted) = (self.clone(), plan.signature, *reduce);
             let read = move || {
                 let view = pod.view();
@@ -53,15 +60,17 @@ impl Pod {
                 Ok(Some((state, work)))
             };
             let Some((state, work)) = blocking(read).await? else {
-                return Ok(());
+                return Ok(true);
             };
             if work.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let values = self.compute(number.0, reducer, work).await?;
-            let Some(values) = values else { return Ok(()) };
+            let Some(values) = values else {
+                return Ok(true);
+            };
             if !self.store_values(run, state, *reduce, values).await? {
-                return Ok(());
+                return Ok(true);
             }
         }
     }

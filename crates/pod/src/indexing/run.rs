@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adea_documents::database;
 use adea_documents::index::{self, IndexState, MappedDocument};
+use adea_documents::{DatabaseNumber, database};
 use adea_store::Decline;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -22,6 +22,13 @@ use crate::pod::Pod;
 
 /// Bytes of rows that are worked in with one commit.
 const PORTION_BYTES_MAX: usize = 4 << 20;
+/// Changes beyond which the trees of reduces are filled before anybody is told; of fewer, whoever
+/// asks reduces the rest himself faster than a commit takes.
+const FILLED_LATER_MAX: u64 = 200;
+/// So few changes are read and worked in without another thread, which would cost more.
+const CHANGES_INLINE: u64 = 16;
+/// Bytes of documents, and of rows, that are worked in without another thread.
+const BYTES_INLINE: usize = 32 << 10;
 /// How often a portion is prepared anew because the index had changed meanwhile.
 const PREPARED_MAX: usize = 8;
 
@@ -43,6 +50,31 @@ pub(super) struct Run {
     pub(super) target: AtomicU64,
     pub(super) reached: watch::Sender<Reached>,
     progress: Progress,
+}
+
+/// Ends a run, also if the work on it breaks.
+struct Ending<'r> {
+    pod: &'r Pod,
+    run: &'r Run,
+    outcome: Result<(), IndexFailure>,
+}
+
+impl Ending<'_> {
+    fn with(mut self, outcome: Result<(), IndexFailure>) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Ok(()));
+        if let Err(failure) = &outcome {
+            let database = self.run.entry.name.as_str();
+            tracing::warn!(database, %failure, "indexing of {database} ended: {failure}");
+            self.pod.retire(self.run, u64::MAX);
+        }
+        self.run.reached.send_replace(Reached::Ended(outcome));
+    }
 }
 
 /// How a walk ended.
@@ -84,19 +116,18 @@ impl Run {
 
 impl Pod {
     /// Works until everybody who waits has what he wants, and tells him.
-    pub(super) async fn run_to_the_end(&self, run: Arc<Run>) {
-        let (pod, working) = (self.clone(), Arc::clone(&run));
-        let worked = tokio::spawn(async move { pod.work(&working).await }).await;
-        let outcome = worked.unwrap_or(Err(IndexFailure::Interrupted));
-        if let Err(failure) = &outcome {
-            let database = run.entry.name.as_str();
-            tracing::warn!(database, %failure, "indexing of {database} ended: {failure}");
-            self.retire(&run, u64::MAX);
-        }
-        run.reached.send_replace(Reached::Ended(outcome));
+    pub(super) async fn run_to_the_end(self, run: Arc<Run>) {
+        let ending = Ending {
+            pod: &self,
+            run: &run,
+            outcome: Err(IndexFailure::Interrupted),
+        };
+        let outcome = self.work(&run).await;
+        ending.with(outcome);
     }
 
     async fn work(&self, run: &Run) -> Result<(), IndexFailure> {
+        let mut unfilled = 0_u64;
         loop {
             let target = run.target.load(Ordering::Acquire);
             let mut states = self.make_indexes(run, target).await?;
@@ -104,8 +135,17 @@ impl Pod {
                 self.retire(run, u64::MAX);
                 return Ok(());
             }
-            self.fill_reduces(run).await?;
+            unfilled = unfilled.saturating_add(run.progress.done.load(Ordering::Relaxed));
+            let filled = states.iter().filter(|state| state.rows > 0);
+            let mut reduces = filled.flat_map(|state| &state.reduces);
+            if unfilled > FILLED_LATER_MAX || reduces.any(|reduce| !reduce.built) {
+                self.fill_reduces(run, u64::MAX).await?;
+                unfilled = 0;
+            }
             run.reached.send_replace(Reached::Through(target));
+            if unfilled > 0 && self.fill_reduces(run, target).await? {
+                unfilled = 0;
+            }
             if self.retire(run, target) {
                 return Ok(());
             }
@@ -116,32 +156,49 @@ impl Pod {
     async fn make_indexes(&self, run: &Run, target: u64) -> Result<Vec<IndexState>, IndexFailure> {
         let number = run.entry.number;
         let mut states = Vec::with_capacity(run.plans.len());
-        let mut least = u64::MAX;
         for plan in &run.plans {
-            let plan = Arc::clone(plan);
             let newest = database::statistics(self.view().as_ref(), number)?.update_sequence;
-            let salt = u64::from_le_bytes(self.inner.entropy.bytes());
-            let made = self.inner.store.transact(Self::permit(), move |tx| {
-                let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-                if state.sequence > newest {
-                    index::remove(tx, number, &plan.signature)?;
-                    state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-                }
-                for (reduce, _) in &plan.reduces {
-                    if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
-                        state = with;
-                    }
-                }
-                Ok(state)
+            let found = index::find(self.view().as_ref(), number, &plan.signature)?;
+            let usable = found.filter(|state| {
+                let mut reduces = plan.reduces.iter();
+                state.sequence <= newest && reduces.all(|(reduce, _)| state.has_reduce(reduce))
             });
-            let state = made.await?;
-            least = least.min(state.sequence);
-            states.push(state);
+            states.push(match usable {
+                Some(state) => state,
+                None => self.make_index(number, plan, newest).await?,
+            });
         }
-        let left = self.changes_left(&run.entry, least.min(target))?;
+        let least = states.iter().map(|state| state.sequence).min();
+        let left = self.changes_left(&run.entry, least.unwrap_or(target).min(target))?;
         run.progress.total.store(left, Ordering::Relaxed);
         run.progress.done.store(0, Ordering::Relaxed);
         self.forget_purged(run, states).await
+    }
+
+    /// Makes an index and its reduces where they are missing; one that is ahead of the database,
+    /// which is `newest`, is of another life of it and goes.
+    async fn make_index(
+        &self,
+        number: DatabaseNumber,
+        plan: &Arc<IndexPlan>,
+        newest: u64,
+    ) -> Result<IndexState, IndexFailure> {
+        let plan = Arc::clone(plan);
+        let salt = u64::from_le_bytes(self.inner.entropy.bytes());
+        let made = self.inner.store.transact(Self::permit(), move |tx| {
+            let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
+            if state.sequence > newest {
+                index::remove(tx, number, &plan.signature)?;
+                state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
+            }
+            for (reduce, _) in &plan.reduces {
+                if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
+                    state = with;
+                }
+            }
+            Ok(state)
+        });
+        Ok(made.await?)
     }
 
     /// Takes out what was purged.
@@ -157,7 +214,7 @@ impl Pod {
             let wanted = Run::wanted(plans);
             let read = move || pod.purged_page(&entry, &before, wanted);
             let Some((page, purges)) = blocking(read).await? else {
-                through.push(self.begin_anew(run, plan).await?);
+                through.push(self.begin_anew(run.entry.number, plan).await?);
                 continue;
             };
             if purges == state.purge_sequence {
@@ -169,7 +226,7 @@ impl Pod {
             let documents = mapped(plan, &page.documents, emitted.remove(&0));
             let sequence = state.sequence;
             let portion = (documents, sequence, purges);
-            through.push(self.work_in(run, state, portion).await?);
+            through.push(self.work_in(run.entry.number, state, portion).await?);
         }
         Ok(through)
     }
@@ -177,24 +234,17 @@ impl Pod {
     /// Empties an index that has missed what nobody remembers any more.
     async fn begin_anew(
         &self,
-        run: &Run,
+        number: DatabaseNumber,
         plan: &Arc<IndexPlan>,
     ) -> Result<IndexState, IndexFailure> {
-        let (number, plan) = (run.entry.number, Arc::clone(plan));
+        let signature = plan.signature;
         let purges = database::statistics(self.view().as_ref(), number)?.purge_sequence;
-        let salt = u64::from_le_bytes(self.inner.entropy.bytes());
-        let made = self.inner.store.transact(Self::permit(), move |tx| {
-            index::remove(tx, number, &plan.signature)?;
-            let mut state = index::create(tx, number, &plan.signature, plan.collation, salt)?;
-            for (reduce, _) in &plan.reduces {
-                if let Some(with) = index::add_reduce(tx, number, &plan.signature, reduce)? {
-                    state = with;
-                }
-            }
-            Ok(state)
+        let removed = self.inner.store.transact(Self::permit(), move |tx| {
+            index::remove(tx, number, &signature)
         });
-        let state = made.await?;
-        self.work_in(run, state, (Vec::new(), 0, purges)).await
+        removed.await?;
+        let state = self.make_index(number, plan, u64::MAX).await?;
+        self.work_in(number, state, (Vec::new(), 0, purges)).await
     }
 
     /// Walks until all indexes are at `target`, those that are behind first.
@@ -231,16 +281,16 @@ impl Pod {
     /// Works a portion in: prepared beside the store's thread, written on it.
     async fn work_in(
         &self,
-        run: &Run,
+        number: DatabaseNumber,
         mut state: IndexState,
         (documents, through, purges): (Vec<MappedDocument>, u64, u64),
     ) -> Result<IndexState, IndexFailure> {
-        let number = run.entry.number;
         let documents = Arc::new(documents);
         for _ in 0..PREPARED_MAX {
             let (pod, documents) = (self.clone(), Arc::clone(&documents));
             let before = state.clone();
-            let prepared = blocking(move || {
+            let small = is_small(&documents);
+            let prepared = blocking_unless(small, move || {
                 let view = pod.view();
                 Ok(index::prepare(
                     view.as_ref(),
@@ -295,47 +345,39 @@ impl<'r> Walk<'r> {
         let wanted = Run::wanted(&self.plans);
         let read = |after: u64| {
             let (pod, entry) = (pod.clone(), Arc::clone(&self.run.entry));
-            blocking(move || pod.index_page(&entry, after, until, wanted))
+            move || pod.index_page(&entry, after, until, wanted)
         };
-        let mut reading = tokio::spawn(read(from));
+        let few = self.run.progress.total.load(Ordering::Relaxed) <= CHANGES_INLINE;
+        let mut page = blocking_unless(few, read(from)).await?;
         let mut mapped: Option<(Page, Emitted)> = None;
         loop {
-            let page = joined(reading.await)?;
-            let last = page.through >= until;
-            reading = if last {
-                // Nothing more is read; it only has to be something.
-                tokio::spawn(async { Ok(Page::default()) })
-            } else {
-                tokio::spawn(read(page.through))
-            };
+            let next = page.through;
+            let reading = (next < until).then(|| spawn_blocking(read(next)));
             let map = programs.map(pod, &page.documents);
-            let (emitted, done) = match mapped.take() {
+            let emitted = match mapped.take() {
                 Some((before, emitted)) => {
-                    let (map, done) = tokio::join!(
-                        map,
-                        Self::finish(pod, self.run, &self.plans, &self.states, before, emitted)
-                    );
-                    (map, Some(done?))
+                    let work =
+                        Self::finish(pod, self.run, &self.plans, &self.states, before, emitted);
+                    let (map, done) = tokio::join!(map, work);
+                    self.states = done?;
+                    map?
                 }
-                None => (map.await, None),
+                None => map.await?,
             };
-            if let Some(states) = done {
-                self.states = states;
-            }
-            let emitted = emitted?;
-            if last {
-                let done = Self::finish(pod, self.run, &self.plans, &self.states, page, emitted);
-                self.states = done.await?;
+            let Some(reading) = reading else {
+                let work = Self::finish(pod, self.run, &self.plans, &self.states, page, emitted);
+                self.states = work.await?;
                 return Ok(Walked::Level);
-            }
-            mapped = Some((page, emitted));
+            };
+            let read = joined(reading.await)?;
+            mapped = Some((std::mem::replace(&mut page, read), emitted));
             if !pod.is_wanted(self.run) {
                 return Ok(Walked::Unwanted);
             }
         }
     }
 
-    /// Works a mapped page into the indexes.
+    /// Works a mapped page into the indexes, all at a time.
     async fn finish(
         pod: &Pod,
         run: &Run,
@@ -344,24 +386,45 @@ impl<'r> Walk<'r> {
         page: Page,
         mut emitted: Emitted,
     ) -> Result<Vec<IndexState>, IndexFailure> {
-        let page = Arc::new(page);
-        let mut after = Vec::with_capacity(states.len());
+        let (page, number) = (Arc::new(page), run.entry.number);
+        let mut working = Vec::with_capacity(states.len());
         for (place, (plan, state)) in plans.iter().zip(states).enumerate() {
             let (plan, page, rows) = (Arc::clone(plan), Arc::clone(&page), emitted.remove(&place));
-            let portions = blocking(move || Ok(portions(&plan, &page, rows))).await?;
-            let mut state = state.clone();
-            let purges = state.purge_sequence;
-            for (documents, through) in portions {
-                state = pod
-                    .work_in(run, state, (documents, through, purges))
-                    .await?;
+            let (pod, mut state) = (pod.clone(), state.clone());
+            let work = async move {
+                let small = page.bytes() <= BYTES_INLINE;
+                let portions = move || Ok(portions(&plan, &page, rows));
+                let portions = blocking_unless(small, portions).await?;
+                let purges = state.purge_sequence;
+                for (documents, through) in portions {
+                    let portion = (documents, through, purges);
+                    state = pod.work_in(number, state, portion).await?;
+                }
+                Ok(state)
+            };
+            if states.len() == 1 {
+                working.push(Working::Done(work.await?));
+            } else {
+                working.push(Working::Running(tokio::spawn(work)));
             }
-            after.push(state);
+        }
+        let mut after = Vec::with_capacity(working.len());
+        for one in working {
+            after.push(match one {
+                Working::Done(state) => state,
+                Working::Running(work) => joined(work.await)?,
+            });
         }
         let changes = page.documents.len() as u64;
         run.progress.advance(changes, pod.inner.clock.now_unix_s());
         Ok(after)
     }
+}
+
+/// The work on one index of several.
+enum Working {
+    Done(IndexState),
+    Running(tokio::task::JoinHandle<Result<IndexState, IndexFailure>>),
 }
 
 /// A page's rows in one index, in portions that a commit can take, each with how far it brings
@@ -395,6 +458,22 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, IndexFailure> + Send + 'static,
 ) -> Result<T, IndexFailure> {
     joined(spawn_blocking(work).await)
+}
+
+/// Runs `work` here if it is `small`, else on a thread that may wait.
+async fn blocking_unless<T: Send + 'static>(
+    small: bool,
+    work: impl FnOnce() -> Result<T, IndexFailure> + Send + 'static,
+) -> Result<T, IndexFailure> {
+    if small { work() } else { blocking(work).await }
+}
+
+fn is_small(documents: &[MappedDocument]) -> bool {
+    let rows = documents.iter().flat_map(|document| &document.rows);
+    let bytes = rows
+        .map(|row| row.key.len() + row.value.len() + 64)
+        .sum::<usize>();
+    bytes + 64 * documents.len() <= BYTES_INLINE
 }
 
 fn joined<T>(

@@ -148,6 +148,7 @@ impl Pod {
             bodies: false,
             conflicts: false,
             leaves: false,
+            leaf_bodies: false,
         };
         let (mut ids, mut at) = (Vec::new(), after);
         self.read_changes(entry, &internal(), range, |row| {

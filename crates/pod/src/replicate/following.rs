@@ -1,11 +1,13 @@
 //! The feed of a database of this server, for a replication that reads from it.
 //!
-//! Who waits for a change holds a subscription and nothing else: no view, no timer, no thread.
+//! Who waits for a change holds a subscription and nothing else: no view, no timer, no thread. Documents
+//! that are named are found by their ids where that is less work than to walk the feed.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use adea_documents::record::Leaf;
 use adea_documents::selector::Selector;
 use adea_replication::peer::{ChangeRow, ChangesAsked, ChangesPage};
 use adea_replication::{Filter, PeerError, Sequence};
@@ -14,74 +16,113 @@ use serde_json::Value;
 
 use crate::databases::DatabaseEntry;
 use crate::follow_changes::{ChangeRow as Row, ChangesRange};
+use crate::replicate::calling::Called;
 use crate::replicate::peer::{LocalPeer, blocking, of_pod, sequence};
 
 /// Changes that are looked at over one view.
 const LOOKED_MAX: usize = 20_000;
+/// How many changes it takes to walk what one lookup finds.
+const WALKED_PER_LOOKUP: u64 = 4;
 
 /// Which changes pass, ready to be asked about each.
-enum Passing {
+pub(super) enum Passing {
     All,
     Design,
     Ids(HashSet<String>),
     Selector(Box<Selector>),
+    Function(Called),
+}
+
+/// A page in the making.
+pub(super) struct Page {
+    pub(super) rows: Vec<ChangeRow>,
+    /// Everything up to here was looked at.
+    pub(super) at: u64,
+    /// Whether there may be more right away.
+    pub(super) more: bool,
+    /// Rows that it may have.
+    pub(super) limit: usize,
+    pub(super) winners_only: bool,
 }
 
 impl Passing {
     fn of(filter: &Filter) -> Result<Self, PeerError> {
-        let refused = |error: &str, reason: String| PeerError::Refused {
-            status: 400,
-            error: error.to_owned(),
-            reason,
-        };
         Ok(match filter {
             Filter::All => Self::All,
             Filter::Ids(ids) => Self::Ids(ids.iter().cloned().collect()),
             Filter::Selector(selector) => {
                 let parsed = Selector::parse(&Value::Object(selector.clone()));
-                let parsed = parsed.map_err(|error| refused("bad_request", error.reason()))?;
+                let parsed = parsed.map_err(|error| PeerError::Refused {
+                    status: 400,
+                    error: "bad_request".to_owned(),
+                    reason: error.reason(),
+                })?;
                 Self::Selector(Box::new(parsed))
             }
             Filter::Function { name, .. } if name == "_design" => Self::Design,
-            Filter::Function { name, .. } => {
-                let reason = format!("The filter {name} is not implemented in this version.");
-                return Err(refused("not_implemented", reason));
-            }
+            Filter::Function { name, parameters } => Self::Function(Called::of(name, parameters)?),
         })
     }
 
-    fn passes(&self, row: &Row<'_>) -> bool {
-        match self {
-            Self::All => true,
+    /// The leaves of a change that pass.
+    fn passing<'r>(&self, row: &'r Row<'_>) -> Vec<&'r Leaf> {
+        let all = match self {
+            // What a function lets pass is found out elsewhere.
+            Self::All | Self::Function(_) => true,
             Self::Design => row.id.starts_with("_design/"),
             Self::Ids(ids) => ids.contains(row.id),
             Self::Selector(selector) => {
-                let Some(document) = &row.document else {
-                    return false;
-                };
-                let Ok(mut value) = serde_json::from_slice::<Value>(document.json) else {
-                    return false;
-                };
-                if let Some(fields) = value.as_object_mut() {
-                    fields.insert("_id".to_owned(), row.id.into());
-                    fields.insert("_rev".to_owned(), row.winner.revision.to_string().into());
-                    if row.winner.deleted {
-                        fields.insert("_deleted".to_owned(), true.into());
-                    }
-                }
-                selector.matches(&value)
+                let winner = row.document.as_ref().map(|document| document.json);
+                let losing = row.losing.iter().map(Option::as_deref);
+                let documents = std::iter::once(winner).chain(losing);
+                let leaves = row.leaves.iter().zip(documents);
+                let passing = leaves.filter(|(leaf, json)| {
+                    json.is_some_and(|json| matches(selector, row.id, leaf, json))
+                });
+                return passing.map(|(leaf, _)| leaf).collect();
             }
-        }
+        };
+        row.leaves.iter().filter(|_| all).collect()
     }
 }
 
-/// A page in the making.
-struct Page {
-    rows: Vec<ChangeRow>,
-    /// Everything up to here was looked at.
-    at: u64,
-    /// Whether there may be more right away.
-    more: bool,
+fn matches(selector: &Selector, id: &str, leaf: &Leaf, json: &[u8]) -> bool {
+    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
+        return false;
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("_id".to_owned(), id.into());
+        fields.insert("_rev".to_owned(), leaf.revision.to_string().into());
+        if leaf.deleted {
+            fields.insert("_deleted".to_owned(), true.into());
+        }
+    }
+    selector.matches(&value)
+}
+
+impl Page {
+    /// Takes a change in, if any of its leaves passed.
+    pub(super) fn take<'l>(
+        &mut self,
+        entry: &DatabaseEntry,
+        id: &str,
+        at: u64,
+        leaves: impl IntoIterator<Item = &'l Leaf>,
+    ) {
+        let leaves = leaves.into_iter();
+        let revisions: Vec<String> = leaves.map(|leaf| leaf.revision.to_string()).collect();
+        if !revisions.is_empty() {
+            self.rows.push(ChangeRow {
+                id: id.to_owned(),
+                revisions,
+                sequence: Some(sequence(at, entry)),
+            });
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= self.limit
+    }
 }
 
 impl LocalPeer {
@@ -99,20 +140,15 @@ impl LocalPeer {
             rows: Vec::new(),
             at: self.after(since, &entry)?,
             more: true,
+            limit: asked.limit,
+            winners_only: asked.winners_only,
         };
         loop {
             if let Some(changes) = &mut changes {
                 changes.mark_seen();
             }
-            while page.more && page.rows.len() < asked.limit {
-                let (peer, entry, passing) =
-                    (self.clone(), Arc::clone(&entry), Arc::clone(&passing));
-                let (winners, limit) = (asked.winners_only, asked.limit);
-                page = blocking(move || {
-                    peer.look(&entry, &passing, winners, limit, &mut page)?;
-                    Ok(page)
-                })
-                .await?;
+            while page.more && !page.is_full() {
+                page = self.look(&entry, &passing, page).await?;
             }
             let Some(changes) = changes.as_mut().filter(|_| page.rows.is_empty()) else {
                 break;
@@ -125,14 +161,11 @@ impl LocalPeer {
             // Rights may have changed while it waited.
             self.readable()?;
         }
-        let pending = self
-            .pod
-            .changes_after(&entry, &self.caller, page.at)
-            .map_err(of_pod)?;
+        let pending = self.pod.changes_after(&entry, &self.caller, page.at);
         Ok(ChangesPage {
             rows: page.rows,
             last: sequence(page.at, &entry),
-            pending: Some(pending),
+            pending: Some(pending.map_err(of_pod)?),
         })
     }
 
@@ -140,55 +173,81 @@ impl LocalPeer {
     /// and the reader begins anew.
     fn after(&self, since: &Sequence, entry: &DatabaseEntry) -> Result<u64, PeerError> {
         let text = since.as_parameter();
-        let newest = self.pod.statistics(entry).map_err(of_pod)?.update_sequence;
+        let newest = self.newest(entry)?;
         if text == "now" {
             return Ok(newest);
         }
         let (number, tag) = text.split_once('-').unwrap_or((&text, &entry.sequence_tag));
         let number: u64 = number.parse().unwrap_or(0);
-        Ok(if tag == entry.sequence_tag && number <= newest {
-            number
-        } else {
-            0
-        })
+        let known = tag == entry.sequence_tag && number <= newest;
+        Ok(if known { number } else { 0 })
     }
 
-    /// Looks at the next changes over one view.
-    fn look(
+    pub(super) fn newest(&self, entry: &DatabaseEntry) -> Result<u64, PeerError> {
+        let statistics = self.pod.statistics(entry).map_err(of_pod)?;
+        Ok(statistics.update_sequence)
+    }
+
+    /// Looks at the next changes.
+    async fn look(
         &self,
-        entry: &DatabaseEntry,
-        passing: &Passing,
-        winners_only: bool,
-        limit: usize,
-        page: &mut Page,
-    ) -> Result<(), PeerError> {
-        let newest = self.pod.statistics(entry).map_err(of_pod)?.update_sequence;
-        page.more = false;
-        let range = ChangesRange {
+        entry: &Arc<DatabaseEntry>,
+        passing: &Arc<Passing>,
+        mut page: Page,
+    ) -> Result<Page, PeerError> {
+        let newest = self.newest(entry)?;
+        if let Passing::Function(called) = passing.as_ref() {
+            return self.look_by(called, entry, newest, page).await;
+        }
+        let (peer, entry, passing) = (self.clone(), Arc::clone(entry), Arc::clone(passing));
+        blocking(move || {
+            let few = match passing.as_ref() {
+                Passing::Ids(ids) => {
+                    let walked = newest.saturating_sub(page.at) / WALKED_PER_LOOKUP;
+                    walked > ids.len() as u64
+                }
+                Passing::All | Passing::Design | Passing::Selector(_) | Passing::Function(_) => {
+                    false
+                }
+            };
+            if few {
+                peer.look_up(&entry, &passing, newest, &mut page)?;
+            } else {
+                peer.walk(&entry, &passing, newest, &mut page)?;
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    fn range(page: &Page, newest: u64, bodies: bool) -> ChangesRange {
+        ChangesRange {
             after: page.at,
             until: newest,
             direction: Direction::Forward,
-            bodies: matches!(passing, Passing::Selector(_)),
+            bodies,
             conflicts: false,
-            leaves: !winners_only,
-        };
+            leaves: !page.winners_only,
+            leaf_bodies: bodies,
+        }
+    }
+
+    /// Walks the feed over one view.
+    fn walk(
+        &self,
+        entry: &DatabaseEntry,
+        passing: &Passing,
+        newest: u64,
+        page: &mut Page,
+    ) -> Result<(), PeerError> {
+        let range = Self::range(page, newest, matches!(passing, Passing::Selector(_)));
         let (mut looked, mut at) = (0, page.at);
-        let rows = &mut page.rows;
+        page.more = false;
         let walked = self.pod.read_changes(entry, &self.caller, range, |row| {
             looked += 1;
             at = row.sequence;
-            if passing.passes(row) {
-                rows.push(ChangeRow {
-                    id: row.id.to_owned(),
-                    revisions: row
-                        .leaves
-                        .iter()
-                        .map(|leaf| leaf.revision.to_string())
-                        .collect(),
-                    sequence: Some(sequence(row.sequence, entry)),
-                });
-            }
-            if rows.len() < limit && looked < LOOKED_MAX {
+            page.take(entry, row.id, row.sequence, passing.passing(row));
+            if !page.is_full() && looked < LOOKED_MAX {
                 ControlFlow::Continue(())
             } else {
                 page.more = true;
@@ -197,6 +256,40 @@ impl LocalPeer {
         });
         walked.map_err(of_pod)?;
         page.at = if page.more { at } else { newest.max(at) };
+        Ok(())
+    }
+
+    /// Looks up documents that are named. One that changes meanwhile is found by who goes on.
+    fn look_up(
+        &self,
+        entry: &DatabaseEntry,
+        passing: &Passing,
+        newest: u64,
+        page: &mut Page,
+    ) -> Result<(), PeerError> {
+        let Passing::Ids(ids) = passing else {
+            return Ok(());
+        };
+        let ids = ids.iter().map(String::as_str);
+        let found = self
+            .pod
+            .find_named(entry, &self.caller, ids, page.at, newest);
+        let mut named = found.map_err(of_pod)?;
+        let range = Self::range(page, newest, false);
+        let mut at = page.at;
+        let told = self
+            .pod
+            .read_named_changes(entry, &self.caller, range, &mut named, |row| {
+                at = row.sequence;
+                page.take(entry, row.id, row.sequence, row.leaves);
+                if page.is_full() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        page.more = told.map_err(of_pod)?;
+        page.at = if page.more { at } else { newest };
         Ok(())
     }
 }

@@ -59,7 +59,7 @@ impl LocalPeer {
             .map_err(of_pod)?;
         for (id, outcome) in ids.iter().zip(outcomes) {
             if let Err(error) = outcome {
-                let error = of_pod(PodError::from(error));
+                let error = of_pod(error);
                 failures.push(failure(id.as_str().to_owned(), error)?);
             }
         }

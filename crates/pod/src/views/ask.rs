@@ -99,18 +99,34 @@ impl Pod {
             }
             Update::Before => {
                 let sequence = self.statistics(&ask.entry)?.update_sequence;
-                let plans = &ask.design.plans;
-                match self.index_through(&ask.entry, plans, sequence).await {
-                    Ok(_) => Ok(()),
-                    // Another view's function may be to blame.
-                    Err(PodError::Script(error)) if plans.len() > 1 => {
-                        tracing::debug!(%error, "one view is indexed alone: {error}");
-                        let alone = std::slice::from_ref(&ask.plan);
-                        self.index_through(&ask.entry, alone, sequence).await?;
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
+                self.bring_along(ask, sequence).await
+            }
+        }
+    }
+
+    /// Brings the index up to `sequence`, and with it all of the design document, unless another
+    /// function of it is in trouble.
+    async fn bring_along(&self, ask: &ViewAsk, sequence: u64) -> Result<(), PodError> {
+        let (entry, plans) = (&ask.entry, &ask.design.plans);
+        let together = ask.design.signature();
+        if plans.len() > 1 && self.trouble(entry, &together).is_none() {
+            match self.index_through(entry, plans, sequence).await {
+                Ok(_) => return Ok(()),
+                Err(PodError::Script(error)) => self.note_trouble(entry, together, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = self.trouble(entry, &ask.plan.signature) {
+            return Err(error.into());
+        }
+        let alone = std::slice::from_ref(&ask.plan);
+        match self.index_through(entry, alone, sequence).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if let PodError::Script(error) = &error {
+                    self.note_trouble(entry, ask.plan.signature, error);
                 }
+                Err(error)
             }
         }
     }

@@ -5,13 +5,13 @@
 //! compile. What came by replication was checked elsewhere, or not at all, so everybody who reads
 //! a design document passes over what makes no sense.
 
-use adea_documents::index::builtin::Builtin;
 use adea_script::{Owner, Purpose, ScriptError};
 use serde_json::{Map, Value};
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::views::design::builtin;
 
 /// The kinds of JSON values that a field may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -194,7 +194,7 @@ fn functions_of(
         let Some(source) = view.get("reduce").and_then(Value::as_str) else {
             continue;
         };
-        match Builtin::parse(source.trim()) {
+        match builtin(source) {
             Ok(Some(_)) => {}
             Ok(None) => functions.push(("reduce", name.clone(), source.to_owned())),
             Err(_) => {

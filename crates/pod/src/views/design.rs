@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use adea_documents::collation::{Collation, SORT_KEY_VERSION};
 use adea_documents::index::Signature;
-use adea_documents::index::builtin::Builtin;
+use adea_documents::index::builtin::{Builtin, UnknownBuiltin};
 use adea_documents::revision::Revision;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -197,7 +197,7 @@ impl Design {
 
 /// The place of the reduce `source` in `plan`, put there if it is new.
 fn add_reduce(plan: &mut IndexPlan, source: &str) -> usize {
-    let reducer = match Builtin::parse(source.trim()) {
+    let reducer = match builtin(source) {
         Ok(Some(builtin)) => Reducer::Builtin(builtin),
         // An unknown builtin is refused when it is saved; one that came in another way fails as a
         // function that does not compile.
@@ -218,6 +218,31 @@ fn add_reduce(plan: &mut IndexPlan, source: &str) -> usize {
         plan.reduces.len() - 1
     })
 }
+
+/// The built-in reduce that `source` names. What stands behind the name does not count, as in
+/// `CouchDB`.
+///
+/// # Errors
+/// [`UnknownBuiltin`] for another name.
+pub(crate) fn builtin(source: &str) -> Result<Option<Builtin>, UnknownBuiltin> {
+    let source = source.trim();
+    Builtin::parse(source).or_else(|unknown| {
+        let mut names = PREFIXES.iter().filter(|name| source.starts_with(**name));
+        names
+            .next()
+            .map_or(Err(unknown), |name| Builtin::parse(name))
+    })
+}
+
+/// The built-in reduces whose name may be followed by anything.
+const PREFIXES: [&str; 6] = [
+    "_sum",
+    "_count",
+    "_stats",
+    "_approx_count_distinct",
+    "_first",
+    "_last",
+];
 
 fn map_signature(source: &str, lib: Option<&str>, options: Options) -> Signature {
     let mut hash = Sha256::new();

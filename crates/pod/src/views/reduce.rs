@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use adea_documents::index::builtin::{Builtin, BuiltinError};
 use adea_documents::index::{GroupStep, Material, Piece, RowRange, Signature};
-use adea_documents::json::{for_each_item, write_json_string};
+use adea_documents::json::for_each_item;
 use adea_script::{Owner, Purpose, ReduceCall, ReduceProgram};
 use adea_store::Direction;
 use tokio::runtime::Handle;
@@ -30,9 +30,13 @@ const PIECES_BYTES_MAX: usize = 2 << 20;
 pub struct GroupRow {
     /// Its key as JSON; `null` if all rows are one group.
     pub key: String,
-    /// What became of it, as JSON.
-    pub value: String,
+    /// What became of it, as JSON; or why it grew instead of shrinking.
+    pub value: Result<String, Overflow>,
 }
+
+/// What a function that does not reduce is told off with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow(pub String);
 
 /// A group and what it is to be reduced from.
 struct Group {
@@ -50,7 +54,7 @@ impl Pod {
         ask: &Arc<ViewAsk>,
         cursor: ViewCursor,
     ) -> Result<(Vec<GroupRow>, ViewCursor), PodError> {
-        let Some((_, reducer)) = &ask.reduce else {
+        let Some((signature, reducer)) = &ask.reduce else {
             return Ok((Vec::new(), cursor));
         };
         let (pod, asked) = (self.clone(), Arc::clone(ask));
@@ -69,7 +73,7 @@ impl Pod {
                     let value = builtin.finalize(&value).map_err(refused)?;
                     Ok(GroupRow {
                         key: group.key,
-                        value,
+                        value: Ok(value),
                     })
                 });
                 rows.collect::<Result<Vec<_>, PodError>>()?
@@ -79,7 +83,14 @@ impl Pod {
                     .into_iter()
                     .map(|group| (group.key, group.pieces))
                     .unzip();
-                let values = self.reduce_pieces(database, source, pieces).await?;
+                if let Some(error) = self.trouble(&ask.entry, signature) {
+                    return Err(error.into());
+                }
+                let values = self.reduce_pieces(database, source, pieces).await;
+                if let Err(PodError::Script(error)) = &values {
+                    self.note_trouble(&ask.entry, *signature, error);
+                }
+                let values = values?;
                 let rows = keys.into_iter().zip(values);
                 rows.map(|(key, value)| GroupRow { key, value }).collect()
             }
@@ -130,7 +141,7 @@ impl Pod {
         database: u64,
         source: &str,
         groups: Vec<Vec<Piece>>,
-    ) -> Result<Vec<String>, PodError> {
+    ) -> Result<Vec<Result<String, Overflow>>, PodError> {
         let owner = Owner {
             database,
             purpose: Purpose::Reduce,
@@ -151,18 +162,25 @@ impl Pod {
         let (mut values, mut again) = (Vec::with_capacity(groups.len()), Vec::new());
         for pieces in groups {
             let mut parts: Vec<String> = Vec::with_capacity(pieces.len());
+            let mut overflow = None;
             for piece in pieces {
-                parts.push(match piece {
-                    Piece::Value(value) => value,
-                    Piece::Rows(_) => heard(reduced.next())?,
-                });
+                let part = match piece {
+                    Piece::Value(value) => Ok(value),
+                    Piece::Rows(_) => in_its_row(heard(reduced.next()))?,
+                };
+                match part {
+                    Ok(value) => parts.push(value),
+                    Err(error) => overflow = Some(error),
+                }
             }
-            if parts.len() == 1 {
-                values.push(parts.pop());
-            } else {
-                values.push(None);
-                again.push(call_of(&Material::Values(parts)));
-            }
+            values.push(match (overflow, parts.len()) {
+                (Some(error), _) => Some(Err(error)),
+                (None, 1) => parts.pop().map(Ok),
+                (None, _) => {
+                    again.push(call_of(&Material::Values(parts)));
+                    None
+                }
+            });
         }
         let mut rereduced = Vec::new();
         if !again.is_empty() {
@@ -171,7 +189,7 @@ impl Pod {
         let mut rereduced = rereduced.into_iter();
         let values = values
             .into_iter()
-            .map(|value| value.map_or_else(|| heard(rereduced.next()), Ok));
+            .map(|value| value.map_or_else(|| in_its_row(heard(rereduced.next())), Ok));
         values.collect()
     }
 }
@@ -180,22 +198,31 @@ fn null() -> String {
     "null".to_owned()
 }
 
-/// What a function answered. A result that does not shrink is told in its place, as in `CouchDB`;
-/// without any answer the question fails.
+/// What a function answered; without any answer the question fails.
 fn heard(answer: Option<Result<String, String>>) -> Result<String, PodError> {
     match answer {
         Some(Ok(value)) => Ok(value),
         Some(Err(reason)) if reason.starts_with("Reduce output must shrink") => {
-            let mut value = b"{\"reduce_overflow_error\":".to_vec();
-            write_json_string(&mut value, &reason);
-            value.push(b'}');
-            Ok(String::from_utf8(value).unwrap_or_default())
+            let error = OVERFLOW.to_owned();
+            Err(PodError::Reduce { error, reason })
         }
         Some(Err(reason)) => Err(PodError::Reduce {
             error: "reduce_error".to_owned(),
             reason,
         }),
         None => Err(PodError::Interrupted),
+    }
+}
+
+/// `CouchDB`'s word for a result that does not shrink.
+const OVERFLOW: &str = "reduce_overflow_error";
+
+/// A result that does not shrink is told in its row; the other rows are none the worse.
+fn in_its_row(value: Result<String, PodError>) -> Result<Result<String, Overflow>, PodError> {
+    match value {
+        Ok(value) => Ok(Ok(value)),
+        Err(PodError::Reduce { error, reason }) if error == OVERFLOW => Ok(Err(Overflow(reason))),
+        Err(error) => Err(error),
     }
 }
 
@@ -379,7 +406,11 @@ impl Reading<'_> {
                 let groups = vec![pieces];
                 let reduced = self.pod.reduce_pieces(database, source, groups);
                 let mut values = self.runtime.block_on(reduced)?;
-                Ok(values.pop().unwrap_or_else(null))
+                match values.pop() {
+                    Some(Ok(value)) => Ok(value),
+                    // It grows; so it will be when the whole group is reduced.
+                    Some(Err(_)) | None => Ok(null()),
+                }
             }
         }
     }

@@ -52,6 +52,7 @@ impl Follower {
             bodies,
             conflicts: false,
             leaves: bodies,
+            leaf_bodies: false,
         };
         let mut rows = Vec::new();
         let caller = Caller::anonymous();
@@ -138,6 +139,7 @@ async fn every_follower_sees_the_last_revision_of_every_document() {
         bodies: false,
         conflicts: false,
         leaves: false,
+        leaf_bodies: false,
     };
     pod.read_changes(&entry, &caller, range, |row| {
         rows.push(row.sequence);

@@ -1,4 +1,7 @@
 //! Many documents in one answer: `_bulk_get`, read row by row while it comes.
+//!
+//! There must be a row for each that was asked for, in their order. Servers that answer otherwise, as
+//! some do, are asked for one document at a time.
 
 use adea_outbound::Answer;
 use bytes::Bytes;
@@ -71,11 +74,7 @@ impl Coming<'_> {
     async fn read(&mut self) -> Result<Option<FetchedRow>, PeerError> {
         loop {
             if let Some(row) = self.rows.next().map_err(of_rows)? {
-                let Some(wanted) = self.wanted.next() else {
-                    return Err(PeerError::Nonsense(
-                        "more documents than were asked for".to_owned(),
-                    ));
-                };
+                let wanted = self.wanted.next().ok_or(PeerError::Unsupported)?;
                 return read_row(&row, wanted).map(Some);
             }
             match self.answer.next().await.map_err(of_outbound)? {
@@ -86,9 +85,7 @@ impl Coming<'_> {
         let rows = std::mem::replace(&mut self.rows, Rows::new(0));
         rows.finish().map_err(of_rows)?;
         if self.wanted.len() > 0 {
-            return Err(PeerError::Nonsense(
-                "fewer documents than were asked for".to_owned(),
-            ));
+            return Err(PeerError::Unsupported);
         }
         Ok(None)
     }
@@ -111,10 +108,7 @@ fn read_row(row: &Bytes, wanted: &Wanted) -> Result<FetchedRow, PeerError> {
         let json = row.slice_ref(raw.get().as_bytes());
         let head = Head::read(&json)?;
         if head.id != wanted.id {
-            return Err(PeerError::Nonsense(format!(
-                "{} came where {} was asked for",
-                head.id, wanted.id
-            )));
+            return Err(PeerError::Unsupported);
         }
         let has_attachments = head.has_attachments();
         found.push(Fetched {

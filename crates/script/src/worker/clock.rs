@@ -37,6 +37,13 @@ impl Clock {
         self.started.set(Instant::now());
     }
 
+    /// The worker waited so long for a slow client, which is not the unit's fault.
+    pub(crate) fn excuse(&self, waited: Duration) {
+        let started = self.started.get();
+        self.started
+            .set(started.checked_add(waited).unwrap_or(started));
+    }
+
     /// The server has just heard something.
     pub(crate) fn heard(&self) {
         self.flushed.set(Instant::now());

@@ -5,6 +5,7 @@
 //! crossing into JavaScript however much it emits.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use rquickjs::context::intrinsic::{
     Date, Eval, Json, MapSet, Promise, Proxy, RegExp, RegExpCompiler, TypedArrays, WeakRef,
@@ -140,7 +141,9 @@ impl Engine {
                 output.frame(answer, |frame| {
                     frame.rest(text.as_bytes());
                 });
+                let start = Instant::now();
                 output.flush();
+                clock.excuse(start.elapsed());
                 clock.heard();
             };
             host.set(name, Function::new(ctx.clone(), send)?)?;
@@ -204,7 +207,13 @@ impl<'js> Door<'js, '_> {
 
     /// A value of JSON; else what is wrong with it.
     pub(crate) fn parse(&self, json: &[u8]) -> Result<Value<'js>, Outcome> {
-        self.ctx.json_parse(json).map_err(|error| self.fault(error))
+        // With room for the zero that the engine wants at the end.
+        let mut text = Vec::with_capacity(json.len() + 1);
+        text.extend_from_slice(json);
+        let json = text;
+        self.ctx
+            .json_parse(json)
+            .map_err(|error| self.fault(&error))
     }
 
     /// An array of strings.
@@ -216,7 +225,7 @@ impl<'js> Door<'js, '_> {
             }
             Ok(array)
         };
-        fill().map_err(|error| self.fault(error))
+        fill().map_err(|error| self.fault(&error))
     }
 
     /// Calls an entry that answers with text.
@@ -229,12 +238,12 @@ impl<'js> Door<'js, '_> {
         };
         match call() {
             Ok(text) => Outcome::Text(text),
-            Err(error) => self.fault(error),
+            Err(error) => self.fault(&error),
         }
     }
 
     /// Why a call gave no text. Takes the exception out of the engine.
-    fn fault(&self, error: Error) -> Outcome {
+    fn fault(&self, error: &Error) -> Outcome {
         if !matches!(error, Error::Exception) {
             let exhausted = matches!(error, Error::Allocation | Error::Unknown);
             return if exhausted {

@@ -13,6 +13,7 @@
   const text = String;
   const evaluate = eval; // Called by another name it runs global, sloppy code.
   const EngineError = InternalError;
+  const Probe = Uint8Array;
   const wellFormed = text.prototype.toWellFormed;
   const tag = objects.toString;
   const TEXT_MAX = 2000;
@@ -34,8 +35,15 @@
     }
   }
 
-  const isExhausted = (error) =>
-    error === null || (error instanceof EngineError && error.message === 'out of memory');
+  // Without memory for an error the engine throws null; but so may a function.
+  function isExhausted(error) {
+    if (error !== null) return error instanceof EngineError && error.message === 'out of memory';
+    try {
+      return new Probe(65536).length === 0;
+    } catch (_) {
+      return true;
+    }
+  }
 
   const fault = (mark, error, reason) =>
     mark + stringify([cut(text(error), 200), cut(text(reason), TEXT_MAX + SOURCE_MAX)]);
@@ -47,7 +55,7 @@
       if (isList(thrown) && (thrown[0] === 'error' || thrown[0] === 'fatal')) {
         return fault('!', thrown[1], thrown[2]);
       }
-      if (typeof thrown === 'object') {
+      if (typeof thrown === 'object' && thrown !== null) {
         if (thrown.error && thrown.reason) return fault('!', thrown.error, thrown.reason);
         if (thrown.name) return fault('!', thrown.name, text(thrown.message));
       }
@@ -173,6 +181,9 @@
 
   let functions = [];
   let sizes = [];
+  // Some function may change a document. As in CouchDB it cannot: its documents are frozen, which
+  // costs as much as parsing them and is left out where nobody could tell.
+  let changing = true;
 
   // Compiles all; an empty text, or the fault of the first that fails and its number before it.
   function load(library, sources) {
@@ -186,6 +197,7 @@
         functions.push(compile(sources[at]));
         sizes.push(sources[at].length);
       }
+      changing = sources.some((source) => apply(searched, CHANGE, [source]));
       return '';
     } catch (error) {
       return at + faultOf(error);
@@ -193,6 +205,20 @@
   }
 
   // ---- Views ----
+
+  // What the text of a function has if it may change an object: an assignment to a member, a
+  // method that changes its array, something that reaches code from elsewhere. It is searched in
+  // comments and strings too: to find too much costs time only.
+  const CHANGE = new RegExp([
+    /(?:[\])}]|\.\s*[\w$]+)\s*(?:[-+*\/%&|^]|<<|>>>?|\*\*|&&|\|\||\?\?)?=(?![=>])/.source,
+    /(?:[\])]|\.\s*[\w$]+)\s*(?:\+\+|--)|(?:\+\+|--)\s*(?:\(|[\w$]+\s*[.[])/.source,
+    /\bfor\s*\(\s*(?!var\b|let\b|const\b|;)|\/\*|`|\\u|\]\s*\(/.source,
+    /\b(?:delete|eval|Function|constructor|require|with|this|globalThis|arguments|Proxy)\b/.source,
+    /\b(?:prototype|__proto__|call|apply|bind|Reflect|assign|define\w*|set\w*|isFrozen)\b/.source,
+    /\b(?:freeze|seal|preventExtensions|isSealed|isExtensible|__define\w+)\b/.source,
+    /\b(?:push|pop|shift|unshift|splice|sort|reverse|fill|copyWithin)\b/.source,
+  ].join('|'));
+  const searched = CHANGE.test;
 
   // Nested objects too, so that one function's changes are not seen by the next.
   function seal(value) {
@@ -220,12 +246,12 @@
   let lines = '';
   let at = 0;
 
-  // A line for each function from number `from` on; an `M` at the very end says that the next
-  // found no memory.
-  function map(document, from) {
+  // A line for each function from number `from` to before `to`; an `M` at the very end says that
+  // the next found no memory.
+  function map(document, from, to) {
     lines = '';
-    let sealed = false;
-    for (at = from; at < functions.length; at++) {
+    let sealed = !changing;
+    for (at = from; at < to; at++) {
       let line;
       rows = [];
       try {
@@ -325,7 +351,7 @@
     } catch (error) {
       if (isExhausted(error)) return 'M';
       try {
-        if (typeof error === 'object' && !(error.name && error.stack)) {
+        if (typeof error === 'object' && error !== null && !(error.name && error.stack)) {
           for (const word of ['forbidden', 'unauthorized']) {
             if (hasOwn(error, word)) {
               return stringify([word, cut(inWords(error[word]), TEXT_MAX)]);
@@ -336,7 +362,7 @@
             const reason = first === undefined ? '' : inWords(error[first]);
             return fault('!', 'unknown_error', reason);
           }
-        } else if (typeof error !== 'object') {
+        } else if (typeof error !== 'object' || error === null) {
           return fault('!', 'unknown_error', inWords(error));
         }
       } catch (_) {

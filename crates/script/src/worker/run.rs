@@ -74,7 +74,7 @@ pub(crate) fn run(engine: &Engine, program: &Program, run: &Run<'_>) -> Result<A
 pub(crate) fn end(engine: &Engine, ending: Ending) -> After {
     let ending = match ending {
         Ending::Whole if !engine.run_down() => Ending::Spent,
-        ending @ (Ending::Whole | Ending::Spent | Ending::Memory) => ending,
+        ending @ (Ending::Whole | Ending::Spent | Ending::Memory | Ending::Stopped) => ending,
     };
     engine.output.frame(Answer::Ended, |frame| {
         frame.byte(ending.number());
@@ -111,10 +111,8 @@ pub(crate) fn choose(door: &Door<'_, '_>, path: &[&str]) -> Result<Result<(), Ou
         Ok(names) => door.call(&door.entry("choose")?, (names,)),
         Err(outcome) => outcome,
     };
-    Ok(match outcome {
-        Outcome::Text(text) if text.is_empty() => Ok(()),
-        outcome => Err(outcome),
-    })
+    let done = outcome == Outcome::Text(String::new());
+    Ok(if done { Ok(()) } else { Err(outcome) })
 }
 
 /// Answers that the whole call failed, and says whether the worker can go on.
@@ -141,7 +139,8 @@ pub(crate) fn fail(engine: &Engine, name: &str, outcome: Outcome) -> After {
             .text(reason.as_bytes());
     });
     engine.output.flush();
-    if fault == Fault::Memory {
+    // What was stopped is left half done, as a module that was being loaded.
+    if matches!(fault, Fault::Memory | Fault::TimedOut) {
         After::Spent
     } else {
         After::Sound
@@ -170,7 +169,7 @@ impl<'js> Work<'_, 'js> {
         let mut inputs = self.run.inputs;
         let mut skip = self.run.skip;
         while let Some(input) = inputs.text() {
-            let whole = match self.run.action {
+            let ending = match self.run.action {
                 Action::Map => self.map(&entry, input, skip)?,
                 Action::Reduce
                 | Action::Validate
@@ -178,8 +177,8 @@ impl<'js> Work<'_, 'js> {
                 | Action::ViewFilter
                 | Action::Call => self.line(&entry, input),
             };
-            if !whole {
-                return Ok(Ending::Memory);
+            if ending != Ending::Whole {
+                return Ok(ending);
             }
             skip = 0;
             if self.run.careful || output.is_full() || clock.is_due() {
@@ -190,8 +189,8 @@ impl<'js> Work<'_, 'js> {
         Ok(Ending::Whole)
     }
 
-    /// One input, one line; false when memory is used up.
-    fn line(&self, entry: &Function<'js>, input: &[u8]) -> bool {
+    /// One input, one line.
+    fn line(&self, entry: &Function<'js>, input: &[u8]) -> Ending {
         self.engine.clock.begin();
         let outcome = match self.door.parse(input) {
             Err(outcome) => outcome,
@@ -201,44 +200,52 @@ impl<'js> Work<'_, 'js> {
             }
             Ok(value) => self.door.call(entry, (value,)),
         };
-        match outcome {
-            Outcome::Text(text) if text == "M" => return false,
-            Outcome::Exhausted => return false,
-            Outcome::Text(text) => self.engine.output.lines(text.as_bytes()),
-            Outcome::Interrupted => self.engine.output.lines(b"T"),
-            Outcome::Broken(message) => self.engine.output.lines(threw(&message).as_bytes()),
-        }
+        let (line, ending) = match outcome {
+            Outcome::Text(text) if text == "M" => return Ending::Memory,
+            Outcome::Exhausted => return Ending::Memory,
+            Outcome::Text(text) => (text, Ending::Whole),
+            Outcome::Interrupted => ("T".to_owned(), Ending::Stopped),
+            Outcome::Broken(message) => (threw(&message), Ending::Whole),
+        };
+        self.engine.output.lines(line.as_bytes());
         self.engine.output.lines(b"\n");
-        true
+        ending
     }
 
-    /// One document, a line for each map function; false when memory is used up.
-    fn map(&self, entry: &Function<'js>, document: &[u8], skip: usize) -> Result<bool, Error> {
+    /// One document, a line for each map function.
+    fn map(&self, entry: &Function<'js>, document: &[u8], skip: usize) -> Result<Ending, Error> {
         let mut from = skip;
         while from < self.functions {
+            let to = if self.run.careful {
+                from + 1
+            } else {
+                self.functions
+            };
             self.engine.clock.begin();
             let outcome = match self.door.parse(document) {
-                Ok(value) => self.door.call(entry, (value, from)),
+                Ok(value) => self.door.call(entry, (value, from, to)),
                 Err(outcome) => outcome,
             };
             match outcome {
-                Outcome::Text(text) => return Ok(self.mapped(&text)),
-                Outcome::Exhausted => return Ok(false),
+                Outcome::Text(text) if !self.mapped(&text) => return Ok(Ending::Memory),
+                Outcome::Text(_) => from = to,
+                Outcome::Exhausted => return Ok(Ending::Memory),
                 Outcome::Interrupted => {
-                    from += self.stopped()?;
-                    self.engine.output.lines(b"T\n");
+                    self.stopped()?;
+                    return Ok(Ending::Stopped);
                 }
                 Outcome::Broken(message) => {
+                    from += 1;
                     self.engine.output.lines(threw(&message).as_bytes());
                     self.engine.output.lines(b"\n");
                 }
             }
-            from += 1;
             if self.run.careful {
                 self.engine.output.flush();
+                self.engine.clock.heard();
             }
         }
-        Ok(true)
+        Ok(Ending::Whole)
     }
 
     fn mapped(&self, lines: &str) -> bool {
@@ -247,15 +254,16 @@ impl<'js> Work<'_, 'js> {
         sound.is_none()
     }
 
-    /// The lines of the functions before the one that was stopped, and their number.
-    fn stopped(&self) -> Result<usize, Error> {
+    /// The lines of the functions before the one that was stopped, and its own.
+    fn stopped(&self) -> Result<(), Error> {
         self.engine.clock.begin();
         let outcome = self.door.call(&self.door.entry("stopped")?, ());
         let Outcome::Text(lines) = outcome else {
             return Err(Error::Unknown);
         };
         self.engine.output.lines(lines.as_bytes());
-        Ok(lines.bytes().filter(|byte| *byte == b'\n').count())
+        self.engine.output.lines(b"T\n");
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `_approx_count_distinct`: about how many different keys there are, in bounded room.
 //!
-//! A HyperLogLog sketch (Flajolet et al. 2007): the hash of a key chooses one of 4,096 registers,
+//! A `HyperLogLog` sketch (Flajolet et al. 2007): the hash of a key chooses one of 4,096 registers,
 //! which keeps the longest run of zeros seen. The estimate is Ertl's (2017), which needs no
 //! tables and is as good for few keys as for many: 1.6 % off in the mean.
 //!

@@ -21,7 +21,7 @@ struct Summary {
 /// What is told of values: of numbers, or of arrays place by place.
 enum Stats {
     Numbers(Summary),
-    Arrays(Vec<Stats>),
+    Arrays(Vec<Self>),
 }
 
 /// The statistics of values.

@@ -9,8 +9,8 @@ use crate::json::write_json_string;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Term {
     Number(Number),
-    Array(Vec<Term>),
-    Object(Vec<(String, Term)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
     Other(Value),
 }
 

@@ -1,17 +1,22 @@
-//! Which changes a feed tells: all, design documents, named ones, or those a selector matches.
+//! Which changes a feed tells: all, design documents, named ones, those a selector matches, or those
+//! that a function of a design document lets pass.
 //!
 //! A filter is read once, when the feed is asked for, and then only looks at rows; it keeps nothing
 //! between them. A row that does not pass is passed over, never held back: the position moves on
-//! behind it all the same. Filters that are functions of a design document are not run; that they
-//! exist is checked before this is said.
+//! behind it all the same. Documents that are named, and design documents, are found by their ids
+//! where that is less work than to walk the feed. Functions are called elsewhere (`function.rs`).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use adea_documents::json::{for_each_item, for_each_member, read_text};
+use adea_documents::record::Leaf;
 use adea_documents::selector::Selector;
-use adea_pod::ChangeRow;
+use adea_pod::{ChangeRow, DatabaseEntry};
 use serde_json::Value;
 
+use crate::couch::changes::function::{Called, Kind};
+use crate::couch::design::request::{Asking, request_object};
 use crate::error::ApiError;
 use crate::router::Exchange;
 
@@ -25,36 +30,78 @@ pub(super) enum Filter {
     Design,
     Ids(HashSet<String>),
     Selector(Box<Selector>),
+    Function(Arc<Called>),
+}
+
+/// Which leaves of a row are told.
+pub(super) enum Passing {
+    None,
+    All,
+    Some(Vec<Leaf>),
+}
+
+impl From<bool> for Passing {
+    fn from(all: bool) -> Self {
+        if all { Self::All } else { Self::None }
+    }
 }
 
 impl Filter {
-    /// Whether `row` is told.
-    pub(super) fn passes(&self, row: &ChangeRow<'_>) -> bool {
+    /// Whether the filter looks into documents.
+    pub(super) fn looks_inside(&self) -> bool {
+        matches!(self, Self::Selector(_))
+    }
+
+    /// Which of the leaves of `row` are told.
+    pub(super) fn passing(&self, row: &ChangeRow<'_>) -> Passing {
         match self {
-            Self::All => true,
-            Self::Design => row.id.starts_with("_design/"),
-            Self::Ids(ids) => ids.contains(row.id),
+            // What a function lets pass was found out before.
+            Self::All | Self::Function(_) => Passing::All,
+            Self::Design => row.id.starts_with("_design/").into(),
+            Self::Ids(ids) => ids.contains(row.id).into(),
             Self::Selector(selector) => {
-                let Some(document) = &row.document else {
-                    return false;
+                let winner = row.document.as_ref().map(|document| document.json);
+                let losing = row.losing.iter().map(Option::as_deref);
+                let matches = |(leaf, json): (&Leaf, Option<&[u8]>)| {
+                    let json = json?;
+                    matches(selector, row.id, leaf, json).then(|| leaf.clone())
                 };
-                let Ok(mut value) = serde_json::from_slice::<Value>(document.json) else {
-                    return false;
-                };
-                if let Some(fields) = value.as_object_mut() {
-                    fields.insert("_id".to_owned(), row.id.into());
-                    fields.insert("_rev".to_owned(), row.winner.revision.to_string().into());
-                    if row.winner.deleted {
-                        fields.insert("_deleted".to_owned(), true.into());
-                    }
+                let documents = std::iter::once(winner).chain(losing);
+                let passing: Vec<Leaf> = row
+                    .leaves
+                    .iter()
+                    .zip(documents)
+                    .filter_map(matches)
+                    .collect();
+                match passing.len() {
+                    0 => Passing::None,
+                    all if all == row.leaves.len() => Passing::All,
+                    _ => Passing::Some(passing),
                 }
-                selector.matches(&value)
             }
         }
     }
 }
 
-pub(super) fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, ApiError> {
+fn matches(selector: &Selector, id: &str, leaf: &Leaf, json: &[u8]) -> bool {
+    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
+        return false;
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("_id".to_owned(), id.into());
+        fields.insert("_rev".to_owned(), leaf.revision.to_string().into());
+        if leaf.deleted {
+            fields.insert("_deleted".to_owned(), true.into());
+        }
+    }
+    selector.matches(&value)
+}
+
+pub(super) fn read_filter(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+    body: &[u8],
+) -> Result<Filter, ApiError> {
     let query = &exchange.query;
     match query.get("filter") {
         None | Some("") => Ok(Filter::All),
@@ -83,36 +130,49 @@ pub(super) fn read_filter(exchange: &Exchange, body: &[u8]) -> Result<Filter, Ap
                 Selector::parse(&value).map_err(|error| ApiError::bad(error.reason()))?;
             Ok(Filter::Selector(Box::new(selector)))
         }
-        Some("_view") if query.get("view").is_none() => {
-            Err(ApiError::bad("`view` filter parameter is not provided."))
+        Some("_view") => {
+            let view = query
+                .get("view")
+                .ok_or_else(|| ApiError::bad("`view` filter parameter is not provided."))?;
+            let (ddoc, view) = view
+                .split_once('/')
+                .ok_or_else(|| ApiError::bad("`view` must be of the form `designname/viewname`"))?;
+            let called = called(exchange, entry, ddoc, Kind::View, view, String::new())?;
+            Ok(Filter::Function(called))
         }
-        Some("_view") => Err(ApiError::NotImplemented("A filter by a view")),
-        Some(name) if !name.contains('/') => Err(ApiError::bad(
-            "`filter` must be of the form `designname/filtername`",
-        )),
         Some(name) => {
-            let (ddoc, function) = name.split_once('/').unwrap_or((name, ""));
-            let id = format!("_design/{ddoc}");
-            let told = adea_pod::Told::default();
-            let database = exchange.app.pod.database(&database_of(exchange)?)?;
-            let which = adea_pod::Which::Winner;
-            let found = exchange
-                .app
-                .pod
-                .read(&database, &exchange.caller, &id, &which, told)?;
-            let filters = member(&found.body.json, "filters")?.unwrap_or_default();
-            if member(&filters, function)?.is_none() {
-                return Err(ApiError::NoMember(function.to_owned()));
-            }
-            Err(ApiError::NotImplemented(
-                "A filter by a design document's function",
-            ))
+            let (ddoc, function) = name.split_once('/').ok_or_else(|| {
+                ApiError::bad("`filter` must be of the form `designname/filtername`")
+            })?;
+            let asking = Asking { id: None, body };
+            let request = request_object(exchange, entry, &asking)?;
+            let called = called(exchange, entry, ddoc, Kind::Filter, function, request)?;
+            Ok(Filter::Function(called))
         }
     }
 }
 
-fn database_of(exchange: &Exchange) -> Result<adea_base::DatabaseName, ApiError> {
-    Ok(adea_base::DatabaseName::parse(&exchange.database)?)
+/// A function that is called, after it was made sure that there is one.
+fn called(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+    ddoc: &str,
+    kind: Kind,
+    name: &str,
+    request: String,
+) -> Result<Arc<Called>, ApiError> {
+    let called = Called {
+        design: format!("_design/{ddoc}"),
+        kind,
+        name: name.to_owned(),
+        request,
+    };
+    let pod = &exchange.app.pod;
+    let design = pod.design_functions(entry, &exchange.caller, &called.design)?;
+    match called.find_in(&design) {
+        Ok(()) => Ok(Arc::new(called)),
+        Err(missing) => Err(ApiError::NoMember(missing.to_owned())),
+    }
 }
 
 /// The text of a member of a JSON body; an empty body has none.

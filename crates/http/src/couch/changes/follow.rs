@@ -4,7 +4,11 @@
 //! closed with it, so a listener that waits holds nothing back. Each step tells what is there or
 //! waits: for a change, a heartbeat, the end of its time, or the end of the database or the server.
 //! Everything up to `position` was told or did not pass the filter, and only what was read moves
-//! it: no change is missed.
+//! it: no change is missed. Documents that are named are looked up (`follow/named.rs`); what a function
+//! must judge is judged in batches (`follow/judged.rs`).
+
+mod judged;
+mod named;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -12,13 +16,15 @@ use std::sync::Arc;
 
 use adea_base::Caller;
 use adea_documents::render::Piece;
-use adea_pod::{ChangesRange, DatabaseEntry, PodError};
+use adea_pod::{ChangesRange, DatabaseEntry, Named, PodError};
 use adea_store::{Direction, Subscription};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::App;
 use crate::couch::changes::filter::Filter;
+use crate::couch::changes::function::Judging;
 use crate::couch::changes::page::Page;
 use crate::couch::changes::shared::{PageKey, SharedPage};
 use crate::couch::changes::{Asked, Form};
@@ -30,6 +36,9 @@ const PAGE_ROWS: u64 = 2_000;
 
 /// Bytes written before they are sent.
 const PAGE_BYTES: usize = 128 << 10;
+
+/// Documents that are looked up without keeping anybody waiting.
+const FEW_IDS: usize = 100;
 
 /// Bytes of documents that a selector looks at in one view.
 const PAGE_SELECTED_BYTES: usize = 1 << 20;
@@ -69,6 +78,13 @@ pub(crate) struct Feed {
     pieces: VecDeque<Piece>,
     /// The content that is being sent.
     content: Option<Base64Content>,
+    /// Documents that were looked up and are still to be told.
+    named: Option<Box<Named>>,
+    /// The batch that a function is judging. The lock is never taken: it only says that nobody
+    /// polls from two threads at once.
+    judging: Option<Mutex<Judging>>,
+    /// When the listener was last sent something.
+    alive_at: Instant,
     opened: bool,
     ended: bool,
     ends_at: Option<Instant>,
@@ -96,6 +112,9 @@ impl Feed {
             late: LATE_ROWS_MAX,
             pieces: VecDeque::new(),
             content: None,
+            named: None,
+            judging: None,
+            alive_at: Instant::now(),
             opened: false,
             ended: false,
             ends_at: None,
@@ -153,10 +172,15 @@ impl Feed {
     }
 
     /// Does a step of the feed; one by a selector, which looks into documents, waits for its turn and
-    /// keeps no other task waiting.
+    /// keeps no other task waiting, and so does one that looks up many documents.
     async fn in_turn<T>(&mut self, step: impl FnOnce(&mut Self) -> T) -> T {
         let (after, until, _) = self.span();
-        if after >= until || !matches!(self.asked.filter, Filter::Selector(_)) {
+        let heavy = match &self.asked.filter {
+            Filter::Selector(_) => true,
+            Filter::Ids(ids) => ids.len() > FEW_IDS,
+            Filter::All | Filter::Design | Filter::Function(_) => false,
+        };
+        if after >= until || !heavy {
             return step(self);
         }
         let app = Arc::clone(&self.app);
@@ -166,6 +190,9 @@ impl Feed {
 
     /// The first page of a feed that is not sent before it is known whether it is the only one.
     pub(super) async fn first_page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
+        if matches!(self.asked.filter, Filter::Function(_)) {
+            return Box::pin(self.first_judged_page(out)).await;
+        }
         self.in_turn(|feed| feed.page(out)).await
     }
 
@@ -192,15 +219,11 @@ impl Feed {
         if after >= until {
             return Ok(false);
         }
-        let by_selector = matches!(self.asked.filter, Filter::Selector(_));
-        let range = ChangesRange {
-            after,
-            until,
-            direction,
-            bodies: self.asked.include_docs || by_selector,
-            conflicts: self.asked.conflicts && self.asked.include_docs,
-            leaves: self.asked.all_leaves,
-        };
+        let range = self.range(after, until, direction);
+        if self.looks_up(after)? {
+            return self.named_page(out, range);
+        }
+        let by_selector = self.asked.filter.looks_inside();
         let begin = out.len();
         let mut page = Page {
             asked: &self.asked,
@@ -251,6 +274,21 @@ impl Feed {
             (Direction::Forward, at) => self.position = at.unwrap_or(end.max(after)),
         }
         Ok(more)
+    }
+
+    /// What is read of a part of the feed.
+    fn range(&self, after: u64, until: u64, direction: Direction) -> ChangesRange {
+        let asked = &self.asked;
+        let inside = asked.filter.looks_inside();
+        ChangesRange {
+            after,
+            until,
+            direction,
+            bodies: asked.include_docs || inside,
+            conflicts: asked.conflicts && asked.include_docs,
+            leaves: asked.all_leaves,
+            leaf_bodies: asked.all_leaves && inside,
+        }
     }
 
     /// What the page that is due depends on, if others may be told the same.
@@ -333,7 +371,12 @@ impl Feed {
                 subscription.mark_seen();
                 self.until = self.until.max(subscription.position());
             }
-            if let Some(piece) = self.in_turn(Self::advance).await? {
+            let told = if matches!(self.asked.filter, Filter::Function(_)) {
+                Box::pin(self.advance_judged()).await?
+            } else {
+                self.in_turn(Self::advance).await?
+            };
+            if let Some(piece) = told {
                 return Ok(Some(piece));
             }
             if let Some(piece) = self.next_piece().await? {
@@ -369,6 +412,11 @@ impl Feed {
     /// Tells what is there; `None` if there is nothing but to wait.
     fn advance(&mut self) -> Result<Option<Told>, PodError> {
         let (piece, more) = self.shared_page()?;
+        Ok(self.tell(piece, more))
+    }
+
+    /// What is to be sent after a page: it, the end, a sign that we are alive, or nothing.
+    fn tell(&mut self, piece: Option<Told>, more: bool) -> Option<Told> {
         let told = piece.is_some() || !self.pieces.is_empty();
         let over = self.is_full()
             || match self.asked.form {
@@ -388,15 +436,15 @@ impl Feed {
             self.close(&mut out);
             if !self.pieces.is_empty() {
                 self.pieces.push_back(Piece::Text(out));
-                return Ok(None);
+                return None;
             }
-            return Ok(Some(Told::Own(Bytes::from(out))));
+            return Some(Told::Own(Bytes::from(out)));
         }
         if !told && more {
             // Nothing of a whole page passed the filter: show that we are alive, and go on.
-            return Ok(Some(self.heartbeat()));
+            return Some(self.heartbeat());
         }
-        Ok(piece)
+        piece
     }
 
     fn heartbeat(&self) -> Told {

@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 
 use adea_documents::json::write_json_string;
+use adea_documents::record::Leaf;
 use adea_documents::render::{Meta, Piece, Rendering, Shown, write_revision};
-use adea_pod::ChangeRow;
+use adea_pod::{ChangeRow, RowDocument, ShownChange};
 
+use crate::couch::changes::filter::Passing;
 use crate::couch::changes::{Asked, Form};
 
 /// Rows being written.
@@ -25,11 +27,37 @@ pub(super) struct Page<'p> {
 }
 
 impl Page<'_> {
-    /// Writes a row, if it passes the filter.
+    /// Writes what passes the filter of a row.
     pub(super) fn row(&mut self, row: &ChangeRow<'_>) {
-        if !self.asked.filter.passes(row) {
-            return;
+        match self.asked.filter.passing(row) {
+            Passing::None => {}
+            Passing::All => self.write(row, row.leaves),
+            Passing::Some(leaves) => self.write(row, &leaves),
         }
+    }
+
+    /// Writes a change that a function judged, with the leaves that it let pass.
+    pub(super) fn judged(&mut self, change: &ShownChange, leaves: &[Leaf]) {
+        let (Some(winner), false) = (change.leaves.first(), leaves.is_empty()) else {
+            return;
+        };
+        let row = ChangeRow {
+            sequence: change.sequence,
+            id: &change.id,
+            winner,
+            leaves,
+            document: change.body.as_ref().map(|body| RowDocument {
+                json: &body.json,
+                attachments: body.attachments.clone(),
+                conflicts: change.conflicts.clone(),
+            }),
+            losing: &[],
+        };
+        self.write(&row, leaves);
+    }
+
+    /// Writes a row that tells `leaves`.
+    fn write(&mut self, row: &ChangeRow<'_>, leaves: &[Leaf]) {
         let out = &mut *self.out;
         match self.asked.form {
             Form::Normal | Form::Longpoll if self.told > 0 => out.extend_from_slice(b",\r\n"),
@@ -45,7 +73,7 @@ impl Page<'_> {
         out.extend_from_slice(b",\"id\":");
         write_json_string(out, row.id);
         out.extend_from_slice(b",\"changes\":[");
-        for (n, leaf) in row.leaves.iter().enumerate() {
+        for (n, leaf) in leaves.iter().enumerate() {
             out.extend_from_slice(if n == 0 { b"{\"rev\":" } else { b",{\"rev\":" });
             write_revision(out, &leaf.revision);
             out.push(b'}');

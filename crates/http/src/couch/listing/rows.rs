@@ -12,7 +12,7 @@ use std::sync::Arc;
 use adea_documents::json::write_json_string;
 use adea_documents::record::{Body, split_body};
 use adea_documents::render::{Meta, Rendering, write_revision};
-use adea_pod::{DatabaseEntry, ListedDocument, PodError, Told, Which};
+use adea_pod::{DatabaseEntry, ListPortion, ListedDocument, PodError, Told, Which};
 use bytes::Bytes;
 
 use crate::App;
@@ -24,8 +24,8 @@ use crate::router::Exchange;
 /// Rows read in one view.
 const PAGE: u64 = 1_000;
 
-/// More rows than these are not skipped on a thread that serves requests.
-const SKIPPED_AT_ONCE: u64 = 10_000;
+/// More rows than these are not walked over on a thread that serves requests.
+const WALKED_AT_ONCE: u64 = 3_000;
 
 /// Bytes of documents that are held at once, and written before they are sent.
 const PAGE_BYTES: u64 = 512 << 10;
@@ -114,11 +114,16 @@ impl Rows {
         let range = &self.listing.range;
         let direction = self.listing.direction();
         let (entry, caller, skip) = (&self.entry, &self.caller, self.skip);
-        let read = || pod.list(entry, caller, range, direction, skip, count);
-        let rows = if skip > SKIPPED_AT_ONCE {
-            aside(read)?
-        } else {
-            read()?
+        // What is deleted or skipped lies in between, perhaps a lot of it.
+        let portion = ListPortion {
+            skip,
+            limit: count,
+            walked_max: WALKED_AT_ONCE,
+        };
+        let at_once = pod.list_portion(entry, caller, range, direction, portion)?;
+        let rows = match at_once {
+            Some(rows) => rows,
+            None => aside(|| pod.list(entry, caller, range, direction, skip, count))?,
         };
         self.skip = 0;
         self.left -= rows.len() as u64;
@@ -253,7 +258,7 @@ impl Rows {
             json: &json,
             attachments: &attachments,
             meta: &meta,
-            encoding_info: false,
+            encoding_info: self.listing.encoding_info,
         }
         .write(out);
         Ok(())

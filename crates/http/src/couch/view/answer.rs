@@ -12,7 +12,10 @@ use std::time::Duration;
 use adea_base::Caller;
 use adea_documents::json::write_json_string;
 use adea_documents::revision::Revision;
-use adea_pod::{Pod, PodError, Told, ViewAsk, ViewCursor, ViewMoment, ViewRow, Which, Written};
+use adea_pod::{
+    GroupRow, Overflow, Pod, PodError, Told, ViewAsk, ViewCursor, ViewMoment, ViewRow, Which,
+    Written,
+};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
@@ -179,16 +182,28 @@ impl Groups {
                 if std::mem::replace(&mut self.any, true) {
                     out.extend_from_slice(b",\r\n");
                 }
-                out.extend_from_slice(b"{\"key\":");
-                out.extend_from_slice(row.key.as_bytes());
-                out.extend_from_slice(b",\"value\":");
-                out.extend_from_slice(row.value.as_bytes());
-                out.push(b'}');
+                write_group(&mut out, &row);
             }
             self.cursor = cursor.more().then_some(cursor);
         }
         Ok(Some(out))
     }
+}
+
+fn write_group(out: &mut Vec<u8>, row: &GroupRow) {
+    out.extend_from_slice(b"{\"key\":");
+    out.extend_from_slice(row.key.as_bytes());
+    match &row.value {
+        Ok(value) => {
+            out.extend_from_slice(b",\"value\":");
+            out.extend_from_slice(value.as_bytes());
+        }
+        Err(Overflow(reason)) => {
+            out.extend_from_slice(b",\"error\":\"reduce_overflow_error\",\"reason\":");
+            write_json_string(out, reason);
+        }
+    }
+    out.push(b'}');
 }
 
 /// Rows on their way.
@@ -335,7 +350,7 @@ fn write_row_with_document(
             match moment.write_document(ask, id, revision.as_ref(), out)? {
                 // A row's own document may be purged; another that never was is an error.
                 Written::Missing if !other => Written::Deleted,
-                written => written,
+                written @ (Written::Whole | Written::Deleted | Written::Missing) => written,
             }
         }
     };
