@@ -35,8 +35,6 @@ pub enum PasswordScheme {
 pub struct PasswordRules {
     /// How they are hashed.
     pub scheme: PasswordScheme,
-    /// Rounds of PBKDF2, should it be chosen.
-    pub iterations: u32,
     /// What they must be like.
     pub requirements: Vec<PasswordRequirement>,
 }
@@ -62,7 +60,6 @@ impl Default for PasswordRules {
     fn default() -> Self {
         Self {
             scheme: PasswordScheme::Argon2id,
-            iterations: PBKDF2_ITERATIONS,
             requirements: Vec::new(),
         }
     }
@@ -128,6 +125,44 @@ impl PasswordRequirement {
         }
     }
 
+    /// Reads a list as `CouchDB` writes it: `[{"EXPRESSION", "reason"}, "EXPRESSION"]`, in which
+    /// `\\` is a backslash. `None` if it is none, or an expression is none.
+    #[must_use]
+    pub fn parse_list(text: &str) -> Option<Vec<Self>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut letters = text.strip_prefix('[')?.strip_suffix(']')?.chars();
+        let (mut found, mut group): (Vec<Self>, Vec<String>) = Default::default();
+        let mut grouped = false;
+        while let Some(letter) = letters.next() {
+            match letter {
+                '{' => grouped = true,
+                '"' => {
+                    let mut written = String::new();
+                    loop {
+                        match letters.next()? {
+                            '"' => break,
+                            '\\' => written.push(letters.next()?),
+                            other => written.push(other),
+                        }
+                    }
+                    group.push(written);
+                }
+                '}' => grouped = false,
+                letter if letter == ',' || letter.is_whitespace() => {}
+                _ => return None,
+            }
+            if !grouped && !group.is_empty() {
+                let read = Self::new(group.first()?, group.get(1).map(String::as_str));
+                found.push(read.ok()?);
+                group.clear();
+            }
+        }
+        (!grouped).then_some(found)
+    }
+
     /// An expression, and what to say if a password does not match it.
     ///
     /// # Errors
@@ -181,6 +216,36 @@ mod tests {
         assert!(PasswordRequirement::parse("(").is_err());
         assert!(PasswordRequirement::parse("(a{1000}){1000}").is_err());
         assert_eq!(PasswordRules::default().check(""), Ok(()));
+    }
+
+    #[test]
+    fn requirements_are_read_as_couchdb_writes_them() {
+        let text = r#"[{".{10,}", "Min length is 10 chars."}, "[A-Z]+", "[a-z]+", "\\d+", {"x"}]"#;
+        let read = PasswordRequirement::parse_list(text).unwrap();
+        let shown: Vec<String> = read.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            format!("[{}]", shown.join(", ")),
+            text.replace("{\"x\"}", "\"x\"")
+        );
+        assert_eq!(
+            PasswordRequirement::parse_list("").map(|all| all.len()),
+            Some(0)
+        );
+        assert_eq!(
+            PasswordRequirement::parse_list("[]").map(|all| all.len()),
+            Some(0)
+        );
+        for bad in [
+            "x",
+            "[",
+            "[\"a\"",
+            "[{\"a\"]",
+            "[\"a]",
+            "[a]",
+            "[\"\\\\\"x]",
+        ] {
+            assert!(PasswordRequirement::parse_list(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -198,7 +198,6 @@ impl ApiError {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a flat table")]
 fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     match error {
         PodError::Database(DatabaseError::Exists) => {
@@ -256,6 +255,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     }
 }
 
+/// The status and word for an id that a partitioned database has no place for.
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    let word = match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
+    };
+    (StatusCode::BAD_REQUEST, word)
+}
+
 /// The status and word for rows that cannot be reduced.
 fn of_reduce(error: &str) -> (StatusCode, &'static str) {
     let word = match error {
@@ -285,17 +293,6 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
         }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
-    }
-}
-
-fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
-    match error {
-        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-            (StatusCode::BAD_REQUEST, "illegal_docid")
-        }
-        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-            (StatusCode::BAD_REQUEST, "illegal_partition")
-        }
     }
 }
 

@@ -9,8 +9,9 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::{Refusal, new_password, prepare, public_view, validate};
+use adea_accounts::{Refusal, USER_ID_PREFIX, new_password, prepare, public_view, validate};
 use adea_base::Caller;
+use adea_documents::WriteError;
 use adea_documents::json::{Draft, JsonError, parse_document};
 use adea_documents::record::{Body, split_body};
 use adea_store::{EngineError, View};
@@ -19,7 +20,7 @@ use serde_json::Value;
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::write_document::Prepared;
+use crate::write_document::{DraftedEdit, Prepared};
 
 /// What the keys begin with under which `serde_json` hides numbers and texts that it is to parse
 /// again. No document of ours needs them, and a text inside a text inside a text would be entered
@@ -30,6 +31,34 @@ const HIDDEN_KEYS: &[u8] = b"$serde_json::private::";
 const NOT_SERVER_ADMIN: &str = "You are not a server admin.";
 
 impl Pod {
+    /// Refuses an edit of an account that its author has not seen as it is: who wants a name that
+    /// somebody has gets a conflict, before the rules would tell him that it is not his.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`]. Who may not even learn whether the account exists gets none.
+    pub(crate) fn refuse_outdated_account(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        deletes: bool,
+        edit: &DraftedEdit,
+    ) -> Result<(), PodError> {
+        let DraftedEdit::Edit(base) = edit else {
+            return Ok(());
+        };
+        let own = caller.name().is_none() || caller.name() == id.strip_prefix(USER_ID_PREFIX);
+        if !entry.name.is_users() || !(own || caller.is_admin()) {
+            return Ok(());
+        }
+        let view = self.view();
+        if let Some(record) = reader(view.as_ref(), entry, caller).record(id)? {
+            let parent = record.tree.edit_parent(base.as_ref(), deletes);
+            parent.map_err(|_| WriteError::Conflict)?;
+        }
+        Ok(())
+    }
+
     /// Asks the rules of accounts about `draft`, and hashes the password that it brings.
     ///
     /// # Errors
@@ -465,6 +494,34 @@ pub(crate) mod tests {
             .await
             .unwrap();
         assert_eq!(stored(&pod).unwrap()["name"], "ann");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_a_conflict_before_it_is_refused() {
+        let pod = pod().await;
+        let entry = users(&pod);
+        let first = write(&pod, &Caller::anonymous(), ID, ann(), edit(None)).await;
+        let first = first.unwrap();
+        let check = |who: &Caller, base: Option<Revision>, deletes| {
+            let edit = DraftedEdit::Edit(base);
+            let checked = pod.refuse_outdated_account(&entry, who, ID, deletes, &edit);
+            matches!(checked, Err(PodError::Write(WriteError::Conflict)))
+        };
+        let (owner, stranger) = (caller("ann", &[]), caller("bob", &[]));
+        let other = Revision::parse("1-0123456789abcdef0123456789abcdef").unwrap();
+        for who in [&Caller::anonymous(), &owner, &caller("root", &["_admin"])] {
+            assert!(check(who, None, false) && check(who, Some(other.clone()), false));
+            assert!(!check(who, Some(first.clone()), false));
+        }
+        assert!(!check(&stranger, None, false), "he does not learn of it");
+        let replicated = DraftedEdit::Replicated(2, Vec::new());
+        let checked = pod.refuse_outdated_account(&entry, &owner, ID, false, &replicated);
+        assert!(checked.is_ok());
+        let gone = json!({"_deleted":true});
+        write(&pod, &owner, ID, gone, edit(Some(first)))
+            .await
+            .unwrap();
+        assert!(!check(&Caller::anonymous(), None, false));
     }
 
     #[tokio::test]

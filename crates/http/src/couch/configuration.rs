@@ -124,7 +124,10 @@ fn add_token_key(
     name: &str,
     key: &str,
 ) -> Result<(), adea_accounts::InvalidTokenKey> {
-    Arc::make_mut(&mut auth.tokens.keys).insert(name, key)
+    let keys = Arc::make_mut(&mut auth.tokens.keys);
+    // It goes before one of the same name that was there at the start.
+    keys.remove(name);
+    keys.insert(name, key)
 }
 
 impl App {
@@ -203,7 +206,11 @@ const ADMINS: &str = "admins";
 
 /// A value as it may be seen: what seals sessions is nobody's to read.
 fn masked(section: &str, key: &str, value: &str) -> String {
-    let secret = key == "secret" && matches!(section, "chttpd_auth" | "couch_httpd_auth");
+    let secret = match section {
+        "chttpd_auth" | "couch_httpd_auth" => key == "secret",
+        TOKEN_KEYS => key.starts_with("hmac:"),
+        _ => false,
+    };
     if secret {
         "********".to_owned()
     } else {

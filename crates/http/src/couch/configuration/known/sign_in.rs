@@ -1,7 +1,8 @@
 //! Settings of signing in, of tokens and of accounts.
 
 use adea_accounts::{
-    ClaimPath, LockoutMode, PBKDF2_ITERATIONS, PasswordScheme, RequiredClaims, SameSite,
+    ClaimPath, LockoutMode, PBKDF2_ITERATIONS, PasswordRequirement, PasswordScheme, RequiredClaims,
+    SameSite,
 };
 use adea_base::DatabaseName;
 use adea_pod::Strangers;
@@ -10,6 +11,14 @@ use super::{Known, POSITIVE, SWITCH, TEXT, put, read_positive, read_switch, word
 
 /// Where settings of signing in may stand.
 const AUTH: &[&str] = &["chttpd_auth", "couch_httpd_auth"];
+
+const HEADER: &str = "the name of a header";
+
+/// The name of a header, as they are looked up.
+fn read_header(text: &str) -> Option<String> {
+    let name: Option<http::HeaderName> = text.parse().ok();
+    name.map(|name| name.as_str().to_owned())
+}
 
 /// Those of signing in.
 pub(crate) static SIGN_IN: &[Known] = &[
@@ -181,6 +190,59 @@ pub(crate) static SIGN_IN: &[Known] = &[
                 *scheme = PasswordScheme::pbkdf2(rounds);
             }
             rounds.is_some()
+        },
+    },
+    Known {
+        sections: AUTH,
+        key: "password_regexp",
+        wanted: "[{\"regular expression\", \"reason\"}, \"regular expression\"]",
+        show: |options, _| {
+            let all = options.auth.passwords.requirements.iter();
+            let all: Vec<String> = all.map(ToString::to_string).collect();
+            Some(format!("[{}]", all.join(", ")))
+        },
+        take: |options, text| {
+            let read = PasswordRequirement::parse_list(text);
+            put(&mut options.auth.passwords.requirements, read)
+        },
+    },
+    Known {
+        sections: AUTH,
+        key: "proxy_use_secret",
+        wanted: SWITCH,
+        show: |options, _| Some(options.auth.proxy.use_secret.to_string()),
+        take: |options, text| put(&mut options.auth.proxy.use_secret, read_switch(text)),
+    },
+    Known {
+        sections: AUTH,
+        key: "x_auth_username",
+        wanted: HEADER,
+        show: |options, _| Some(options.auth.proxy.username_header.clone()),
+        take: |options, text| put(&mut options.auth.proxy.username_header, read_header(text)),
+    },
+    Known {
+        sections: AUTH,
+        key: "x_auth_roles",
+        wanted: HEADER,
+        show: |options, _| Some(options.auth.proxy.roles_header.clone()),
+        take: |options, text| put(&mut options.auth.proxy.roles_header, read_header(text)),
+    },
+    Known {
+        sections: AUTH,
+        key: "x_auth_token",
+        wanted: HEADER,
+        show: |options, _| Some(options.auth.proxy.token_header.clone()),
+        take: |options, text| put(&mut options.auth.proxy.token_header, read_header(text)),
+    },
+    Known {
+        sections: &["chttpd_auth_lockout"],
+        key: "max_objects",
+        wanted: "a number from 1 to 10000000",
+        show: |options, _| Some(options.auth.lockout.entries_max.to_string()),
+        take: |options, text| {
+            let most = read_positive(text).filter(|most| *most <= 10_000_000);
+            let most = most.and_then(|most| usize::try_from(most).ok());
+            put(&mut options.auth.lockout.entries_max, most)
         },
     },
     Known {
