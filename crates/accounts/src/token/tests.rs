@@ -45,7 +45,13 @@ fn signer(algorithm: Algorithm) -> EncodingKey {
         Algorithm::ES256 => EncodingKey::from_ec_pem(P256.as_bytes()).unwrap(),
         Algorithm::ES384 => EncodingKey::from_ec_pem(P384.as_bytes()).unwrap(),
         Algorithm::EdDSA => EncodingKey::from_ed_pem(ED25519.as_bytes()).unwrap(),
-        _ => EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap(),
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512
+        | _ => EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap(),
     }
 }
 

@@ -432,6 +432,10 @@ mod tests {
         intervals.list().iter().filter(inside).count() == 1
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read better with `json!`"
+    )]
     fn check(selector: Value, pieces: Option<usize>, exact: bool) {
         let parsed = Selector::parse(&selector).unwrap();
         let found = parsed.intervals_for("a", Collation::Unicode);

@@ -229,6 +229,10 @@ mod tests {
 
     use super::*;
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read better with `json!`"
+    )]
     fn ids(selector: Value) -> Vec<IdRange> {
         id_ranges(&Selector::parse(&selector).unwrap(), None)
     }

@@ -161,6 +161,10 @@ mod tests {
 
     use super::*;
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read better with `json!`"
+    )]
     fn read(view: Value) -> Option<MangoIndex> {
         MangoIndex::read("_design/d", "n", &view, false)
     }

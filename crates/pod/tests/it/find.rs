@@ -240,6 +240,7 @@ fn in_order(documents: &[Value], sort: &[&str], descending: bool) -> bool {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn run(pod: &Pod, name: &str, case: &Case) {
     let entry = make(pod, name, false).await;
     let mut stored = Vec::new();
@@ -389,6 +390,7 @@ async fn planned(
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn the_index_with_the_fewest_rows_is_taken() {
     let scratch = Scratch::new();
     let pod = open(&scratch).await;
@@ -682,6 +684,7 @@ fn any_integer_document() -> impl Strategy<Value = Value> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 fn groups_are_those_of_a_naive_grouping() {
     let runtime = Runtime::new().unwrap();
     let scratch = Scratch::new();
