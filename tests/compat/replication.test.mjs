@@ -193,10 +193,10 @@ describe('some documents', () => {
 
   for (const [what, more, expected] of [
     ['a function', { filter: 'f/odd' }, ['doc-000001', 25]],
-    ['a function, with parameters', { filter: 'f/below', query_params: { most: '3' } }, ['doc-000000', 3 + 1]],
+    ['a function, with parameters', { filter: 'f/below', query_params: { most: '3' } }, ['c', 3 + 1]],
     ['a map function', { filter: '_view', query_params: { view: 'f/high' } }, ['c', 1 + 10]],
   ]) {
-    it(`that ${what} of the source lets pass, there and here`, async () => {
+    it(`that the source lets pass by ${what}, there and here`, async () => {
       const mine = await made(here);
       await replicate(here, { source: there.url(one), target: mine });
       for (const from of [there.url(one), mine]) {
