@@ -185,6 +185,8 @@ it('say clearly what is wrong with a design document', async () => {
   assert.deepEqual(await put({ views: [] }), [400, 'invalid_design_doc', '`views` field must have object type']);
   assert.deepEqual(await put({ views: { v: { reduce: '_sum' } } }), [400, 'invalid_design_doc', 'View `v` must contain map function']);
   assert.deepEqual(await put({ views: { v: { map: {} } } }), [400, 'invalid_design_doc', '`views.v.map` field must have string type']);
+  const rows = (await ask('POST', '/_bulk_docs', { docs: [{ _id: 'fine' }, { _id: '_design/x', views: { v: { map: 'function (' } } }] })).json();
+  assert.deepEqual([rows[0].ok, rows[1].id, rows[1].error], [true, '_design/x', 'compilation_error']);
   assert.deepEqual(await view('d/nope'), { status: 404, error: 'not_found', reason: 'missing_named_view' });
   assert.deepEqual(await view('nope/n'), { status: 404, error: 'not_found', reason: 'missing' });
   await ask('DELETE', `/_design/d?rev=${(await ask('GET', '/_design/d')).json()._rev}`);
@@ -195,6 +197,35 @@ it('pass over a document whose map throws, and no other', async () => {
   const map = 'function (doc) { emit(doc._id); if (doc._id === "cherry") throw "no"; if (doc._id === "date") null.x; emit(doc._id, 2); }';
   const { rows } = await database({ docs: FRUIT, designs: { d: { views: { v: { map } } } } });
   assert.deepEqual(ids(await rows('d/v')), ['apple', 'apple', 'banana', 'banana', 'elder', 'elder']);
+});
+
+it('see conflicts, and order rows of one key by value', async () => {
+  const conflicts = 'function (doc) { if (doc._conflicts) emit(doc._conflicts, doc._deleted_conflicts); }';
+  const many = "function (doc) { if (!doc.foo) return; emit('foo', 'b'); emit('bar', 'multiple values!'); emit('foo'); emit('bar', 'crayon!'); emit('bar'); emit('foo', {}); emit('foo', []); emit('foo', 3); }";
+  const { ask, rows } = await database({ docs: [{ _id: 'one', foo: 1 }], designs: { d: { views: { c: { map: conflicts }, m: { map: many } } } } });
+  await ask('POST', '/_bulk_docs', { new_edits: false, docs: [{ _id: 'c', _rev: '2-b' }, { _id: 'c', _rev: '2-a' }, { _id: 'c', _rev: '1-x', _deleted: true }] });
+  assert.deepEqual(await rows('d/c'), [{ id: 'c', key: ['2-a'], value: ['1-x'] }]);
+  assert.deepEqual((await rows('d/m?key=%22bar%22')).map((row) => row.value), [null, 'crayon!', 'multiple values!']);
+  assert.deepEqual((await rows('d/m?key=%22foo%22')).map((row) => row.value), [3, null, {}, [], 'b']);
+});
+
+it('bound reduces: what grows is told in its row, what never ends fails alone', async () => {
+  const map = 'function (doc) { emit(doc.n, doc.n); }';
+  const views = {
+    big: { map, reduce: "function (keys, values) { var all = []; for (var i = 0; i < 1000; i += 1) all.push('wazzap'); return all; }" },
+    throws: { map, reduce: 'function (keys, values) { throw "no"; }' },
+    endless: { map, reduce: 'function (keys, values) { for (;;) {} }' },
+    named: { map, reduce: '_sumorama\nare awesome' },
+    text: { map: 'function (doc) { emit(doc.n, doc._id); }', reduce: '_sum' },
+  };
+  const { rows, view } = await database({ docs: FRUIT, designs: { d: { views } } });
+  const [big] = await rows('d/big');
+  assert.deepEqual([big.key, big.error], [null, 'reduce_overflow_error']);
+  assert.deepEqual(await rows('d/throws'), [{ key: null, value: null }]);
+  assert.equal((await view('d/endless')).status, 500);
+  assert.equal((await rows('d/endless?reduce=false')).length, 5);
+  assert.deepEqual(await rows('d/named'), [{ key: null, value: 10 }]);
+  assert.equal((await rows('d/text'))[0].value.error, 'builtin_reduce_error');
 });
 
 it('let an endless map cost its own database an error, and nobody else anything', async () => {
@@ -276,7 +307,8 @@ it('send a long answer whole', async () => {
 
 it('keep partitions apart', async () => {
   const docs = ['p', 'q'].flatMap((part) => [1, 2, 3].map((n) => ({ _id: `${part}:${n}`, n })));
-  const designs = { d: BY_N, g: { ...BY_N, options: { partitioned: false } } };
+  const level = { views: { v: { map: 'function (doc) { emit(["a", doc.n]); }', reduce: '_count' } }, options: { include_design: true } };
+  const designs = { d: BY_N, g: { ...BY_N, options: { partitioned: false } }, l: level };
   const { ask, view, rows } = await database({ docs, designs, query: '?partitioned=true' });
   const inside = async (path, body) => (await ask(body ? 'POST' : 'GET', `/_partition/${path}`, body)).json();
   assert.deepEqual(await inside('p/_design/d/_view/n'), { rows: [{ key: null, value: 3 }] });
@@ -292,6 +324,9 @@ it('keep partitions apart', async () => {
   assert.deepEqual(await view('d/n'), { status: 400, error: 'query_parse_error', reason: '`partition` parameter is mandatory for queries to this view.' });
   assert.deepEqual(await rows('g/n'), [{ key: null, value: 6 }]);
   assert.equal((await inside('p/_design/g/_view/n')).reason, '`partition` parameter is not supported in this design doc');
+  assert.match((await inside('p/_design/d/_view/n?partition=q')).reason, /Conflicting value/);
+  assert.deepEqual((await inside('p/_design/l/_view/v?group_level=1')).rows, [{ key: ['a'], value: 3 }]);
+  assert.deepEqual((await inside('q/_design/l/_view/v?group_level=2')).rows.map((row) => row.key), [['a', 1], ['a', 2], ['a', 3]]);
   const unparted = await ask('PUT', '/nopart', {});
   assert.deepEqual([unparted.status, unparted.json().reason], [400, 'Doc id must be of form partition:id']);
   const plain = await database();

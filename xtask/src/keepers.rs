@@ -64,7 +64,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("parking_lot", ANYBODY),
     ("pbkdf2", &["accounts"]),
     ("prometheus-client", &["http"]),
-    ("regex", &["documents"]),
+    ("regex", &["accounts", "documents"]),
     ("rocksdb", &["store"]),
     ("rquickjs", &["script"]),
     ("rustix", &["script", "adea"]),

@@ -5,7 +5,7 @@
 //! | `password_scheme` | other fields | made by |
 //! |---|---|---|
 //! | `argon2id` | `derived_key`: a PHC string, which holds costs and salt too | us |
-//! | `pbkdf2` | `derived_key` (hexadecimal), `salt` (a text, whose bytes are the salt), `iterations`, `pbkdf2_prf` (absent: `sha`) | `CouchDB` since 1.3 |
+//! | `pbkdf2` | `derived_key` (hexadecimal), `salt` (a text, whose bytes are the salt), `iterations`, `pbkdf2_prf` (absent: `sha`) | `CouchDB` since 1.3, and us where told so |
 //! | `simple` or absent | `password_sha` (hexadecimal SHA-1 of password and salt), `salt` | `CouchDB` before |
 //!
 //! A server administrator is one text, as in `CouchDB`'s configuration file:
@@ -194,6 +194,37 @@ impl StoredCredential {
 
     pub(crate) fn argon2(hash: Argon2Hash) -> Self {
         Self::new(Kind::Argon2(hash))
+    }
+
+    pub(crate) fn made(kind: Kind) -> Self {
+        Self::new(kind)
+    }
+
+    /// The fields that a user document carries for it, `password_scheme` first.
+    pub(crate) fn to_fields(&self) -> Vec<(&'static str, Value)> {
+        match &self.kind {
+            Kind::Argon2(hash) => vec![
+                ("password_scheme", "argon2id".into()),
+                ("derived_key", hash.to_phc().into()),
+            ],
+            Kind::Pbkdf2 {
+                prf,
+                derived_key,
+                salt,
+                iterations,
+            } => vec![
+                ("password_scheme", "pbkdf2".into()),
+                ("pbkdf2_prf", prf.as_str().into()),
+                ("salt", salt.as_str().into()),
+                ("iterations", (*iterations).into()),
+                ("derived_key", to_hex(derived_key).into()),
+            ],
+            Kind::Simple { password_sha, salt } => vec![
+                ("password_scheme", "simple".into()),
+                ("password_sha", to_hex(password_sha).into()),
+                ("salt", salt.as_str().into()),
+            ],
+        }
     }
 
     pub(crate) const fn kind(&self) -> &Kind {

@@ -1,4 +1,4 @@
-//! Who somebody is, and the proof: passwords, sessions, user documents and `_security`.
+//! Who somebody is, and the proof: passwords, sessions, tokens, user documents and `_security`.
 //!
 //! Everything here is pure: it takes documents, texts and the time, and answers with a decision.
 //! Nothing reads a store, a socket or a clock, so every rule can be tested as a table. What a
@@ -8,7 +8,7 @@
 //! The rules and their words are those of `CouchDB` 3.5, since its clients read them.
 //!
 //! ```
-//! use adea_accounts::{Account, SESSION_TIMEOUT_S, Sessions, prepare, verify_password};
+//! use adea_accounts::{Account, PasswordScheme, SESSION_TIMEOUT_S, Sessions, prepare, verify_password};
 //! use adea_base::Entropy;
 //! use serde_json::json;
 //!
@@ -17,7 +17,7 @@
 //!     "password": "correct horse",
 //! });
 //! // What is stored has a hash in place of the password ...
-//! let stored = prepare(document, &Entropy::System).unwrap();
+//! let stored = prepare(document, PasswordScheme::Argon2id, &Entropy::System).unwrap();
 //! assert!(stored.get("password").is_none());
 //! // ... against which a sign-in is verified, ...
 //! let account = Account::from_document(&stored).unwrap();
@@ -32,24 +32,40 @@
 //! ```
 
 mod credential;
+mod lockout;
 mod mac;
 mod password;
+mod password_rules;
+mod proxy;
 mod refusal;
 mod security;
 mod session;
+mod token;
+mod totp;
 mod user_document;
 mod verified;
 
 pub use credential::{InvalidCredential, StoredCredential};
+pub use lockout::{Attempt, LOCKED_OUT, Lockout, LockoutMode, LockoutRules, Verdict};
 pub use password::{PBKDF2_ITERATIONS_MAX, Prf, hash_password, verify_password};
+pub use password_rules::{
+    InvalidRequirement, PBKDF2_ITERATIONS, PasswordRefused, PasswordRequirement, PasswordRules,
+    PasswordScheme,
+};
+pub use proxy::ProxyRules;
 pub use refusal::Refusal;
 pub use security::{Access, InvalidSecurity, Security, USERS_SECURITY_IS_FIXED};
 pub use session::{
     COOKIE_NAME, CookieAttributes, PresentedCookie, SESSION_TIMEOUT_S, SameSite, Session,
     SessionError, Sessions, clear_cookie, from_cookie_header, set_cookie,
 };
+pub use token::{
+    ClaimPath, InvalidRequiredClaims, InvalidTokenKey, KeyKind, PresentedToken, PublishedKeys,
+    RequiredClaims, TokenError, TokenHolder, TokenKeys, TokenRules, VerifiedTokens,
+};
+pub use totp::Totp;
 pub use user_document::{
-    Account, USER_ID_PREFIX, has_clear_password, prepare, public_view, user_id, validate,
+    Account, USER_ID_PREFIX, new_password, prepare, public_view, put_credential, user_id, validate,
 };
 pub use verified::VerifiedCredentials;
 

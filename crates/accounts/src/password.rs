@@ -1,7 +1,8 @@
 //! Turning a password into something that can be stored, and checking one against it.
 //!
-//! New passwords become argon2id in a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`).
-//! What `CouchDB` stored before (PBKDF2, or one salted SHA-1) is still verified, never made.
+//! New passwords become argon2id in a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`), or
+//! PBKDF2 as `CouchDB` makes it where the server is told so. What `CouchDB` stored before (PBKDF2
+//! of any kind, or one salted SHA-1) is still verified.
 //!
 //! Invariants: stored values come from documents that users write, so their cost is bounded when
 //! they are read ([`StoredCredential`](crate::StoredCredential) cannot hold a dearer one); every
@@ -19,6 +20,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use crate::credential::{Kind, StoredCredential};
+use crate::password_rules::PasswordScheme;
 
 /// Memory of one argon2id hash in KiB: 19 MiB, the least that OWASP advises for two passes.
 const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
@@ -162,6 +164,11 @@ impl Argon2Hash {
         )
     }
 
+    /// Whether it takes less memory or fewer passes than a new hash.
+    pub(crate) const fn is_cheaper_than_ours(&self) -> bool {
+        self.memory_kib < ARGON2_MEMORY_KIB || self.passes < ARGON2_PASSES
+    }
+
     fn matches(&self, password: &[u8]) -> bool {
         let mut out = vec![0; self.hash.len()];
         argon2id(
@@ -175,13 +182,36 @@ impl Argon2Hash {
     }
 }
 
-/// Hashes a new password with argon2id and a fresh salt, for a user document or the server's
-/// administrator. It takes tens of milliseconds and 19 MiB: call it where blocking is allowed.
+/// Hashes a new password with a fresh salt, for a user document or the server's administrator.
+/// It takes tens of milliseconds, or what the rounds of PBKDF2 take, and with argon2id 19 MiB:
+/// call it where blocking is allowed.
 ///
 /// # Panics
 /// If argon2 refuses the costs above or a password of 4 GiB, which no request can carry.
 #[must_use]
-pub fn hash_password(password: &str, entropy: &Entropy) -> StoredCredential {
+pub fn hash_password(
+    password: &str,
+    scheme: PasswordScheme,
+    entropy: &Entropy,
+) -> StoredCredential {
+    match scheme {
+        PasswordScheme::Argon2id => hash_argon2id(password, entropy),
+        PasswordScheme::Pbkdf2 { prf, iterations } => {
+            let salt = entropy.hex_id();
+            let mut derived_key = vec![0; prf.output_bytes()];
+            let (bytes, salt_bytes) = (password.as_bytes(), salt.as_bytes());
+            pbkdf2(prf, bytes, salt_bytes, iterations, &mut derived_key);
+            StoredCredential::made(Kind::Pbkdf2 {
+                prf,
+                derived_key,
+                salt,
+                iterations,
+            })
+        }
+    }
+}
+
+fn hash_argon2id(password: &str, entropy: &Entropy) -> StoredCredential {
     let salt: [u8; ARGON2_SALT_BYTES] = entropy.bytes();
     let mut hash = vec![0; ARGON2_HASH_BYTES];
     let made = argon2id(
@@ -381,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_new_password_is_argon2id_and_verifies() {
-        let stored = hash_password("corréct horse", &seeded());
+        let stored = hash_password("corréct horse", PasswordScheme::Argon2id, &seeded());
         let text = stored.to_text();
         assert!(
             text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
@@ -396,7 +426,10 @@ mod tests {
     #[test]
     fn two_hashes_of_one_password_differ() {
         let entropy = Entropy::System;
-        let (one, two) = (hash_password("x", &entropy), hash_password("x", &entropy));
+        let (one, two) = (
+            hash_password("x", PasswordScheme::Argon2id, &entropy),
+            hash_password("x", PasswordScheme::Argon2id, &entropy),
+        );
         assert_ne!(one.to_text(), two.to_text());
         assert_ne!(one.fingerprint(), two.fingerprint());
     }

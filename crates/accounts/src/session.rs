@@ -254,7 +254,9 @@ impl SameSite {
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// As it stands in a cookie.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Lax => "Lax",
@@ -264,10 +266,13 @@ impl SameSite {
 }
 
 /// What stands behind the value in `Set-Cookie`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieAttributes {
-    /// `Max-Age`, from which `Expires` follows.
-    pub max_age_s: u64,
+    /// `Max-Age`, from which `Expires` follows; without it the browser forgets the cookie when it is
+    /// closed.
+    pub max_age_s: Option<u64>,
+    /// `Domain`, unless the cookie is for this server only.
+    pub domain: Option<String>,
     /// Whether the browser may send it over TLS only.
     pub secure: bool,
     /// `SameSite`, unless the browser shall decide.
@@ -277,14 +282,19 @@ pub struct CookieAttributes {
 /// The text of the `Set-Cookie` header that hands over the session `value`.
 #[must_use]
 pub fn set_cookie(value: &str, now_s: u64, attributes: &CookieAttributes) -> String {
-    let expires = cookie_date(now_s.saturating_add(attributes.max_age_s));
+    let lasting = attributes.max_age_s.map(|max_age_s| {
+        let expires = cookie_date(now_s.saturating_add(max_age_s));
+        format!("; Expires={expires}; Max-Age={max_age_s}")
+    });
+    let lasting = lasting.unwrap_or_default();
+    let domain = attributes.domain.as_ref();
+    let domain = domain.map_or_else(String::new, |domain| format!("; Domain={domain}"));
     let secure = if attributes.secure { "; Secure" } else { "" };
     let (same_site, policy) = attributes
         .same_site
         .map_or(("", ""), |policy| ("; SameSite=", policy.as_str()));
     format!(
-        "{COOKIE_NAME}={value}; Version=1; Expires={expires}; Max-Age={}{secure}; Path=/; HttpOnly{same_site}{policy}",
-        attributes.max_age_s
+        "{COOKIE_NAME}={value}; Version=1{lasting}{secure}{domain}; Path=/; HttpOnly{same_site}{policy}"
     )
 }
 
@@ -541,7 +551,8 @@ mod tests {
     #[test]
     fn the_header_is_the_recorded_one() {
         let plain = CookieAttributes {
-            max_age_s: 600,
+            max_age_s: Some(600),
+            domain: None,
             secure: false,
             same_site: None,
         };
@@ -556,11 +567,20 @@ mod tests {
         let strict = CookieAttributes {
             secure: true,
             same_site: Some(SameSite::Strict),
-            ..plain
+            ..plain.clone()
         };
         assert_eq!(
             set_cookie("x", 1_795_246_129, &strict),
             "AuthSession=x; Version=1; Expires=Sat, 21-Nov-2026 07:38:49 GMT; Max-Age=600; Secure; Path=/; HttpOnly; SameSite=Strict"
+        );
+        let passing = CookieAttributes {
+            max_age_s: None,
+            domain: Some("example.com".to_owned()),
+            ..plain
+        };
+        assert_eq!(
+            set_cookie("x", 1_795_246_129, &passing),
+            "AuthSession=x; Version=1; Domain=example.com; Path=/; HttpOnly"
         );
         for (text, policy) in [
             ("None", Some(SameSite::None)),

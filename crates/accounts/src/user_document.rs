@@ -19,8 +19,10 @@ use serde_json::{Map, Value};
 
 use crate::credential::{InvalidCredential, StoredCredential};
 use crate::password::hash_password;
+use crate::password_rules::PasswordScheme;
 use crate::refusal::Refusal;
 use crate::security::Access;
+use crate::totp::Totp;
 
 /// What the id of every user document begins with.
 pub const USER_ID_PREFIX: &str = "org.couchdb.user:";
@@ -95,34 +97,41 @@ pub fn validate(
     user.has_no_system_words()
 }
 
-/// Whether [`prepare`] has a password to hash, which is slow, and blocks.
-#[must_use]
-pub fn has_clear_password(document: &Value) -> bool {
-    document.get("password").is_some_and(Value::is_string)
-}
-
 /// Replaces the password in the clear, if there is one, by its hash. A document without one, or
 /// with an old hash, comes back as it was; so does `"password":null`, which `CouchDB` accepts.
 ///
 /// # Errors
 /// A [`Refusal`] if the password is no text, or empty.
-pub fn prepare(mut document: Value, entropy: &Entropy) -> Result<Value, Refusal> {
+pub fn prepare(
+    mut document: Value,
+    scheme: PasswordScheme,
+    entropy: &Entropy,
+) -> Result<Value, Refusal> {
     let Some(password) = clear_password(&document)? else {
         return Ok(document);
     };
-    let phc = hash_password(password, entropy).to_text();
+    let credential = hash_password(password, scheme, entropy);
+    put_credential(&mut document, &credential);
+    Ok(document)
+}
+
+/// Puts `credential` into a user document in place of whatever stood there for the password.
+pub fn put_credential(document: &mut Value, credential: &StoredCredential) {
     if let Some(fields) = document.as_object_mut() {
         fields.shift_remove("password");
         for stale in CREDENTIAL_FIELDS {
             fields.shift_remove(stale);
         }
-        fields.insert(
-            "password_scheme".to_owned(),
-            Value::String("argon2id".to_owned()),
-        );
-        fields.insert("derived_key".to_owned(), Value::String(phc));
+        for (name, value) in credential.to_fields() {
+            fields.insert(name.to_owned(), value);
+        }
     }
-    Ok(document)
+}
+
+/// The password in the clear that [`prepare`] would hash.
+#[must_use]
+pub fn new_password(document: &Value) -> Option<&str> {
+    document.get("password").and_then(Value::as_str)
 }
 
 /// What `caller` may see of `document`: admins and its owner all of it, others only the
@@ -171,6 +180,8 @@ pub struct Account {
     pub roles: Vec<String>,
     /// What stands for the password; without it nobody can sign in with one.
     pub credential: Option<StoredCredential>,
+    /// What makes the digits that are wanted besides the password, if any are.
+    pub totp: Option<Totp>,
 }
 
 impl Account {
@@ -206,6 +217,7 @@ impl Account {
                 .map(str::to_owned)
                 .collect(),
             credential: StoredCredential::from_document(fields).ok().flatten(),
+            totp: Totp::from_field(fields.get("totp")),
         })
     }
 }
@@ -510,7 +522,10 @@ mod tests {
                 Err(Refusal::NotFound)
             );
             assert!(Account::from_document(&value).is_err());
-            assert_eq!(prepare(value.clone(), &Entropy::System), Ok(value));
+            assert_eq!(
+                prepare(value.clone(), PasswordScheme::Argon2id, &Entropy::System),
+                Ok(value)
+            );
         }
     }
 
@@ -642,8 +657,8 @@ mod tests {
             "password":"sécret","salt":"old","iterations":10,"password_scheme":"pbkdf2",
             "derived_key":KEY,"pbkdf2_prf":"sha","password_sha":KEY,"mail":"a@b",
         }));
-        assert!(has_clear_password(&given));
-        let stored = prepare(given, &Entropy::System).unwrap();
+        assert!(new_password(&given) == Some("sécret"));
+        let stored = prepare(given, PasswordScheme::Argon2id, &Entropy::System).unwrap();
         let names: Vec<&str> = stored
             .as_object()
             .unwrap()
@@ -664,14 +679,17 @@ mod tests {
         );
         assert_eq!(stored["password_scheme"], "argon2id");
         assert!(!stored.to_string().contains("sécret"));
-        assert!(!has_clear_password(&stored));
+        assert!(new_password(&stored).is_none());
         assert_eq!(write(&stored, Some(&stored), &named("ann", &[])), Ok(()));
 
         let account = Account::from_document(&stored).unwrap();
         assert_eq!((account.name.as_str(), account.roles.len()), ("ann", 0));
         assert!(verify_password(account.credential.as_ref(), "sécret"));
         assert!(!verify_password(account.credential.as_ref(), "secret"));
-        assert_eq!(prepare(stored.clone(), &Entropy::System), Ok(stored));
+        assert_eq!(
+            prepare(stored.clone(), PasswordScheme::Argon2id, &Entropy::System),
+            Ok(stored)
+        );
     }
 
     #[test]
@@ -681,7 +699,7 @@ mod tests {
             "salt":"1112283cf988a34f124200a050d308a1",
         }));
         assert_eq!(
-            prepare(document.clone(), &Entropy::System),
+            prepare(document.clone(), PasswordScheme::Argon2id, &Entropy::System),
             Ok(document.clone())
         );
         let account = Account::from_document(&document).unwrap();
@@ -691,13 +709,16 @@ mod tests {
     #[test]
     fn no_password_means_no_change() {
         let document = json!({"_id":"org.couchdb.user:ann","password":null});
-        assert_eq!(prepare(document.clone(), &Entropy::System), Ok(document));
+        assert_eq!(
+            prepare(document.clone(), PasswordScheme::Argon2id, &Entropy::System),
+            Ok(document)
+        );
         for bad in [
             json!({"password":1}),
             json!({"password":""}),
             json!({"password":{"a":1}}),
         ] {
-            assert!(prepare(bad, &Entropy::System).is_err());
+            assert!(prepare(bad, PasswordScheme::Argon2id, &Entropy::System).is_err());
         }
     }
 

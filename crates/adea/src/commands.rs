@@ -4,6 +4,7 @@
 //! Results go to standard output, complaints to standard error, and the exit code is 0 only if
 //! what was asked for is done.
 
+mod auth_settings;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod configuration;
@@ -25,6 +26,8 @@ use crate::arguments::SettingFlags;
 use crate::bench::BenchError;
 use crate::config::{self, Config, Faults, Loaded};
 use crate::telemetry::TelemetryError;
+pub(crate) use auth_settings::LOCKOUT_MODES;
+use auth_settings::auth_settings;
 use door::DoorError;
 
 /// How a command ended that could do what it was asked for.
@@ -138,6 +141,7 @@ fn pod_options(config: &Config) -> PodOptions {
             .as_ref()
             .map(|secret| secret.reveal().as_bytes().to_vec()),
         attachment_max: config.max_attachment_size,
+        auth: auth_settings(config),
         script: script_settings(config),
         replication: ReplicationOptions {
             jobs_max: config.replication_max_jobs,

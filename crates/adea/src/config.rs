@@ -4,6 +4,7 @@
 //! from its flag, else from the environment, else from the TOML file, else from its default. It is
 //! read and checked here, before anything starts; the rest of the program sees only [`Config`].
 
+mod auth_kind;
 pub(crate) mod explain;
 mod file;
 mod kind;
@@ -16,7 +17,12 @@ pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
+use crate::commands::LOCKOUT_MODES;
 use adea_http::Vhost;
+use auth_kind::{
+    CLAIMS, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH, Optional, Parsed,
+    REQUIREMENT, TEXT, TokenKeyList,
+};
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
     Vhosts, WebOrigins,
@@ -35,6 +41,23 @@ pub(crate) enum Durability {
     /// Before; a crash loses at most `durability_interval` of acknowledged writes.
     Relaxed,
 }
+
+/// How new passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HashScheme {
+    /// With argon2id.
+    Argon2id,
+    /// As `CouchDB` does.
+    Pbkdf2,
+}
+
+/// The words of `session.same_site`.
+const SAME_SITE: Parsed<adea_accounts::SameSite> = Parsed {
+    read: |text| {
+        adea_accounts::SameSite::parse(text).ok_or_else(|| "it is none of them".to_owned())
+    },
+    allowed: "none, lax or strict",
+};
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +157,115 @@ settings! {
         /// Secret that signs session cookies.
         /// Without one, the server makes one at the first start and keeps it in the data directory.
         session_secret: Option<Secret> = "session.secret", OptionalSecret { shortest: 16 }, None;
+        /// Whether a browser keeps the session cookie when it is closed (Expires and Max-Age).
+        session_persistent: bool = "session.persistent", Switch, Some("true");
+        /// Whether the session cookie is only for connections with TLS (Secure).
+        /// It always is for requests that a proxy says came over TLS (X-Forwarded-Proto).
+        session_secure: bool = "session.secure", Switch, Some("false");
+        /// `SameSite` of the session cookie.
+        /// Without it, `SameSite` follows from how the request came: nothing without TLS,
+        /// Lax with it, None for pages of listed origins.
+        session_same_site: Option<adea_accounts::SameSite> = "session.same_site",
+            Optional(SAME_SITE), None;
+        /// Domain whose servers the session cookie is sent to; without it, this server alone.
+        session_domain: Option<String> = "session.domain", Optional(TEXT), None;
+    }
+    "Authentication" {
+        /// Whether everybody must sign in, for everything but POST /_session.
+        auth_require_valid_user: bool = "auth.require_valid_user", Switch, Some("false");
+        /// Whether everybody must sign in, for everything but POST /_session and /_up.
+        auth_require_valid_user_except_for_up: bool =
+            "auth.require_valid_user_except_for_up", Switch, Some("false");
+        /// WWW-Authenticate of every answer 401, as `Basic realm="adea"`.
+        /// It makes browsers ask for a password in a window of their own.
+        auth_www_authenticate: Option<String> = "auth.www_authenticate", Optional(TEXT), None;
+        /// Page of this server where browsers are sent that want a page and would get a 401.
+        auth_redirect: Option<String> = "auth.redirect", Optional(OWN_PATH), None;
+        /// Proxies in front of the server whose X-Forwarded-For is believed.
+        /// Without them, lock-outs take all clients behind a proxy for one.
+        auth_trusted_proxies: Vec<adea_pod::Network> = "auth.trusted_proxies",
+            ListOf { item: NETWORK, separator: ',' }, None;
+    }
+    "Passwords" {
+        /// How new passwords are hashed; pbkdf2 is for accounts that are replicated to CouchDB.
+        /// What is stored in a weaker form is made anew when its owner signs in.
+        password_scheme: HashScheme = "password.scheme",
+            Choice(&[("argon2id", HashScheme::Argon2id), ("pbkdf2", HashScheme::Pbkdf2)]),
+            Some("argon2id");
+        /// Rounds of PBKDF2 (with SHA-256) for new passwords.
+        password_iterations: usize = "password.iterations",
+            Count { min: 1_000, max: 10_000_000 }, Some("600_000");
+        /// Regular expressions that every new password must match.
+        /// What stands behind " -- " is told to whoever chose a password that does not.
+        password_requirements: Vec<adea_accounts::PasswordRequirement> = "password.requirements",
+            ListOf { item: REQUIREMENT, separator: '\n' }, None;
+        /// What follows too many wrong passwords for one name from one address.
+        lockout_mode: adea_accounts::LockoutMode = "lockout.mode",
+            Choice(LOCKOUT_MODES), Some("enforce");
+        /// Wrong passwords until then.
+        lockout_threshold: usize = "lockout.threshold", Count { min: 1, max: 1_000_000 }, Some("5");
+        /// Time after the first wrong password when all is forgotten.
+        lockout_window: Duration = "lockout.window", Span { min: SECOND, max: DAY }, Some("300s");
+        /// Most names and addresses that are counted at a time; the oldest are forgotten first.
+        lockout_max_entries: usize = "lockout.max_entries",
+            Count { min: 1, max: 10_000_000 }, Some("10_000");
+    }
+    "Accounts" {
+        /// Whether everybody may make himself an account in _users, as with CouchDB 1 and 2.
+        /// Setting _security of _users does the same more finely, and goes before this.
+        users_sign_up: bool = "users.sign_up", Switch, Some("false");
+        /// Fields of accounts that everybody sees who may enter _users.
+        users_public_fields: Vec<String> = "users.public_fields",
+            ListOf { item: TEXT, separator: ',' }, None;
+        /// Whether administrators may change _security of _users.
+        users_security_editable: bool = "users.security_editable", Switch, Some("true");
+        /// Whether each account gets a database of its own, as `couch_peruser` makes them.
+        peruser_enabled: bool = "peruser.enabled", Switch, Some("false");
+        /// Whether that database is dropped with the account.
+        peruser_delete_databases: bool = "peruser.delete_databases", Switch, Some("false");
+        /// What the names of these databases begin with; the account's name follows in hexadecimal.
+        peruser_prefix: String = "peruser.prefix", DATABASE_PREFIX, Some("userdb-");
+    }
+    "Tokens" {
+        /// Keys of bearer tokens (JWT), by kind and kid.
+        jwt_keys: std::sync::Arc<adea_accounts::TokenKeys> = "jwt.keys", TokenKeyList, None;
+        /// URL where more public keys are published (JWKS).
+        /// They are fetched when they are needed, when they are old, and at most every ten seconds
+        /// when a token names a key that is not among them.
+        jwt_keys_url: Option<String> = "jwt.keys_url", Optional(KEYS_URL), None;
+        /// Time until published keys are fetched again.
+        jwt_keys_refresh: Duration = "jwt.keys_refresh",
+            Span { min: Duration::from_secs(10), max: DAY }, Some("1h");
+        /// Claims that a token must have; exp and nbf count wherever they are there.
+        jwt_required_claims: adea_accounts::RequiredClaims = "jwt.required_claims", CLAIMS, Some("");
+        /// Claim that holds the roles.
+        jwt_roles_claim_name: String = "jwt.roles_claim_name", TEXT, Some("_couchdb.roles");
+        /// Path to the claim that holds the roles: names between dots, \. for a dot in a name.
+        /// It goes before `jwt.roles_claim_name`.
+        jwt_roles_claim_path: Option<String> = "jwt.roles_claim_path", Optional(TEXT), None;
+        /// By how much the clock of who makes the tokens may differ.
+        jwt_leeway: Duration = "jwt.leeway", Span { min: Duration::ZERO, max: HOUR }, Some("0s");
+        /// Whether tokens may give roles that begin with an underscore; _admin is one of them.
+        jwt_system_roles: bool = "jwt.system_roles", Switch, Some("true");
+    }
+    "Proxy authentication" {
+        /// Whether a proxy in front may say in headers who sends a request.
+        proxy_auth_enabled: bool = "proxy_auth.enabled", Switch, Some("false");
+        /// Whether it must prove to be that proxy, with the HMAC of the name.
+        /// Without, whoever reaches the server can be anybody.
+        proxy_auth_use_secret: bool = "proxy_auth.use_secret", Switch, Some("true");
+        /// Secret of that HMAC; without one, session.secret.
+        proxy_auth_secret: Option<Secret> = "proxy_auth.secret",
+            OptionalSecret { shortest: 16 }, None;
+        /// Header that holds the name.
+        proxy_auth_username_header: String = "proxy_auth.username_header",
+            HEADER, Some("X-Auth-CouchDB-UserName");
+        /// Header that holds the roles, between commas.
+        proxy_auth_roles_header: String = "proxy_auth.roles_header",
+            HEADER, Some("X-Auth-CouchDB-Roles");
+        /// Header that holds the HMAC-SHA256 or HMAC-SHA1 of the name, in hexadecimal digits.
+        proxy_auth_token_header: String = "proxy_auth.token_header",
+            HEADER, Some("X-Auth-CouchDB-Token");
     }
     "Replication" {
         /// Most replications that work at a time; those that wait for a change of a database of this
@@ -223,6 +355,15 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Faults> {
 
 /// Two settings that are right alone and wrong together.
 fn contradiction(config: &Config, values: &Values) -> Option<Fault> {
+    let secret = config.proxy_auth_secret.as_ref();
+    let secret = secret.or(config.session_secret.as_ref());
+    if config.proxy_auth_enabled && config.proxy_auth_use_secret && secret.is_none() {
+        return Some(Fault::Contradiction(
+            "proxy_auth.enabled needs proxy_auth.secret or session.secret: without a secret no \
+             proxy could prove anything"
+                .to_owned(),
+        ));
+    }
     (config.max_document_size > config.max_request_size).then(|| {
         let said = |key| values.entry(key).map_or_else(String::new, said);
         Fault::Contradiction(format!(
@@ -249,6 +390,11 @@ fn oddities(config: &Config, values: &Values) -> Vec<String> {
             "{}: durability_interval has no effect while durability is strict",
             entry.origin
         ));
+    }
+    if config.proxy_auth_enabled && !config.proxy_auth_use_secret {
+        found.push(
+            "proxy_auth.use_secret is false: whoever reaches the server can be anybody".to_owned(),
+        );
     }
     for entry in &values.entries {
         if let Origin::File(path, _) = &entry.origin

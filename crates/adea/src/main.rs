@@ -3,6 +3,7 @@
 //! The binary reads arguments and configuration, and lets one command run. What a command does
 //! with data is decided in the crates below.
 
+mod address;
 mod arguments;
 mod bench;
 mod commands;

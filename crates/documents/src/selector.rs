@@ -38,7 +38,7 @@ use effort::{ALLOWANCE, Effort};
 pub use condition::{Comparison, Condition};
 pub use effort::TooMuchEffort;
 pub use erlang_term::{erlang_term, erlang_term_pretty};
-pub(crate) use field_path::array_index;
+pub use field_path::array_index;
 pub use field_path::{FieldPath, InvalidFieldPath, Lookup};
 pub use intervals::{Interval, Intervals, MAX_INTERVALS};
 pub use stored::{StoredMatcher, read_part};

@@ -1,27 +1,61 @@
 //! Who is asking: the credential that a request brings, handed to who can prove it.
 
-use adea_pod::{SignIn, SignedIn};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use adea_accounts::Refusal;
+use adea_base::Caller;
+use adea_pod::{AuthSettings, SignIn, SignedIn, Strangers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, header};
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
 
 use crate::App;
+use crate::cors::ForeignOrigin;
 use crate::error::ApiError;
 
-/// Finds out who sent a request with these headers. A scheme that nobody knows is no credential.
-/// From a `foreign` origin, which a browser may not speak for, a cookie counts for nothing.
+/// Finds out who sent a request with this head, and whether he may ask at all.
 pub(crate) async fn who(
     app: &App,
+    auth: &AuthSettings,
+    head: &Parts,
+    peer: SocketAddr,
+) -> Result<SignedIn, ApiError> {
+    let foreign = head.extensions.get::<ForeignOrigin>().is_some();
+    let signed_in = identify(app, auth, &head.headers, foreign, peer).await?;
+    may_ask(auth, &signed_in.caller, &head.method, head.uri.path())?;
+    Ok(signed_in)
+}
+
+/// A scheme that nobody knows is no credential. From a `foreign` origin, which a browser may not
+/// speak for, a cookie counts for nothing.
+async fn identify(
+    app: &App,
+    auth: &AuthSettings,
     headers: &HeaderMap,
     foreign: bool,
+    peer: SocketAddr,
 ) -> Result<SignedIn, ApiError> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
+    if let Some(token) = authorization.and_then(|text| scheme(text, "bearer"))
+        && auth.tokens.enabled()
+    {
+        return Ok(app.pod.authenticate(SignIn::Bearer(token)).await?);
+    }
+    if let Some(sign_in) = proxied(auth, headers) {
+        let signed_in = app.pod.authenticate(sign_in).await?;
+        if signed_in.handler.is_some() {
+            return Ok(signed_in);
+        }
+    }
     if let Some((name, password)) = authorization.and_then(basic) {
         let sign_in = SignIn::Basic {
             name: &name,
             password: &password,
+            peer: Some(origin(auth, headers, peer)),
         };
         return Ok(app.pod.authenticate(sign_in).await?);
     }
@@ -36,13 +70,73 @@ pub(crate) async fn who(
     Ok(app.pod.authenticate(SignIn::Anonymous).await?)
 }
 
-/// The name and password of `Basic` credentials; anything else is none.
-fn basic(authorization: &str) -> Option<(String, String)> {
-    let (scheme, encoded) = authorization.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
+/// Where a request comes from.
+pub(crate) fn origin(
+    auth: &AuthSettings,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> std::net::IpAddr {
+    if auth.trusted_proxies.is_empty() {
+        return peer.ip();
+    }
+    // Several headers are one list, and its end is what the nearest server wrote.
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let texts: Vec<&str> = lines.map(|line| line.to_str().unwrap_or("?")).collect();
+    auth.origin(peer.ip(), Some(&texts.join(",")))
+}
+
+/// Lets pass who has signed in, and others where they may ask this.
+fn may_ask(
+    auth: &AuthSettings,
+    caller: &Caller,
+    method: &Method,
+    path: &str,
+) -> Result<(), ApiError> {
+    let path = path.trim_end_matches('/');
+    // Whoever is to sign in must be able to.
+    let signing_in = method == Method::POST && path == "/_session";
+    let allowed = match auth.strangers {
+        Strangers::Ask => true,
+        Strangers::SignIn => signing_in,
+        Strangers::SignInOrUp => signing_in || path == "/_up",
+    };
+    if allowed || caller.name().is_some() {
+        return Ok(());
+    }
+    let reason = Cow::Borrowed("Authentication required.");
+    Err(Refusal::Unauthorized(reason).into())
+}
+
+/// What a server in front says, if any is believed. A header that comes twice was not made by one.
+fn proxied<'h>(auth: &AuthSettings, headers: &'h HeaderMap) -> Option<SignIn<'h>> {
+    let rules = &auth.proxy;
+    if !rules.enabled {
         return None;
     }
-    let decoded = String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()?;
+    let only = |name: &str| {
+        let mut all = headers.get_all(name).iter();
+        let first = all.next()?;
+        let text = std::str::from_utf8(first.as_bytes()).ok()?;
+        all.next().is_none().then_some(text)
+    };
+    Some(SignIn::Proxy {
+        name: only(&rules.username_header)?,
+        roles: only(&rules.roles_header),
+        token: only(&rules.token_header),
+    })
+}
+
+/// What follows the name of a scheme.
+fn scheme<'t>(authorization: &'t str, name: &str) -> Option<&'t str> {
+    let (scheme, rest) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(name).then_some(rest.trim())
+}
+
+/// The name and password of `Basic` credentials; anything else is none, and so are `_` and `_`,
+/// with which a page makes a browser forget what it knew.
+fn basic(authorization: &str) -> Option<(String, String)> {
+    let encoded = scheme(authorization, "basic")?;
+    let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (name, password) = decoded.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
+    (decoded != "_:_").then(|| (name.to_owned(), password.to_owned()))
 }

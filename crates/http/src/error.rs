@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::Refusal;
+use adea_accounts::{Refusal, TokenError};
 use adea_base::{InvalidDatabaseName, InvalidDocumentId};
 use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
@@ -144,7 +144,7 @@ impl ApiError {
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
-            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "rewrite_error"),
+            Self::Rerouted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
             Self::InvalidPath(word) => (StatusCode::NOT_FOUND, word),
             Self::BadAnswer(word, _) => (StatusCode::INTERNAL_SERVER_ERROR, word),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -213,7 +213,10 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Draft(error) => of_draft(error),
         PodError::Find(error) => of_find(error),
         PodError::Json(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::MalformedCookie => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::MalformedCookie
+        | PodError::Token(TokenError::Invalid(_) | TokenError::UnknownKey)
+        | PodError::WeakPassword(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        PodError::Token(TokenError::Refused(_)) => (StatusCode::UNAUTHORIZED, "unauthorized"),
         PodError::Upload(error) => match error {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large"),
             UploadError::NotGzip => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -226,19 +229,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
             }
         },
-        PodError::Read(error) => match error {
-            ReadError::OutOfRange { .. } => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "requested_range_not_satisfiable",
-            ),
-            ReadError::Missing(_)
-            | ReadError::WrongLength { .. }
-            | ReadError::CorruptGzip
-            | ReadError::Io(_)
-            | ReadError::Interrupted => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
-            }
-        },
+        PodError::Read(error) => of_read(error),
         PodError::Commit(CommitError::Poisoned(_) | CommitError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
         }
@@ -254,14 +245,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         }
         PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-        PodError::Partition(error) => match error {
-            InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
-                (StatusCode::BAD_REQUEST, "illegal_docid")
-            }
-            InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
-                (StatusCode::BAD_REQUEST, "illegal_partition")
-            }
-        },
+        PodError::Partition(error) => of_partition(*error),
         PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Replication(error) => of_replication(error),
@@ -269,6 +253,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error")
         }
     }
+}
+
+/// The status and word for an id that a partitioned database has no place for.
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    let word = match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
+    };
+    (StatusCode::BAD_REQUEST, word)
 }
 
 /// The status and word for rows that cannot be reduced.
@@ -283,9 +276,8 @@ fn of_reduce(error: &str) -> (StatusCode, &'static str) {
 
 /// The status and word for a function that gave no answer, or an error for one.
 fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
-    const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match error {
-        ScriptError::Compilation { .. } => (FAILED, "compilation_error"),
+        ScriptError::Compilation { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "compilation_error"),
         ScriptError::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
         ScriptError::Threw { error, .. } => match error.as_str() {
             "bad_request" => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -293,10 +285,12 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
             "forbidden" => (StatusCode::FORBIDDEN, "forbidden"),
             "not_found" => (StatusCode::NOT_FOUND, "not_found"),
             "not_acceptable" => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
-            _ => (FAILED, "unknown_error"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "unknown_error"),
         },
-        ScriptError::TimedOut => (FAILED, "timeout"),
-        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => (FAILED, "os_process_error"),
+        ScriptError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "timeout"),
+        ScriptError::TooMuchMemory | ScriptError::Crashed(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "os_process_error")
+        }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
     }
@@ -330,6 +324,20 @@ fn of_write(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Conflict => (StatusCode::CONFLICT, "conflict"),
         WriteError::MissingStub { .. } => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
         WriteError::TooManyBranches => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_conflicts"),
+    }
+}
+
+fn of_read(error: &ReadError) -> (StatusCode, &'static str) {
+    match error {
+        ReadError::OutOfRange { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "requested_range_not_satisfiable",
+        ),
+        ReadError::Missing(_)
+        | ReadError::WrongLength { .. }
+        | ReadError::CorruptGzip
+        | ReadError::Io(_)
+        | ReadError::Interrupted => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error"),
     }
 }
 

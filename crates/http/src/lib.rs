@@ -6,6 +6,7 @@
 mod access_log;
 mod body;
 mod caller;
+mod challenge;
 mod compress;
 mod cors;
 mod couch;
@@ -69,7 +70,7 @@ impl App {
         shutdown: ShutdownSignal,
         outside: Outside,
     ) -> Arc<Self> {
-        let live = LiveOptions::from(couch::configuration::in_force(&options, &pod));
+        let live = LiveOptions::from(couch::configuration::put_in_force(&options, &pod));
         Arc::new(Self {
             pod,
             options,

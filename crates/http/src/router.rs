@@ -4,7 +4,7 @@
 //! database's own. Slashes inside a name come as `%2F`, so segments are divided before they are
 //! decoded; that is why no ordinary router fits.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +15,7 @@ use hyper::body::Body as _;
 
 use crate::body::{Request, Response};
 use crate::caller;
+use crate::challenge::Challenge;
 use crate::couch::intake::Intake;
 use crate::couch::{
     attachment, bulk, changes, database, design, document, find, listing, local, partition, server,
@@ -40,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) body: Intake,
     pub(crate) caller: adea_base::Caller,
     pub(crate) handler: Option<&'static str>,
+    /// The other end of the connection.
+    pub(crate) peer: SocketAddr,
     /// The room that a large body takes among all that are held.
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
     /// The host that the request's URI names, if it does.
@@ -48,8 +51,6 @@ pub(crate) struct Exchange {
     pub(crate) uri: Uri,
     /// Path and query as they were sent, if they were changed.
     pub(crate) requested: Option<Box<Uri>>,
-    /// Where the request came from.
-    pub(crate) peer: IpAddr,
     /// How often it was rewritten.
     pub(crate) rewrites: u32,
     /// The name of the database that the path begins with.
@@ -90,7 +91,7 @@ impl Exchange {
 
     /// Goes to the path that the host stands for, if it stands for one.
     fn apply_vhost(&mut self) {
-        let hosts = &self.app.options.vhosts;
+        let hosts = &self.options.vhosts;
         if hosts.is_empty() {
             return;
         }
@@ -98,6 +99,13 @@ impl Exchange {
             let asked = std::mem::replace(&mut self.uri, answered);
             self.requested = Some(Box::new(asked));
         }
+    }
+
+    /// What is asked for: the segments of its path.
+    fn read_target(&mut self) -> Result<Vec<String>, ApiError> {
+        self.apply_vhost();
+        self.query = Query::parse(self.uri.query())?;
+        segments(self.uri.path())
     }
 
     /// Whether a proxy in front says that it took off the TLS.
@@ -133,19 +141,18 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let (mut parts, body) = request.into_parts();
     parts.method = method_meant(parts.method, &parts.headers);
     let options = app.live.current();
-    let foreign = parts
-        .extensions
-        .get::<crate::cors::ForeignOrigin>()
-        .is_some();
-    let signed = match caller::who(&app, &parts.headers, foreign).await {
+    let auth = app.pod.auth();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let challenge = Challenge::of(&parts.method, path, &parts.headers);
+    // Boxed, so that a connection keeps no room for it while it is idle.
+    let signed = match Box::pin(caller::who(&app, &auth, &parts, peer)).await {
         Ok(signed) => signed,
-        Err(error) => return refused(&app, &parts.headers, &error, &body),
+        Err(error) => {
+            let mut response = refused(&error, &body);
+            challenge.put(&auth, Some(&error.to_string()), &mut response);
+            return response;
+        }
     };
-    if signed.caller.name().is_none()
-        && let Err(error) = may_be_stranger(&parts, &options)
-    {
-        return refused(&app, &parts.headers, &error, &body);
-    }
     let name = if options.access_log {
         signed.caller.name().map(Arc::from)
     } else {
@@ -153,8 +160,6 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     };
     let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
-    let challenge = parts.headers.get(CHALLENGE_WISH).cloned();
-    let for_challenge = Arc::clone(&app);
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -163,11 +168,11 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         body,
         caller: signed.caller,
         handler: signed.handler,
+        peer,
         room: None,
         authority: parts.uri.authority().cloned(),
         uri: parts.uri,
         requested: None,
-        peer: peer.ip(),
         rewrites: 0,
         database: String::new(),
         options,
@@ -176,18 +181,14 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
-    exchange.apply_vhost();
-    let routed = Query::parse(exchange.uri.query()).and_then(|query| {
-        exchange.query = query;
-        segments(exchange.uri.path())
-    });
-    let answered = match routed {
+    let answered = match exchange.read_target() {
         // Boxed, so that a connection keeps no room for it while it is idle.
         Ok(segments) => Box::pin(answer(exchange, segments)).await,
         Err(error) => Err(error),
     };
+    let reason = answered.as_ref().err().map(ToString::to_string);
     let mut response = answered.unwrap_or_else(|error| error.response());
-    challenge_strangers(&for_challenge, challenge, &mut response);
+    challenge.put(&auth, reason.as_deref(), &mut response);
     if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -263,49 +264,9 @@ fn method_meant(method: Method, headers: &http::HeaderMap) -> Method {
     meant.and_then(|meant| meant.parse().ok()).unwrap_or(method)
 }
 
-/// Refuses who does not say who he is, where everybody has to: but he may sign in, and ask whether
-/// the server is up, if that was allowed.
-fn may_be_stranger(parts: &http::request::Parts, options: &HttpOptions) -> Result<(), ApiError> {
-    let allowed = match parts.uri.path() {
-        "/_session" => parts.method == Method::POST,
-        "/_up" => options.up_for_strangers,
-        _ => false,
-    };
-    if allowed || !options.require_valid_user {
-        return Ok(());
-    }
-    Err(adea_accounts::Refusal::Unauthorized("Authentication required.".into()).into())
-}
-
-/// The header by which a client asks to be told how to sign in.
-const CHALLENGE_WISH: &str = "x-couchdb-www-authenticate";
-
-/// Tells who was not let in how to sign in, if he or the administrator wishes it: a browser then
-/// asks its user.
-fn challenge_strangers(app: &App, wish: Option<HeaderValue>, response: &mut Response) {
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return;
-    }
-    let set = || {
-        let mut sections = ["chttpd", "httpd"].into_iter();
-        let set = sections.find_map(|section| app.pod.setting(section, "WWW-Authenticate"))?;
-        HeaderValue::from_str(&set).ok()
-    };
-    if let Some(challenge) = wish.or_else(set) {
-        let headers = response.headers_mut();
-        headers.insert(header::WWW_AUTHENTICATE, challenge);
-    }
-}
-
 /// Answers before anything of the body was read.
-fn refused(
-    app: &App,
-    headers: &http::HeaderMap,
-    error: &ApiError,
-    body: &hyper::body::Incoming,
-) -> Response {
+fn refused(error: &ApiError, body: &hyper::body::Incoming) -> Response {
     let mut response = error.response();
-    challenge_strangers(app, headers.get(CHALLENGE_WISH).cloned(), &mut response);
     if !body.is_end_stream() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);

@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod feed;
 mod refusal;
+mod request_line;
 mod shutdown;
 mod socket;
 
@@ -73,14 +74,8 @@ pub struct HttpOptions {
     pub compress: bool,
     /// Whether each request is logged in one line.
     pub access_log: bool,
-    /// Whether session cookies are only for connections with TLS.
-    pub secure_cookies: bool,
     /// Hosts that stand for paths.
     pub vhosts: Vec<crate::Vhost>,
-    /// Whether nobody may ask for anything without saying who he is.
-    pub require_valid_user: bool,
-    /// Whether anybody may ask whether the server is up, all the same.
-    pub up_for_strangers: bool,
 }
 
 impl Default for HttpOptions {
@@ -97,10 +92,7 @@ impl Default for HttpOptions {
             cors: CorsOptions::default(),
             compress: true,
             access_log: true,
-            secure_cookies: false,
             vhosts: Vec::new(),
-            require_valid_user: false,
-            up_for_strangers: false,
         }
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Lives {
     horizon: u64,
     living: HashMap<u64, Life>,
     gone: HashMap<Arc<str>, u64>,
+    /// A database was dropped of which nothing was known.
+    unknown_gone: bool,
     rows: BTreeMap<u64, (Arc<str>, UpdateKind)>,
 }
 
@@ -154,6 +156,8 @@ impl Lives {
             return Ok(());
         }
         let Some(life) = self.living.get(&number) else {
+            // It was made and dropped since the last look: its name is among those that are gone.
+            self.unknown_gone = true;
             return Ok(());
         };
         let name = Arc::clone(&life.name);
@@ -183,14 +187,24 @@ impl Lives {
         }
         let last = touched.values().copied().max().unwrap_or(0);
         self.horizon = self.horizon.max(last);
-        let view = pod.view();
+        let looked = self.look_at(pod.view().as_ref(), touched);
+        // The notes are taken: what was not looked at has to be read anew.
+        self.loaded = looked.is_ok();
+        looked
+    }
+
+    fn look_at(&mut self, view: &dyn View, touched: HashMap<u64, u64>) -> Result<(), EngineError> {
         for (number, reached) in touched {
-            if number != DATABASES_TOPIC
-                && let Err(error) = self.look_again(view.as_ref(), number, reached)
-            {
-                // The notes are taken: all has to be read anew.
-                self.loaded = false;
-                return Err(error);
+            if number != DATABASES_TOPIC {
+                self.look_again(view, number, reached)?;
+            }
+        }
+        if std::mem::take(&mut self.unknown_gone) {
+            for (name, sequence) in lifetimes::gone(view)? {
+                let known = self.gone.get(name.as_str()).copied();
+                if known.is_none_or(|known| known < sequence) && sequence <= self.horizon {
+                    self.bury(&Arc::from(name), sequence);
+                }
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::sign_in::USERS;
 use crate::time_sequence;
 use crate::validate::Validators;
 
@@ -92,6 +93,13 @@ impl DatabaseCache {
         }
     }
 
+    /// Forgets all: what is read of them depends on settings that changed.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.write();
+        known.entries.clear();
+        known.changes += 1;
+    }
+
     fn forget(&self, name: &str) {
         let mut known = self.known.write();
         known.entries.remove(name);
@@ -138,7 +146,9 @@ impl Pod {
         read_at: u64,
     ) -> Result<DatabaseEntry, PodError> {
         let text = &found.settings.security;
-        let security = if text.is_empty() {
+        let security = if text.is_empty() && name.as_str() == USERS && self.auth().users.sign_up {
+            Security::open()
+        } else if text.is_empty() {
             Security::default()
         } else {
             Security::parse(text)

@@ -4,11 +4,11 @@
 //! program made of it are kept, so that a process that has loaded it need not load it again. What
 //! is kept is named by the sequence that its body was written under, so it is never out of date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use adea_base::Caller;
-use adea_documents::json::{for_each_member, normalise};
+use adea_documents::json::{JsonError, for_each_member, normalise};
 use adea_documents::record::Body;
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::revision::Revision;
@@ -29,10 +29,17 @@ const KEPT_BYTES_MAX: usize = 64 << 20;
 pub struct DesignFunctions {
     /// The revision that was read.
     pub revision: Revision,
-    /// Its JSON object without the fields that begin with `_`.
-    json: Vec<u8>,
+    /// `rewrites`, as JSON text.
+    pub rewrites: Option<Vec<u8>>,
+    /// Where functions stand, and their names.
+    names: Vec<(String, HashSet<String>)>,
     program: Arc<DesignProgram>,
+    /// Bytes that it takes.
+    bytes: usize,
 }
+
+/// Where functions stand that somebody calls by name.
+const KINDS: [&str; 5] = ["filters", "lists", "shows", "updates", "views"];
 
 /// Design documents read before.
 #[derive(Default)]
@@ -53,34 +60,55 @@ impl FunctionCache {
 
     fn insert(&self, body: u64, design: &Arc<DesignFunctions>) {
         let mut kept = self.kept.lock();
-        // The text is there twice: as it is stored, and as the program has it.
-        let bytes = 2 * design.json.len() + 1_024;
-        if kept.bytes + bytes > KEPT_BYTES_MAX {
+        if kept.bytes + design.bytes > KEPT_BYTES_MAX {
             *kept = Kept::default();
         }
-        kept.bytes += bytes;
+        kept.bytes += design.bytes;
         kept.by_body.insert(body, Arc::clone(design));
     }
 }
 
 impl DesignFunctions {
-    /// The member at `path`, as JSON text; else the name of the first that is not there.
+    fn read(revision: Revision, json: &[u8], program: String) -> Result<Self, JsonError> {
+        let mut design = Self {
+            revision,
+            rewrites: None,
+            names: Vec::new(),
+            bytes: program.len() + 1_024,
+            program: DesignProgram::new(program),
+        };
+        for_each_member(json, |kind, members| {
+            if kind == "rewrites" {
+                let rules = normalise(members)?;
+                design.bytes += rules.len();
+                design.rewrites = Some(rules);
+            } else if KINDS.contains(&kind) {
+                let mut names = HashSet::new();
+                for_each_member(members, |name, _| {
+                    design.bytes += name.len() + 64;
+                    names.insert(name.to_owned());
+                    Ok::<_, JsonError>(())
+                })?;
+                design.names.push((kind.to_owned(), names));
+            }
+            Ok::<_, JsonError>(())
+        })?;
+        Ok(design)
+    }
+
+    /// Whether there is a function `name` among those of a kind; else what is missing, for the reason
+    /// that `CouchDB` gives.
     ///
     /// # Errors
-    /// The name, for the reason that `CouchDB` gives.
-    pub fn member<'p>(&self, path: &[&'p str]) -> Result<Vec<u8>, &'p str> {
-        let mut at = self.json.clone();
-        for name in path {
-            let mut found = None;
-            let read = for_each_member(&at, |member, value| {
-                if member == *name {
-                    found = Some(normalise(value)?);
-                }
-                Ok::<_, adea_documents::json::JsonError>(())
-            });
-            at = read.ok().and(found).ok_or(*name)?;
+    /// The name of what is missing.
+    pub fn find<'p>(&self, kind: &'p str, name: &'p str) -> Result<(), &'p str> {
+        let mut kinds = self.names.iter();
+        let (_, names) = kinds.find(|(known, _)| known == kind).ok_or(kind)?;
+        if names.contains(name) {
+            Ok(())
+        } else {
+            Err(name)
         }
-        Ok(at)
     }
 }
 
@@ -119,11 +147,11 @@ impl Pod {
         }
         .write(&mut document);
         let document = String::from_utf8_lossy(&document).into_owned();
-        let design = Arc::new(DesignFunctions {
-            revision: head.winner.revision,
-            json,
-            program: DesignProgram::new(document),
-        });
+        let design = Arc::new(DesignFunctions::read(
+            head.winner.revision,
+            &json,
+            document,
+        )?);
         self.inner.functions.insert(body, &design);
         Ok(design)
     }

@@ -1,6 +1,6 @@
 //! Why a use case ended without doing what was asked.
 
-use adea_accounts::{Refusal, SessionError};
+use adea_accounts::{PasswordRefused, Refusal, SessionError, TokenError};
 use adea_documents::json::{DraftError, JsonError};
 use adea_documents::{DatabaseError, WriteError};
 use std::borrow::Cow;
@@ -33,6 +33,12 @@ pub enum PodError {
     /// What was sent as a session cookie is none.
     #[error("{}", SessionError::Malformed)]
     MalformedCookie,
+    /// What was sent as a token proves nothing.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A new password is not as the rules want it.
+    #[error(transparent)]
+    WeakPassword(#[from] PasswordRefused),
     /// What was sent is no document.
     #[error(transparent)]
     Draft(#[from] DraftError),

@@ -6,7 +6,9 @@
 //! in which order they come.
 
 mod access;
+mod aggregate;
 mod bookmark;
+mod candidates;
 mod catalog;
 mod covered;
 mod definition;
@@ -16,13 +18,17 @@ mod naming;
 mod plan;
 mod project;
 mod query;
+mod rows;
+mod sum;
 mod walk;
 
+pub use aggregate::{Aggregate, AggregateQuery, Aggregated, GROUPS_MAX, Group};
+pub use candidates::{Candidate, Reason};
 pub(crate) use catalog::MangoCache;
 pub use definition::{COLUMNS_MAX, MangoIndex, primary_index_json};
 pub use error::{FindError, Reach};
 pub use manage::{MadeIndex, NewIndex};
 pub(crate) use plan::Access;
-pub use plan::{Candidate, Explained, FindPlan, Reason};
+pub use plan::{Explained, FindPlan};
 pub use query::FindQuery;
 pub use walk::{FindPage, FindStatistics, FindWalk};

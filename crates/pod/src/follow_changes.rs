@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use adea_base::Caller;
 use adea_documents::reader::Reader;
-use adea_documents::record::{Attachment, Leaf, split_body};
+use adea_documents::record::{Attachment, Body, Leaf, split_body};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
 use adea_store::{Direction, EngineError};
@@ -64,8 +64,8 @@ pub struct ChangeRow<'r> {
     pub leaves: &'r [Leaf],
     /// The winner's content, if asked for and there.
     pub document: Option<RowDocument<'r>>,
-    /// The JSON objects of the other leaves, in their order, if asked for.
-    pub losing: &'r [Option<Vec<u8>>],
+    /// The bodies of the other leaves, in their order, if asked for.
+    pub losing: &'r [Option<Body>],
 }
 
 impl Pod {
@@ -162,20 +162,17 @@ impl Pod {
     }
 }
 
-/// The JSON objects of a document's losing leaves, in rank order.
-fn losing_bodies(reader: &Reader<'_>, id: &str) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+/// The bodies of a document's losing leaves, in rank order.
+fn losing_bodies(reader: &Reader<'_>, id: &str) -> Result<Vec<Option<Body>>, EngineError> {
     let record = reader.record(id)?.unwrap_or_default();
     let losing = record.tree.leaves().skip(1);
     losing
         .map(|leaf| match leaf.body() {
             None => Ok(None),
-            Some(body) => json_of(reader, body),
+            Some(body) => {
+                let stored = reader.body(body)?;
+                stored.map(|stored| Body::decode(&stored)).transpose()
+            }
         })
         .collect()
-}
-
-fn json_of(reader: &Reader<'_>, body: u64) -> Result<Option<Vec<u8>>, EngineError> {
-    let stored = reader.body(body)?;
-    let json = stored.map(|stored| Ok::<_, EngineError>(split_body(&stored)?.1.to_vec()));
-    json.transpose()
 }

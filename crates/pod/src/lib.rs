@@ -4,6 +4,8 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod admins;
+mod auth_settings;
 mod auto_purge;
 mod background;
 mod backup;
@@ -17,18 +19,25 @@ mod follow_changes;
 mod indexing;
 mod maintain;
 mod partition;
+mod peruser;
 mod pod;
 mod read_document;
 mod replicate;
 mod sign_in;
 mod store_file;
+mod strengthen_password;
 mod time_sequence;
+mod token_sign_in;
 mod validate;
 mod verify;
 mod views;
 mod write_document;
 mod write_user;
 
+pub use admins::FirstAdmin;
+pub use auth_settings::{
+    AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
+};
 pub use backup::{BackupError, BackupReport, restore};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
@@ -36,21 +45,23 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use error::PodError;
 pub use find::{
-    COLUMNS_MAX, Candidate, Explained, FindError, FindPage, FindPlan, FindQuery, FindStatistics,
-    FindWalk, MadeIndex, MangoIndex, NewIndex, Reach, Reason, primary_index_json,
+    Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
+    FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
+    NewIndex, Reach, Reason, primary_index_json,
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use maintain::CompactionProgress;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
-pub use read_document::{Found, ListedDocument, Told, Which};
+pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
     may_search,
 };
-pub use sign_in::{FirstAdmin, SignIn, SignedIn};
+pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
+pub use token_sign_in::FetchJson;
 pub use verify::Report;
 pub use views::{
     Design, DesignInfo, DesignView, GroupRow, Grouping, Language, Overflow, Update, ViewAsk,

@@ -17,6 +17,8 @@ use adea_store::{
 };
 use parking_lot::{Mutex, RwLock};
 
+use crate::admins::Admins;
+use crate::auth_settings::AuthSettings;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
@@ -25,8 +27,9 @@ use crate::error::PodError;
 use crate::find::MangoCache;
 use crate::indexing::Indexing;
 use crate::maintain::Maintenance;
-use crate::sign_in::{AccountCache, Admins};
+use crate::sign_in::AccountCache;
 use crate::time_sequence::Moments;
+use crate::token_sign_in::TokenMemory;
 use crate::validate::DesignChanges;
 use crate::views::DesignCache;
 
@@ -45,6 +48,8 @@ pub struct PodOptions {
     pub session_secret: Option<Vec<u8>>,
     /// The longest attachment, in bytes.
     pub attachment_max: u64,
+    /// What is set for signing in and for accounts at the start.
+    pub auth: AuthSettings,
     /// How functions of design documents are run.
     pub script: ScriptSettings,
     /// How replications are run.
@@ -112,6 +117,10 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
+    pub(crate) auth: RwLock<Arc<AuthSettings>>,
+    /// Told when that changes.
+    pub(crate) auth_changed: tokio::sync::Notify,
+    pub(crate) tokens: TokenMemory,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
@@ -238,6 +247,9 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
+                auth: RwLock::new(Arc::new(options.auth.clone())),
+                auth_changed: tokio::sync::Notify::new(),
+                tokens: TokenMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),

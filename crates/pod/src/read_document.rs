@@ -18,6 +18,17 @@ use crate::error::PodError;
 use crate::pod::Pod;
 use crate::replicate::{is_replicator, visible_description};
 
+/// How much of a listing is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPortion {
+    /// Rows that are left out.
+    pub skip: u64,
+    /// The most rows.
+    pub limit: u64,
+    /// The most documents that are looked at, deleted ones and those left out among them.
+    pub walked_max: u64,
+}
+
 /// Which revision is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -239,13 +250,44 @@ impl Pod {
         skip: u64,
         limit: u64,
     ) -> Result<Vec<ListedDocument>, PodError> {
+        let portion = ListPortion {
+            skip,
+            limit,
+            walked_max: u64::MAX,
+        };
+        let rows = self.list_portion(entry, caller, range, direction, portion)?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    /// As [`Pod::list`]; `None` if more rows would have to be walked over than is quickly done.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn list_portion(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        range: &IdRange,
+        direction: Direction,
+        portion: ListPortion,
+    ) -> Result<Option<Vec<ListedDocument>>, PodError> {
         let view = self.view();
         let mut rows = Vec::new();
-        let (mut skip, limit) = (skip, usize::try_from(limit).unwrap_or(usize::MAX));
+        let ListPortion {
+            mut skip,
+            limit,
+            walked_max,
+        } = portion;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if limit == 0 {
-            return Ok(rows);
+            return Ok(Some(rows));
         }
+        let mut walked = 0;
         reader(view.as_ref(), entry, caller).walk_documents(range, direction, |id, head| {
+            walked += 1;
+            if walked > walked_max {
+                return ControlFlow::Break(());
+            }
             if head.winner.deleted {
                 return ControlFlow::Continue(());
             }
@@ -260,7 +302,7 @@ impl Pod {
                 ControlFlow::Break(())
             }
         })?;
-        Ok(rows)
+        Ok((walked <= walked_max).then_some(rows))
     }
 
     /// Walks the fronts of the records of `range`, until `visit` breaks off.

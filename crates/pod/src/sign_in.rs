@@ -11,42 +11,34 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use adea_accounts::{
-    Account, PresentedCookie, Refusal, StoredCredential, WRONG_NAME_OR_PASSWORD, hash_password,
-    user_id, verify_password,
+    Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
+    Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
 };
 use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
-use adea_store::key::POD;
-use adea_store::{Direction, EngineError, KeyRange, Space, View};
+use adea_store::View;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
+use crate::admins::ADMIN_ROLE;
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::pod::{Pod, put};
+use crate::pod::Pod;
 use crate::write_user::current_user;
 
-/// Where administrators are stored, by name.
-const ADMINS: &[u8] = &[POD, b'a'];
-/// The first byte of what is stored for one.
-const FORMAT: u8 = 1;
-/// The role that makes an administrator.
-const ADMIN_ROLE: &str = "_admin";
 /// How many accounts are remembered; forgetting all beyond is crude, and rare.
 const REMEMBERED_MAX: usize = 10_000;
 /// How many passwords are hashed at once.
 const HASHES_MAX: usize = 2;
 /// Passwords that may wait for their turn: about two seconds' worth.
 const HASHES_WAITING_MAX: usize = 128;
-/// How many characters a generated password has; each is one of 64.
-const GENERATED_LENGTH: usize = 24;
 
 /// The database whose documents are the accounts.
-const USERS: &str = "_users";
+pub(crate) const USERS: &str = "_users";
 
 /// What a request brings to say who makes it.
 #[derive(Clone, Copy)]
@@ -59,9 +51,22 @@ pub enum SignIn<'a> {
         name: &'a str,
         /// The password.
         password: &'a str,
+        /// Where it comes from; who fails too often from there must wait.
+        peer: Option<IpAddr>,
     },
     /// The value of a session cookie.
     Cookie(&'a str),
+    /// A token.
+    Bearer(&'a str),
+    /// What a server in front says.
+    Proxy {
+        /// The name.
+        name: &'a str,
+        /// The roles, between commas.
+        roles: Option<&'a str>,
+        /// The proof.
+        token: Option<&'a str>,
+    },
 }
 
 /// Who makes a request.
@@ -75,29 +80,25 @@ pub struct SignedIn {
     pub renewed_cookie: Option<String>,
 }
 
-/// What [`Pod::ensure_admin`] did.
-#[derive(Clone, PartialEq, Eq)]
-pub enum FirstAdmin {
-    /// There was none, so one was made with this password, which nobody else knows.
-    Generated(String),
-    /// The password given is now his.
-    Set,
-    /// There was nothing to do.
-    Unchanged,
-}
-
-/// The server's administrators: names and what stands for their passwords.
-#[derive(Default)]
-pub(crate) struct Admins {
-    by_name: HashMap<String, Arc<StoredCredential>>,
-}
-
 /// Accounts read before, and the room for slow hashes.
 pub(crate) struct AccountCache {
     known: RwLock<HashMap<String, Remembered>>,
     hashing: Arc<Semaphore>,
     /// Places in the line before it.
     waiting: Arc<Semaphore>,
+    /// Failures of late.
+    pub(crate) lockout: Lockout,
+    /// Held while administrators change.
+    pub(crate) admin_changes: tokio::sync::Mutex<()>,
+}
+
+/// How a password was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    Right,
+    Wrong,
+    /// It was not looked at.
+    LockedOut,
 }
 
 /// Somebody with a name, before he proved to be it.
@@ -106,6 +107,8 @@ struct Principal {
     caller: Caller,
     /// Without one he cannot sign in.
     credential: Option<Arc<StoredCredential>>,
+    /// What makes the digits that he has to give besides, if he has to.
+    totp: Option<Totp>,
 }
 
 struct Remembered {
@@ -115,87 +118,117 @@ struct Remembered {
 }
 
 impl Pod {
-    /// Makes sure that somebody can administer the server. With a password given, `name` is an
-    /// administrator with this password afterwards; without, one is made up if there is no
-    /// administrator at all.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] for a name or password that nobody could sign in with;
-    /// [`PodError::Commit`] if it cannot be stored.
-    pub async fn ensure_admin(
-        &self,
-        name: &str,
-        password: Option<&str>,
-    ) -> Result<FirstAdmin, PodError> {
-        if name.is_empty() || name.contains(':') || password == Some("") {
-            let reason = "An administrator needs a name without `:`, and a password.";
-            return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
-        }
-        let Some(password) = password else {
-            if self.has_admin() {
-                return Ok(FirstAdmin::Unchanged);
-            }
-            let password = self.generate_password();
-            self.set_admin(name, &password).await?;
-            return Ok(FirstAdmin::Generated(password));
-        };
-        let stored = self.inner.admins.read().find(name);
-        if let Some(stored) = stored
-            && self.verify_slowly(name, password, Some(stored)).await?
-        {
-            return Ok(FirstAdmin::Unchanged);
-        }
-        self.set_admin(name, password).await?;
-        Ok(FirstAdmin::Set)
-    }
-
-    /// Whether anybody can administer the server.
-    #[must_use]
-    pub fn has_admin(&self) -> bool {
-        !self.inner.admins.read().by_name.is_empty()
-    }
-
     /// Finds out who makes a request. A session that has run out, or is not of this server and
     /// password, counts as none.
     ///
     /// # Errors
-    /// [`PodError::Refused`] if the password is wrong, [`PodError::MalformedCookie`] if the cookie
-    /// is none.
+    /// [`PodError::Refused`] if the password is wrong or was so too often, or
+    /// [`PodError::MalformedCookie`] if the cookie is none, [`PodError::Token`] if the token proves
+    /// nothing.
     pub async fn authenticate(&self, sign_in: SignIn<'_>) -> Result<SignedIn, PodError> {
         match sign_in {
             SignIn::Anonymous => Ok(SignedIn::anonymous()),
-            SignIn::Basic { name, password } => Ok(SignedIn {
-                caller: self.verify_password(name, password).await?,
-                handler: Some("default"),
-                renewed_cookie: None,
-            }),
+            SignIn::Basic {
+                name,
+                password,
+                peer,
+            } => {
+                let caller = self.verify_password(name, password, peer).await?;
+                Ok(SignedIn::by("default", caller))
+            }
             SignIn::Cookie(value) => self.resume_session(value),
+            SignIn::Bearer(token) if self.auth().tokens.enabled() => {
+                Ok(SignedIn::by("jwt", self.verify_token(token).await?))
+            }
+            SignIn::Bearer(_) => Ok(SignedIn::anonymous()),
+            SignIn::Proxy { name, roles, token } => {
+                let caller = self.auth().proxy.caller(name, roles, token);
+                Ok(caller.map_or_else(SignedIn::anonymous, |caller| SignedIn::by("proxy", caller)))
+            }
         }
     }
 
-    /// Who somebody with this name and password is.
+    /// Who somebody with this name and password is. Failures from `peer` are counted, and make him
+    /// wait. If what is stored for the password is easier to attack than what would be stored now,
+    /// it is made anew.
     ///
     /// # Errors
     /// [`PodError::Refused`] if the password is wrong or nobody has the name, without telling
-    /// which.
-    pub async fn verify_password(&self, name: &str, password: &str) -> Result<Caller, PodError> {
+    /// which, or if he has failed too often; also if his account wants more than a password.
+    pub async fn verify_password(
+        &self,
+        name: &str,
+        password: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, PodError> {
+        let known = self.prove(name, password, peer).await?;
+        if known.totp.is_some() {
+            return Err(wrong());
+        }
+        Ok(known.caller)
+    }
+
+    async fn prove(
+        &self,
+        name: &str,
+        password: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Principal, PodError> {
         let principal = self.principal(name)?;
         let credential = principal
             .as_ref()
             .and_then(|known| known.credential.clone());
-        let right = self.was_right(name, password, credential.as_deref())
-            || self.verify_slowly(name, password, credential).await?;
-        if !right {
-            return Err(wrong());
+        let attempt = peer.map(|peer| Attempt::new(peer, name, credential.as_deref()));
+        // Before the memory of right passwords, which would answer guesses fast.
+        if self.is_locked_out(attempt) {
+            return Err(locked_out());
         }
-        principal.map(|known| known.caller).ok_or_else(wrong)
+        if !self.was_right(name, password, credential.as_deref()) {
+            let stored = credential.clone();
+            match self
+                .check_slowly(name, password, credential, attempt)
+                .await?
+            {
+                Checked::Right => {}
+                Checked::Wrong => return Err(wrong()),
+                Checked::LockedOut => return Err(locked_out()),
+            }
+            if let Some(stored) = stored {
+                self.strengthen(name, password, &stored).await;
+            }
+        }
+        principal.ok_or_else(wrong)
+    }
+
+    /// Signs somebody in for a session: who he is, and the value of his cookie.
+    ///
+    /// # Errors
+    /// As [`Pod::verify_password`]; also [`PodError::Refused`] if his account wants the digits of a
+    /// device, and `digits` are not those.
+    pub async fn open_session(
+        &self,
+        name: &str,
+        password: &str,
+        digits: Option<&str>,
+        peer: IpAddr,
+    ) -> Result<(Caller, String), PodError> {
+        let known = self.prove(name, password, Some(peer)).await?;
+        if let Some(totp) = &known.totp {
+            let now_s = self.inner.clock.now_unix_s();
+            if !totp.accepts(digits.unwrap_or(""), now_s) {
+                let credential = known.credential.as_deref();
+                self.count_failure(Some(Attempt::new(peer, name, credential)), name);
+                return Err(wrong());
+            }
+        }
+        Ok((known.caller, self.issue_session(name)?))
     }
 
     /// The cookie's value for a new session of `name`, who has just proved to be it.
     ///
     /// # Errors
     /// [`PodError::Refused`] if the account is gone meanwhile.
-    pub fn issue_session(&self, name: &str) -> Result<String, PodError> {
+    pub(crate) fn issue_session(&self, name: &str) -> Result<String, PodError> {
         let principal = self.principal(name)?.ok_or_else(wrong)?;
         let credential = principal.credential.ok_or_else(wrong)?;
         let now_s = self.inner.clock.now_unix_s();
@@ -224,28 +257,90 @@ impl Pod {
         working.await.map_err(|_| PodError::Interrupted)
     }
 
-    async fn verify_slowly(
+    /// Makes what is stored for a new password, in the form that is set.
+    pub(crate) async fn hash_password_slowly(
+        &self,
+        password: String,
+    ) -> Result<StoredCredential, PodError> {
+        let (scheme, entropy) = (self.auth().passwords.scheme, self.inner.entropy.clone());
+        self.hash_slowly(move || hash_password(&password, scheme, &entropy))
+            .await
+    }
+
+    /// Whether the password is right, without counting failures.
+    pub(crate) async fn verify_slowly(
         &self,
         name: &str,
         password: &str,
         credential: Option<Arc<StoredCredential>>,
     ) -> Result<bool, PodError> {
+        let checked = self.check_slowly(name, password, credential, None).await?;
+        Ok(checked == Checked::Right)
+    }
+
+    async fn check_slowly(
+        &self,
+        name: &str,
+        password: &str,
+        credential: Option<Arc<StoredCredential>>,
+        attempt: Option<Attempt>,
+    ) -> Result<Checked, PodError> {
         let (pod, name, password) = (self.clone(), name.to_owned(), password.to_owned());
         self.hash_slowly(move || {
+            // Guesses that came all at once are counted here, where they take turns.
+            if pod.is_locked_out(attempt) {
+                return Checked::LockedOut;
+            }
             let credential = credential.as_deref();
             // A client begins with several requests at once: the first one's work does for all.
             if pod.was_right(&name, &password, credential) {
-                return true;
+                return Checked::Right;
             }
-            let right = verify_password(credential, &password);
-            if let Some(credential) = credential.filter(|_| right) {
-                let now_s = pod.inner.clock.now_unix_s();
-                let verified = &pod.inner.verified;
-                verified.insert(&name, &password, credential, now_s);
+            if !verify_password(credential, &password) {
+                pod.count_failure(attempt, &name);
+                return Checked::Wrong;
             }
-            right
+            if let Some(credential) = credential {
+                pod.remember_right(&name, &password, credential);
+            }
+            Checked::Right
         })
         .await
+    }
+
+    /// Remembers that a password is right.
+    pub(crate) fn remember_right(&self, name: &str, password: &str, credential: &StoredCredential) {
+        let now_s = self.inner.clock.now_unix_s();
+        let verified = &self.inner.verified;
+        verified.insert(name, password, credential, now_s);
+    }
+
+    fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
+        let Some(attempt) = attempt else {
+            return false;
+        };
+        let (auth, now_s) = (self.auth(), self.inner.clock.now_unix_s());
+        let lockout = &self.inner.accounts.lockout;
+        match lockout.verdict(&auth.lockout, attempt, now_s) {
+            Verdict::Open => false,
+            Verdict::Warned => {
+                tracing::warn!("somebody signs in who has failed too often");
+                false
+            }
+            Verdict::Locked => true,
+        }
+    }
+
+    fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
+        let Some(attempt) = attempt else {
+            return;
+        };
+        let (auth, now_s) = (self.auth(), self.inner.clock.now_unix_s());
+        let lockout = &self.inner.accounts.lockout;
+        if lockout.failed(&auth.lockout, attempt, now_s) == auth.lockout.threshold {
+            let name: String = name.chars().take(128).collect();
+            tracing::warn!(name = ?name, "too many wrong passwords from one place");
+        }
     }
 
     fn was_right(&self, name: &str, password: &str, credential: Option<&StoredCredential>) -> bool {
@@ -256,7 +351,9 @@ impl Pod {
 
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
-        let Some(Principal { caller, credential }) = self.principal(presented.claimed_name())?
+        let Some(Principal {
+            caller, credential, ..
+        }) = self.principal(presented.claimed_name())?
         else {
             return Ok(SignedIn::anonymous());
         };
@@ -287,6 +384,7 @@ impl Pod {
             return Ok(Some(Principal {
                 caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
                 credential: Some(credential),
+                totp: None,
             }));
         }
         let Ok(users) = DatabaseName::parse(USERS) else {
@@ -310,88 +408,17 @@ impl Pod {
         }
         Ok(found)
     }
-
-    /// The administrators, by name, with what is stored for their passwords.
-    #[must_use]
-    pub fn admins(&self) -> Vec<(String, String)> {
-        let admins = self.inner.admins.read();
-        let all = admins.by_name.iter();
-        let mut all: Vec<_> = all
-            .map(|(name, credential)| (name.clone(), credential.to_text()))
-            .collect();
-        all.sort_unstable();
-        all
-    }
-
-    /// Takes the administrator's rights from `name`; false if he had none.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] for the last administrator.
-    pub async fn remove_admin(&self, name: &str) -> Result<bool, PodError> {
-        {
-            let admins = self.inner.admins.read();
-            if admins.find(name).is_none() {
-                return Ok(false);
-            }
-            if admins.by_name.len() == 1 {
-                let reason = "The last administrator cannot be removed.";
-                return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
-            }
-        }
-        let key = [ADMINS, name.as_bytes()].concat();
-        let deleted: Result<(), adea_store::TransactError<PodError>> = self
-            .inner
-            .store
-            .transact(Self::permit(), move |tx| {
-                tx.delete(Space::Index, key);
-                Ok(())
-            })
-            .await;
-        deleted?;
-        self.inner.admins.write().by_name.remove(name);
-        Ok(true)
-    }
-
-    /// Makes `name` an administrator with this password, or with what stands for one.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] for a name or password that nobody could sign in with.
-    pub async fn set_admin(&self, name: &str, password: &str) -> Result<(), PodError> {
-        if name.is_empty() || name.contains(':') || password.is_empty() {
-            let reason = "An administrator needs a name without `:`, and a password.";
-            return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
-        }
-        let credential = match StoredCredential::from_ini(password) {
-            Ok(hashed) => hashed,
-            Err(adea_accounts::InvalidCredential::NotHashed) => {
-                let (password, entropy) = (password.to_owned(), self.inner.entropy.clone());
-                self.hash_slowly(move || hash_password(&password, &entropy))
-                    .await?
-            }
-            Err(error) => return Err(Refusal::Forbidden(Cow::Owned(error.to_string())).into()),
-        };
-        let key = [ADMINS, name.as_bytes()].concat();
-        let mut value = vec![FORMAT];
-        value.extend_from_slice(credential.to_text().as_bytes());
-        put(&self.inner.store, &key, value).await?;
-        let mut admins = self.inner.admins.write();
-        admins.by_name.insert(name.to_owned(), Arc::new(credential));
-        Ok(())
-    }
-
-    fn generate_password(&self) -> String {
-        const ALPHABET: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let bytes = self.inner.entropy.bytes::<GENERATED_LENGTH>();
-        bytes
-            .iter()
-            .filter_map(|byte| ALPHABET.get(usize::from(byte & 63)))
-            .map(|letter| char::from(*letter))
-            .collect()
-    }
 }
 
 impl SignedIn {
+    fn by(handler: &'static str, caller: Caller) -> Self {
+        Self {
+            caller,
+            handler: Some(handler),
+            renewed_cookie: None,
+        }
+    }
+
     fn anonymous() -> Self {
         Self {
             caller: Caller::anonymous(),
@@ -401,31 +428,14 @@ impl SignedIn {
     }
 }
 
-impl Admins {
-    /// Reads all of them.
-    pub(crate) fn load(view: &dyn View) -> Result<Self, EngineError> {
-        let mut admins = Self::default();
-        let range = KeyRange::prefix(ADMINS);
-        let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
-        while let Some((key, value)) = cursor.next()? {
-            let (name, credential) = decode_admin(key, value)
-                .ok_or_else(|| EngineError::Corrupt("an administrator".to_owned()))?;
-            admins.by_name.insert(name, Arc::new(credential));
-        }
-        Ok(admins)
-    }
-
-    fn find(&self, name: &str) -> Option<Arc<StoredCredential>> {
-        self.by_name.get(name).cloned()
-    }
-}
-
 impl Default for AccountCache {
     fn default() -> Self {
         Self {
             known: RwLock::default(),
             hashing: Arc::new(Semaphore::new(HASHES_MAX)),
             waiting: Arc::new(Semaphore::new(HASHES_WAITING_MAX)),
+            lockout: Lockout::default(),
+            admin_changes: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -447,26 +457,12 @@ impl AccountCache {
     }
 }
 
-/// Says what happened, and no password.
-impl fmt::Debug for FirstAdmin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Generated(_) => "Generated(..)",
-            Self::Set => "Set",
-            Self::Unchanged => "Unchanged",
-        })
-    }
+fn locked_out() -> PodError {
+    Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
 
 fn wrong() -> PodError {
     Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)).into()
-}
-
-fn decode_admin(key: &[u8], value: &[u8]) -> Option<(String, StoredCredential)> {
-    let name = std::str::from_utf8(key.strip_prefix(ADMINS)?).ok()?;
-    let text = std::str::from_utf8(value.strip_prefix(&[FORMAT])?).ok()?;
-    let credential = StoredCredential::from_ini(text).ok()?;
-    Some((name.to_owned(), credential))
 }
 
 /// Reads an account; one that conflicts with itself is refused, anything else that is no account
@@ -483,6 +479,7 @@ fn read_account(
         Ok(account) => Ok(Some(Principal {
             caller: Caller::named(&account.name, account.roles),
             credential: account.credential.map(Arc::new),
+            totp: account.totp,
         })),
         Err(Refusal::NotFound) => Ok(None),
         Err(refusal @ (Refusal::Unauthorized(_) | Refusal::Forbidden(_))) => Err(refusal.into()),
@@ -492,78 +489,16 @@ fn read_account(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write_user::tests::{Edit, caller, edit, over, pod, refused, users, write};
+    use crate::write_user::tests::{
+        Edit, basic, caller, edit, is_wrong, pod, refused, signs_in, users, write,
+    };
     use adea_documents::revision::RevisionId;
-    use adea_store::Memory;
     use serde_json::json;
 
     const NAME: &str = "ann";
 
-    fn basic<'a>(name: &'a str, password: &'a str) -> SignIn<'a> {
-        SignIn::Basic { name, password }
-    }
-
     fn ann(password: &str) -> serde_json::Value {
         json!({"type":"user","name":NAME,"roles":["staff"],"password":password})
-    }
-
-    async fn is_wrong(pod: &Pod, name: &str, password: &str) -> bool {
-        let answer = pod.authenticate(basic(name, password)).await;
-        refused(&answer) == Some(Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)))
-    }
-
-    async fn signs_in(pod: &Pod, name: &str, password: &str) -> Caller {
-        let signed_in = pod.authenticate(basic(name, password)).await.unwrap();
-        assert_eq!(signed_in.handler, Some("default"));
-        assert_eq!(signed_in.renewed_cookie, None);
-        signed_in.caller
-    }
-
-    #[tokio::test]
-    async fn an_admin_is_set_once_and_outlives_a_restart() {
-        let engine = Arc::new(Memory::new());
-        let pod = over(Arc::clone(&engine)).await;
-        assert!(!pod.has_admin());
-        let set = pod.ensure_admin("root", Some("geheim")).await.unwrap();
-        assert_eq!(set, FirstAdmin::Set);
-        for password in [Some("geheim"), None] {
-            let again = pod.ensure_admin("root", password).await.unwrap();
-            assert_eq!(again, FirstAdmin::Unchanged);
-        }
-        pod.close();
-        let pod = over(engine).await;
-        assert!(pod.has_admin());
-        let root = signs_in(&pod, "root", "geheim").await;
-        assert!(root.is_admin());
-        assert_eq!(
-            (root.name(), root.roles()),
-            (Some("root"), &["_admin".to_owned()][..])
-        );
-        let changed = pod.ensure_admin("root", Some("neu")).await.unwrap();
-        assert_eq!(changed, FirstAdmin::Set);
-        assert!(is_wrong(&pod, "root", "geheim").await);
-        assert!(signs_in(&pod, "root", "neu").await.is_admin());
-    }
-
-    #[tokio::test]
-    async fn a_first_admin_gets_a_password_that_only_his_maker_knows() {
-        let pod = pod().await;
-        let Ok(FirstAdmin::Generated(password)) = pod.ensure_admin("admin", None).await else {
-            panic!("a password");
-        };
-        assert_eq!(password.len(), 24);
-        assert!(
-            password
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        );
-        assert!(signs_in(&pod, "admin", &password).await.is_admin());
-        let again = pod.ensure_admin("other", None).await.unwrap();
-        assert_eq!(again, FirstAdmin::Unchanged);
-        assert!(!format!("{:?}", FirstAdmin::Generated(password.clone())).contains(&password));
-        for (name, password) in [("", None), ("a:b", Some("x")), ("root", Some(""))] {
-            assert!(refused(&pod.ensure_admin(name, password).await).is_some());
-        }
     }
 
     #[tokio::test]
@@ -601,7 +536,7 @@ mod tests {
         let first = write(&pod, &root, id, ann("geheim"), edit(None))
             .await
             .unwrap();
-        let who = pod.verify_password(NAME, "geheim").await.unwrap();
+        let who = pod.verify_password(NAME, "geheim", None).await.unwrap();
         let cookie = pod.issue_session(NAME).unwrap();
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session.caller, who);
@@ -723,12 +658,93 @@ mod tests {
         assert!(is_wrong(&pod, NAME, "geheim").await);
     }
 
+    #[tokio::test]
+    async fn who_guesses_must_wait_and_others_need_not() {
+        let pod = pod().await;
+        pod.set_admin("root", "geheim").await.unwrap();
+        let from = |address: &str| Some(address.parse().unwrap());
+        let ask = async |password: &str, address: &str| {
+            let answer = pod.verify_password("root", password, from(address)).await;
+            answer.map_err(|error| error.to_string())
+        };
+        let wrong = Err(WRONG_NAME_OR_PASSWORD.to_owned());
+        let locked = Err(LOCKED_OUT.to_owned());
+        // All at once, as a guesser would.
+        let guesses: Vec<_> = (0..20)
+            .map(|n| {
+                let pod = pod.clone();
+                let peer = from("192.0.2.1");
+                tokio::spawn(async move {
+                    let guess = pod.verify_password("root", &n.to_string(), peer).await;
+                    guess.unwrap_err().to_string()
+                })
+            })
+            .collect();
+        let mut looked_at = 0;
+        for guess in guesses {
+            looked_at += usize::from(guess.await.unwrap() == WRONG_NAME_OR_PASSWORD);
+        }
+        assert!((5..5 + HASHES_MAX).contains(&looked_at), "{looked_at}");
+        assert_eq!(ask("geheim", "192.0.2.1").await, locked);
+        assert!(ask("geheim", "192.0.2.2").await.is_ok());
+        // Also where it is remembered that it was right.
+        assert_eq!(ask("geheim", "192.0.2.1").await, locked);
+        assert!(signs_in(&pod, "root", "geheim").await.is_admin());
+        pod.change_auth(|auth| auth.lockout.mode = adea_accounts::LockoutMode::Warn);
+        assert!(ask("geheim", "192.0.2.1").await.is_ok());
+        assert_eq!(ask("falsch", "192.0.2.1").await, wrong);
+        // A new password is a new beginning.
+        pod.change_auth(|auth| auth.lockout.mode = adea_accounts::LockoutMode::Enforce);
+        pod.set_admin("root", "neu").await.unwrap();
+        assert!(ask("neu", "192.0.2.1").await.is_ok());
+        // A name that nobody has is locked as well, or names could be guessed.
+        for _ in 0..5 {
+            let answer = pod.verify_password("nobody", "x", from("192.0.2.1")).await;
+            assert_eq!(answer.unwrap_err().to_string(), WRONG_NAME_OR_PASSWORD);
+        }
+        let answer = pod.verify_password("nobody", "x", from("192.0.2.1")).await;
+        assert_eq!(answer.unwrap_err().to_string(), LOCKED_OUT);
+    }
+
+    #[tokio::test]
+    async fn an_account_may_want_the_digits_of_a_device() {
+        let pod = pod().await;
+        let root = caller("root", &["_admin"]);
+        let mut user = ann("geheim");
+        user["totp"] = json!({"key":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"});
+        write(&pod, &root, "org.couchdb.user:ann", user, edit(None))
+            .await
+            .unwrap();
+        assert!(is_wrong(&pod, NAME, "geheim").await, "Basic has no digits");
+        let peer = "192.0.2.1".parse().unwrap();
+        let open = async |digits: Option<&str>| {
+            let opened = pod.open_session(NAME, "geheim", digits, peer).await;
+            opened.map_err(|error| error.to_string())
+        };
+        let wrong = || WRONG_NAME_OR_PASSWORD.to_owned();
+        assert_eq!(open(None).await.unwrap_err(), wrong());
+        let now_s = pod.clock().now_unix_s();
+        let field = json!({"key":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"});
+        let totp = Totp::from_field(Some(&field)).unwrap();
+        let shown = totp.digits(now_s);
+        let (caller, cookie) = open(shown.as_deref()).await.unwrap();
+        assert_eq!(caller.name(), Some(NAME));
+        let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
+        assert_eq!(session.caller, caller);
+        // Digits are guessed no longer than passwords.
+        for _ in 0..4 {
+            assert_eq!(open(Some("x")).await.unwrap_err(), wrong());
+        }
+        assert_eq!(open(Some("x")).await.unwrap_err(), LOCKED_OUT);
+    }
+
     #[test]
     fn the_memory_of_accounts_is_bounded() {
         let cache = AccountCache::default();
         let principal = Principal {
             caller: Caller::anonymous(),
             credential: None,
+            totp: None,
         };
         let moment = (DatabaseNumber(1), 1);
         for n in 0..=REMEMBERED_MAX {
@@ -739,17 +755,5 @@ mod tests {
         assert!(cache.get(&last, moment).is_some());
         assert!(cache.get(&last, (DatabaseNumber(1), 2)).is_none());
         assert!(cache.get(&last, (DatabaseNumber(2), 1)).is_none());
-    }
-
-    #[tokio::test]
-    async fn a_damaged_admin_stops_the_start() {
-        let engine = Arc::new(Memory::new());
-        let pod = over(Arc::clone(&engine)).await;
-        let damaged = b"\x02-hashed-x,y".to_vec();
-        put(&pod.inner.store, &[ADMINS, b"root"].concat(), damaged)
-            .await
-            .unwrap();
-        let error = Admins::load(pod.view().as_ref()).err().expect("refused");
-        assert!(matches!(error, EngineError::Corrupt(_)));
     }
 }

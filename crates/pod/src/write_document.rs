@@ -86,6 +86,7 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        self.refuse_outdated_account(entry, caller, id.as_str(), draft.deleted, &edit)?;
         if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
             self.check_design_document(entry, &draft.body).await?;
             crate::validate::check_rule(&draft.body)?;

@@ -9,17 +9,18 @@
 
 use std::borrow::Cow;
 
-use adea_accounts::{Refusal, has_clear_password, prepare, public_view, validate};
+use adea_accounts::{Refusal, USER_ID_PREFIX, new_password, prepare, public_view, validate};
 use adea_base::Caller;
+use adea_documents::WriteError;
 use adea_documents::json::{Draft, JsonError, parse_document};
-use adea_documents::record::split_body;
+use adea_documents::record::{Body, split_body};
 use adea_store::{EngineError, View};
 use serde_json::Value;
 
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::write_document::Prepared;
+use crate::write_document::{DraftedEdit, Prepared};
 
 /// What the keys begin with under which `serde_json` hides numbers and texts that it is to parse
 /// again. No document of ours needs them, and a text inside a text inside a text would be entered
@@ -30,11 +31,39 @@ const HIDDEN_KEYS: &[u8] = b"$serde_json::private::";
 const NOT_SERVER_ADMIN: &str = "You are not a server admin.";
 
 impl Pod {
+    /// Refuses an edit of an account that its author has not seen as it is: who wants a name that
+    /// somebody has gets a conflict, before the rules would tell him that it is not his.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`]. Who may not even learn whether the account exists gets none.
+    pub(crate) fn refuse_outdated_account(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        deletes: bool,
+        edit: &DraftedEdit,
+    ) -> Result<(), PodError> {
+        let DraftedEdit::Edit(base) = edit else {
+            return Ok(());
+        };
+        let own = caller.name().is_none() || caller.name() == id.strip_prefix(USER_ID_PREFIX);
+        if !entry.name.is_users() || !(own || caller.is_admin()) {
+            return Ok(());
+        }
+        let view = self.view();
+        if let Some(record) = reader(view.as_ref(), entry, caller).record(id)? {
+            let parent = record.tree.edit_parent(base.as_ref(), deletes);
+            parent.map_err(|_| WriteError::Conflict)?;
+        }
+        Ok(())
+    }
+
     /// Asks the rules of accounts about `draft`, and hashes the password that it brings.
     ///
     /// # Errors
-    /// [`PodError::Refused`] if this caller may not write this; [`PodError::Json`] if the document
-    /// is deeper than any account.
+    /// [`PodError::Refused`] if this caller may not write this; [`PodError::WeakPassword`] if the
+    /// password is not as it must be; [`PodError::Json`] if the document is deeper than any account.
     pub(crate) async fn prepare_user(
         &self,
         entry: &DatabaseEntry,
@@ -46,11 +75,14 @@ impl Pod {
         let old = current_user(self.view().as_ref(), entry, id, caller)?;
         let access = entry.security.access(caller);
         validate(&new, old.as_ref(), draft.deleted, caller, access)?;
-        if !has_clear_password(&new) {
+        let Some(password) = new_password(&new).filter(|_| !draft.deleted) else {
             return Ok(draft);
-        }
-        let entropy = self.inner.entropy.clone();
-        let mut hashed = self.hash_slowly(move || prepare(new, &entropy)).await??;
+        };
+        let auth = self.auth();
+        auth.passwords.check(password)?;
+        let (scheme, entropy) = (auth.passwords.scheme, self.inner.entropy.clone());
+        let work = move || prepare(new, scheme, &entropy);
+        let mut hashed = self.hash_slowly(work).await??;
         if let Some(fields) = hashed.as_object_mut() {
             fields.shift_remove("_id");
         }
@@ -60,6 +92,43 @@ impl Pod {
             term: made.term,
             ..draft
         })
+    }
+
+    /// Lets list all documents whoever sees something of each: everybody, unless the database holds
+    /// accounts; of accounts everybody who may enter if there are fields that all may see, and else
+    /// as [`may_list_users`] says.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthorized`], also to those who have signed in.
+    pub fn may_list(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<(), Refusal> {
+        if self.auth().users.public_fields.is_empty() {
+            may_list_users(entry, caller)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes from the body of document `id` what `caller` may not see: nothing, unless it is the
+    /// account of somebody else.
+    ///
+    /// # Errors
+    /// As [`Pod::visible_user`]; [`PodError::Json`] if the body is deeper than any account.
+    pub fn show_user(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        id: &str,
+        body: &mut Body,
+    ) -> Result<(), PodError> {
+        if !entry.name.is_users() || caller.is_admin() {
+            return Ok(());
+        }
+        let user = with_id(parse_body(&body.json)?, id);
+        if let Cow::Owned(seen) = self.visible_user(entry, caller, &user)? {
+            body.json = parse_document(seen.to_string().as_bytes())?.body;
+            body.attachments.clear();
+        }
+        Ok(())
     }
 
     /// What `caller` may see of `document`, which has its `_id`.
@@ -74,7 +143,8 @@ impl Pod {
         document: &'d Value,
     ) -> Result<Cow<'d, Value>, Refusal> {
         if entry.name.is_users() {
-            public_view(document, caller, entry.security.access(caller), &[])
+            let (auth, access) = (self.auth(), entry.security.access(caller));
+            public_view(document, caller, access, &auth.users.public_fields)
         } else {
             Ok(Cow::Borrowed(document))
         }
@@ -177,7 +247,7 @@ pub(crate) fn parse_body(json: &[u8]) -> Result<Value, JsonError> {
     serde_json::from_slice(json).map_err(|_| JsonError::TooDeep)
 }
 
-fn with_id(mut body: Value, id: &str) -> Value {
+pub(crate) fn with_id(mut body: Value, id: &str) -> Value {
     if let Some(fields) = body.as_object_mut() {
         fields.insert("_id".to_owned(), Value::String(id.to_owned()));
     }
@@ -196,9 +266,12 @@ pub(crate) mod tests {
     use adea_store::{Decline, Durability, Memory};
     use serde_json::json;
 
+    use adea_accounts::WRONG_NAME_OR_PASSWORD;
+
     use super::*;
     use crate::databases::no_database;
     use crate::pod::PodOptions;
+    use crate::sign_in::SignIn;
 
     const ID: &str = "org.couchdb.user:ann";
 
@@ -221,6 +294,7 @@ pub(crate) mod tests {
             session_timeout_s: 600,
             session_secret: None,
             attachment_max: 1 << 20,
+            auth: crate::AuthSettings::default(),
             script: crate::ScriptSettings::default(),
             replication: Default::default(),
         };
@@ -282,6 +356,29 @@ pub(crate) mod tests {
             Ok::<_, Decline<PodError>>(revision)
         });
         Ok(written.await?)
+    }
+
+    /// Signs in with a name and a password.
+    pub(crate) fn basic<'a>(name: &'a str, password: &'a str) -> SignIn<'a> {
+        SignIn::Basic {
+            name,
+            password,
+            peer: None,
+        }
+    }
+
+    /// Whether these are refused as wrong.
+    pub(crate) async fn is_wrong(pod: &Pod, name: &str, password: &str) -> bool {
+        let answer = pod.authenticate(basic(name, password)).await;
+        refused(&answer) == Some(Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)))
+    }
+
+    /// Who these sign in.
+    pub(crate) async fn signs_in(pod: &Pod, name: &str, password: &str) -> Caller {
+        let signed_in = pod.authenticate(basic(name, password)).await.unwrap();
+        assert_eq!(signed_in.handler, Some("default"));
+        assert_eq!(signed_in.renewed_cookie, None);
+        signed_in.caller
     }
 
     fn stored(pod: &Pod) -> Option<Value> {
@@ -397,6 +494,34 @@ pub(crate) mod tests {
             .await
             .unwrap();
         assert_eq!(stored(&pod).unwrap()["name"], "ann");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_a_conflict_before_it_is_refused() {
+        let pod = pod().await;
+        let entry = users(&pod);
+        let first = write(&pod, &Caller::anonymous(), ID, ann(), edit(None)).await;
+        let first = first.unwrap();
+        let check = |who: &Caller, base: Option<Revision>, deletes| {
+            let edit = DraftedEdit::Edit(base);
+            let checked = pod.refuse_outdated_account(&entry, who, ID, deletes, &edit);
+            matches!(checked, Err(PodError::Write(WriteError::Conflict)))
+        };
+        let (owner, stranger) = (caller("ann", &[]), caller("bob", &[]));
+        let other = Revision::parse("1-0123456789abcdef0123456789abcdef").unwrap();
+        for who in [&Caller::anonymous(), &owner, &caller("root", &["_admin"])] {
+            assert!(check(who, None, false) && check(who, Some(other.clone()), false));
+            assert!(!check(who, Some(first.clone()), false));
+        }
+        assert!(!check(&stranger, None, false), "he does not learn of it");
+        let replicated = DraftedEdit::Replicated(2, Vec::new());
+        let checked = pod.refuse_outdated_account(&entry, &owner, ID, false, &replicated);
+        assert!(checked.is_ok());
+        let gone = json!({"_deleted":true});
+        write(&pod, &owner, ID, gone, edit(Some(first)))
+            .await
+            .unwrap();
+        assert!(!check(&Caller::anonymous(), None, false));
     }
 
     #[tokio::test]

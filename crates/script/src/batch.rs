@@ -141,8 +141,28 @@ pub(crate) async fn run<A: Send + 'static>(
     batch: &Batch<'_>,
     reading: Reading<A>,
 ) -> Result<Vec<A>, ScriptError> {
-    let total = batch.inputs.count().saturating_mul(batch.units);
     let mut lease = pool.lease(owner).await?;
+    let program = batch.program.fingerprint();
+    if let Err(error) = lease.refuse_barred(program) {
+        lease.finish();
+        return Err(error);
+    }
+    let done = run_leased(&mut lease, owner, batch, reading).await;
+    match &done {
+        Err(ScriptError::TimedOut) => lease.bar(program, &ScriptError::TimedOut),
+        Err(error) if !is_refusal(error) => {}
+        Ok(_) | Err(_) => lease.finish(),
+    }
+    done
+}
+
+async fn run_leased<A: Send + 'static>(
+    lease: &mut Lease,
+    owner: &Owner,
+    batch: &Batch<'_>,
+    reading: Reading<A>,
+) -> Result<Vec<A>, ScriptError> {
+    let total = batch.inputs.count().saturating_mul(batch.units);
     let mut work = Work {
         owner: owner.clone(),
         answers: Vec::with_capacity(total),
@@ -156,13 +176,10 @@ pub(crate) async fn run<A: Send + 'static>(
     while work.answers.len() < total {
         let before = work.answers.len();
         let fresh = !lease.is_warm();
-        let outcome = request(&mut lease, batch, &mut work, careful).await?;
+        let outcome = request(lease, batch, &mut work, careful).await?;
         let unit = work.answers.len();
         match outcome {
-            Outcome::Refused(error) => {
-                lease.finish();
-                return Err(error);
-            }
+            Outcome::Refused(error) => return Err(error),
             Outcome::Ended(Ending::Whole) => careful = false,
             Outcome::Ended(Ending::Spent | Ending::Stopped) => {
                 lease.discard();
@@ -188,7 +205,6 @@ pub(crate) async fn run<A: Send + 'static>(
             }
         }
     }
-    lease.finish();
     Ok(work.answers)
 }
 

@@ -23,6 +23,9 @@ use crate::scripts::{Owner, ScriptOptions};
 /// Nobody stands in a line for longer.
 const LINE_WAIT: Duration = Duration::from_secs(60);
 
+/// A program that hung on one input after another is not run for so long.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// When others wait for room, a process has it for so long at least.
 const TURN: Duration = Duration::from_millis(250);
 
@@ -49,6 +52,8 @@ struct Slot {
     parked: Mutex<Option<Parked>>,
     /// The id of its process, parked or held.
     id: Mutex<Option<u32>>,
+    /// A program that hung on one input after another, why it failed, and when.
+    barred: Mutex<Option<(Fingerprint, ScriptError, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -184,14 +189,21 @@ impl Pool {
             if slot.parked.lock().as_ref().is_some_and(late) {
                 slot.clear();
             }
-            // Somebody holds it, or it has a process.
-            Arc::strong_count(slot) > 1 || slot.parked.lock().is_some()
+            // Somebody holds it, or it has a process, or something to remember.
+            Arc::strong_count(slot) > 1 || slot.parked.lock().is_some() || slot.is_barred()
         });
         !self.owners.lock().is_empty()
     }
 }
 
 impl Slot {
+    fn is_barred(&self) -> bool {
+        let barred = self.barred.lock();
+        barred
+            .as_ref()
+            .is_some_and(|(_, _, when)| when.elapsed() < PAUSE)
+    }
+
     /// Ends the parked process.
     fn clear(&self) {
         drop(self.parked.lock().take());
@@ -219,6 +231,22 @@ impl Lease {
             }
         };
         Ok(self.process.insert(process))
+    }
+
+    /// Refuses a program that has just hung on one input after another: whoever asks again and
+    /// again should not have a processor to himself.
+    pub(crate) fn refuse_barred(&self, program: &Fingerprint) -> Result<(), ScriptError> {
+        match &*self.slot.barred.lock() {
+            Some((barred, error, when)) if barred == program && when.elapsed() < PAUSE => {
+                Err(error.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses the program for a while.
+    pub(crate) fn bar(&self, program: &Fingerprint, error: &ScriptError) {
+        *self.slot.barred.lock() = Some((*program, error.clone(), Instant::now()));
     }
 
     /// Is there a process that has served before?

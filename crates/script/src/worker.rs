@@ -103,6 +103,8 @@ impl Worker {
 
     fn answer(&mut self, request: Request, mut fields: Fields<'_>) -> Option<Result<After, Error>> {
         self.engine.begin_request();
+        // Also before foreign code: making a realm runs the environment.
+        self.engine.clock.begin();
         self.engine.clock.heard();
         match request {
             Request::Load => {

@@ -5,8 +5,7 @@
 
 use super::error::BenchError;
 use super::wire::{Body, Piece, take_head};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use crate::address::ServerAddress;
 use bytes::{Bytes, BytesMut};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,7 +32,10 @@ pub(super) struct Target {
 impl Target {
     /// Reads `http://[name:password@]host[:port][/]` and looks the host up.
     pub(super) async fn resolve(url: &str) -> Result<Arc<Self>, BenchError> {
-        let (host, authorization) = parse(url).map_err(BenchError::Url)?;
+        let ServerAddress {
+            host,
+            authorization,
+        } = ServerAddress::parse(url).map_err(|error| BenchError::Url(error.to_string()))?;
         let address = tokio::net::lookup_host(&host)
             .await
             .map_err(BenchError::io(format!("looking up {host}")))?
@@ -56,56 +58,6 @@ impl Target {
             authorization: None,
         })
     }
-}
-
-/// Host with port, and the `Authorization` header.
-fn parse(url: &str) -> Result<(String, Option<String>), String> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| {
-        format!("\"{url}\" does not begin with http:// (what is measured has no TLS in front)")
-    })?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (user, host) = rest
-        .rsplit_once('@')
-        .map_or((None, rest), |(user, host)| (Some(user), host));
-    if host.is_empty() || host.contains(['/', '?', '#']) {
-        return Err(format!(
-            "\"{url}\" should be http://name:password@host:port, with nothing behind"
-        ));
-    }
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let host = if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    };
-    let authorization = user
-        .map(|user| {
-            let plain = percent_decoded(user)
-                .filter(|user| user.contains(&b':'))
-                .ok_or_else(|| {
-                    "credentials are written name:password, with %XX for odd characters".to_owned()
-                })?;
-            Ok::<_, String>(format!("Basic {}", BASE64.encode(plain)))
-        })
-        .transpose()?;
-    Ok((host, authorization))
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            let value = digit()? * 16 + digit()?;
-            out.push(u8::try_from(value).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    Some(out)
 }
 
 /// What to ask.
@@ -300,30 +252,6 @@ fn source_address(target: IpAddr, number: usize) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_read_with_their_credentials() {
-        let parsed = parse("http://admin:p%40ss@127.0.0.1:5984/").unwrap();
-        let expected = format!("Basic {}", BASE64.encode("admin:p@ss"));
-        assert_eq!(parsed, ("127.0.0.1:5984".to_owned(), Some(expected)));
-        assert_eq!(parse("http://h").unwrap(), ("h:80".to_owned(), None));
-        assert_eq!(parse("http://[::1]:1").unwrap().0, "[::1]:1");
-    }
-
-    #[test]
-    fn other_addresses_are_refused() {
-        for url in [
-            "https://h",
-            "h:5984",
-            "http://",
-            "http://h/db",
-            "http://admin@h",
-            "http://a:%4@h",
-            "http://a:%zz@h",
-        ] {
-            assert!(parse(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn many_connections_come_from_several_addresses() {

@@ -6,15 +6,15 @@
 use std::path::Path;
 
 use adea_pod::BackupReport;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+
+use crate::address::{InvalidAddress, ServerAddress};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -22,8 +22,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Where a server is, and how to be let in.
 #[derive(Debug)]
 pub(crate) struct Door {
+    /// Host and port.
     host: String,
-    port: u16,
     authorization: Option<HeaderValue>,
 }
 
@@ -31,13 +31,8 @@ pub(crate) struct Door {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DoorError {
     /// The address is not one.
-    #[error("{0:?} should be http://name:password@host:port")]
-    Url(String),
-    /// A proxy with TLS may stand before the server, but this client speaks none.
-    #[error(
-        "https is not spoken here; ask the server on its own address, http://name:password@host:port"
-    )]
-    Tls,
+    #[error(transparent)]
+    Url(#[from] InvalidAddress),
     /// Nobody answers there.
     #[error("{address} does not answer: {error}")]
     Unreachable {
@@ -65,34 +60,18 @@ impl Door {
     /// # Errors
     /// If `url` is not like that.
     pub(crate) fn parse(url: &str) -> Result<Self, DoorError> {
-        let wrong = || DoorError::Url(without_password(url));
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(DoorError::Tls),
-            Some(_) | None => return Err(wrong()),
-        }
-        let host = uri
-            .host()
-            .filter(|host| !host.is_empty())
-            .ok_or_else(wrong)?;
-        let user = uri
-            .authority()
-            .and_then(|authority| authority.as_str().rsplit_once('@'));
-        let authorization = user
-            .map(|(user, _)| {
-                let plain = percent_decoded(user).filter(|user| user.contains(&b':'))?;
-                let value = format!("Basic {}", STANDARD.encode(plain));
-                let mut value = HeaderValue::try_from(value).ok()?;
-                value.set_sensitive(true);
-                Some(value)
-            })
-            .map(|value| value.ok_or_else(wrong))
-            .transpose()?;
-        Ok(Self {
-            host: host.to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+        let ServerAddress {
+            host,
             authorization,
+        } = ServerAddress::parse(url)?;
+        let sensitive = |text: String| {
+            let mut value = HeaderValue::try_from(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        Ok(Self {
+            host,
+            authorization: authorization.and_then(sensitive),
         })
     }
 
@@ -119,7 +98,7 @@ impl Door {
 
     async fn post(&self, path: &str, body: String) -> Result<Value, DoorError> {
         let broken = |error: &dyn std::fmt::Display| DoorError::Broken(error.to_string());
-        let address = format!("{}:{}", self.host, self.port);
+        let address = self.host.clone();
         let stream = match TcpStream::connect(&address).await {
             Ok(stream) => TokioIo::new(stream),
             Err(error) => return Err(DoorError::Unreachable { address, error }),
@@ -164,61 +143,11 @@ impl Door {
     }
 }
 
-/// An address for a message, which others may read.
-fn without_password(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((_, host)) => format!("http://...@{host}"),
-        None => url.to_owned(),
-    }
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            let value = digit()? * 16 + digit()?;
-            out.push(u8::try_from(value).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
-
-    #[test]
-    fn addresses_say_where_and_who() {
-        let door = Door::parse("http://admin:a%40b@localhost:5984").unwrap();
-        assert_eq!((door.host.as_str(), door.port), ("localhost", 5984));
-        assert_eq!(door.authorization.unwrap(), "Basic YWRtaW46YUBi");
-        let door = Door::parse("http://[::1]:80/").unwrap();
-        assert_eq!((door.host.as_str(), door.authorization), ("[::1]", None));
-    }
-
-    #[test]
-    fn what_is_no_address_is_told_without_the_password() {
-        for url in [
-            "",
-            "admin:secret@host",
-            "ftp://admin:secret@host",
-            "http://secret@host",
-            "http://a:%zz@host",
-        ] {
-            let error = Door::parse(url).unwrap_err().to_string();
-            assert!(!error.contains("secret"), "{error}");
-        }
-        assert!(matches!(
-            Door::parse("https://a:b@host"),
-            Err(DoorError::Tls)
-        ));
-    }
 
     /// Answers one request with `answer`, and gives back what was asked.
     async fn served(answer: &'static str) -> (Result<BackupReport, DoorError>, String) {

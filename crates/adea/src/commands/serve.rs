@@ -223,10 +223,7 @@ fn http_options(config: &Config) -> HttpOptions {
         },
         compress: config.compression,
         access_log: config.log_access,
-        secure_cookies: false,
         vhosts: config.vhosts.clone(),
-        require_valid_user: false,
-        up_for_strangers: false,
     }
 }
 

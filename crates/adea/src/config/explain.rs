@@ -74,7 +74,9 @@ pub(crate) fn markdown() -> String {
     let mut out = String::from(
         "A setting is taken from its flag, else from its environment variable, else from the \
          configuration file (`--config FILE`, `ADEA_CONFIG`, or `./adea.toml` if there is one), \
-         else it has its default.\n",
+         else it has its default. What an administrator sets over HTTP, under \
+         `/_node/_local/_config`, is kept in the data directory and lies over all of them \
+         ([why](adr/0014-settings-at-run-time.md)).\n",
     );
     let mut group = "";
     for setting in SETTINGS {

@@ -11,7 +11,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::{MAX_DEPTH, plain_run, write_escaped};
-use crate::selector::FieldPath;
+use crate::selector::{FieldPath, array_index};
 
 /// A path into stored text, its steps spelled as keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +31,9 @@ impl TextPath {
     /// The same path as a selector has it.
     #[must_use]
     pub fn of(path: &FieldPath) -> Self {
-        let steps = path.steps().map(|step| {
-            let mut key = Vec::with_capacity(step.len());
-            write_escaped(&mut key, step.as_bytes());
-            Step {
-                key: key.into_boxed_slice(),
-                index: crate::selector::array_index(step),
-            }
+        let steps = path.steps().map(|step| Step {
+            key: key_of(step).into_boxed_slice(),
+            index: array_index(step),
         });
         Self {
             steps: steps.collect(),
@@ -64,6 +60,7 @@ impl TextPath {
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     whole: bool,
+    /// By key, so that a document of many members is no trouble to one who asks for many.
     members: Vec<(Box<[u8]>, Box<str>, Self)>,
 }
 
@@ -75,13 +72,12 @@ impl Wanted {
             if node.whole {
                 return;
             }
-            let known = node.members.iter().position(|(_, name, _)| **name == *step);
-            let at = known.unwrap_or_else(|| {
-                let mut key = Vec::with_capacity(step.len());
-                write_escaped(&mut key, step.as_bytes());
-                node.members
-                    .push((key.into_boxed_slice(), step.into(), Self::default()));
-                node.members.len() - 1
+            let key = key_of(step);
+            let place = node.place_of(&key);
+            let at = place.unwrap_or_else(|at| {
+                let member = (key.into_boxed_slice(), step.into(), Self::default());
+                node.members.insert(at, member);
+                at
             });
             let Some((_, _, next)) = node.members.get_mut(at) else {
                 return;
@@ -90,6 +86,12 @@ impl Wanted {
         }
         node.whole = true;
         node.members.clear();
+    }
+
+    /// Where a key is among the members, or would be.
+    fn place_of(&self, key: &[u8]) -> Result<usize, usize> {
+        self.members
+            .binary_search_by(|(known, _, _)| (**known).cmp(key))
     }
 
     /// Whether everything is asked for.
@@ -168,6 +170,34 @@ pub fn items(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         }
         Some(item)
     })
+}
+
+/// The members of an object as they stand in the text: what is between the quotes of each key, and
+/// the value.
+pub fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut skim = Skim {
+        rest: text.strip_prefix(b"{").unwrap_or_default(),
+    };
+    std::iter::from_fn(move || {
+        if skim.rest.first() != Some(&b'"') {
+            return None;
+        }
+        let name = skim.string()?;
+        skim.take(b':')?;
+        let value = skim.raw()?;
+        if skim.rest.first() == Some(&b',') {
+            skim.step();
+        }
+        Some((name, value))
+    })
+}
+
+/// A name as it stands between the quotes of a key.
+#[must_use]
+pub fn key_of(name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len());
+    write_escaped(&mut key, name.as_bytes());
+    key
 }
 
 /// What is left of a text.
@@ -279,8 +309,10 @@ impl<'t> Skim<'t> {
             self.take(b':')?;
             if wanted.whole {
                 out.insert(unescaped(name)?, self.value(depth)?);
-            } else if let Some((_, name, inner)) =
-                wanted.members.iter().find(|(key, _, _)| **key == *name)
+            } else if let Some((_, name, inner)) = wanted
+                .place_of(name)
+                .ok()
+                .and_then(|at| wanted.members.get(at))
             {
                 left -= 1;
                 out.insert(String::from(&**name), inner.read(self, depth)?);
@@ -405,6 +437,7 @@ mod tests {
             wanted.add(&path("b"));
             wanted.read_into(text.as_bytes(), &mut Map::new());
             assert_eq!(items(text.as_bytes()).count(), 0, "{text}");
+            assert!(members(text.as_bytes()).count() <= 1, "{text}");
         }
         assert_eq!(read_value("[".repeat(100_000).as_bytes()), None);
         assert_eq!(read_value(b"1 "), None);

@@ -96,8 +96,9 @@ fn step(escaped: Option<&str>) -> Result<Box<str>, InvalidFieldPath> {
     }
 }
 
-/// An array index as Erlang reads integers: a sign and leading zeros are fine.
-pub(crate) fn array_index(step: &str) -> Option<usize> {
+/// A step as an index into an array, as Erlang reads integers: a sign and leading zeros are fine.
+#[must_use]
+pub fn array_index(step: &str) -> Option<usize> {
     step.parse::<i64>()
         .ok()
         .and_then(|at| usize::try_from(at).ok())

@@ -43,6 +43,18 @@ impl Selector {
         }
     }
 
+    /// Whether trying a document costs little more than reading it, whatever the document: few
+    /// conditions, none of which searches a text or goes through a container.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        let (mut conditions, mut light) = (0, true);
+        self.clause.visit_fields(&mut |_, condition| {
+            conditions += 1;
+            light &= condition.is_light();
+        });
+        light && conditions <= LIGHT_CONDITIONS_MAX
+    }
+
     /// The fields that it looks at, in the order of their first mention.
     #[must_use]
     pub fn fields(&self) -> Vec<&FieldPath> {
@@ -86,6 +98,24 @@ impl Selector {
             return Value::Object(Map::new());
         }
         self.clause.to_json()
+    }
+}
+
+/// More conditions than this are no light selector.
+const LIGHT_CONDITIONS_MAX: usize = 16;
+/// More values in `$in` than this are none, either.
+const LIGHT_VALUES_MAX: usize = 64;
+
+/// A text longer than this, or a container with anything in it, takes its time to be compared.
+const LIGHT_BYTES_MAX: usize = 1_024;
+
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::Number(number) => number.as_str().len() <= LIGHT_BYTES_MAX,
+        Value::String(text) => text.len() <= LIGHT_BYTES_MAX,
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(members) => members.is_empty(),
     }
 }
 
@@ -163,6 +193,26 @@ impl Clause {
 }
 
 impl Condition {
+    fn is_light(&self) -> bool {
+        match self {
+            Self::Compare { operand, .. } => is_small(operand),
+            Self::Exists(_)
+            | Self::Type(_)
+            | Self::Mod { .. }
+            | Self::BeginsWith(_)
+            | Self::Size(_) => true,
+            Self::In(values) | Self::NotIn(values) => {
+                values.len() <= LIGHT_VALUES_MAX && values.iter().all(is_small)
+            }
+            Self::Regex { .. }
+            | Self::All(_)
+            | Self::ElemMatch(_)
+            | Self::AllMatch(_)
+            | Self::KeyMapMatch(_) => false,
+            Self::Not(condition) => condition.is_light(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Compare {

@@ -218,7 +218,9 @@ fn is_of_row(fault: &ApiError) -> bool {
                 PodError::Write(_)
                     | PodError::Refused(_)
                     | PodError::Upload(_)
+                    | PodError::WeakPassword(_)
                     | PodError::Script(_)
+                    | PodError::InvalidDesign { .. }
                     | PodError::Unsettled
             )
     )

@@ -1,6 +1,6 @@
 //! Settings by section and key, as `CouchDB` names them: `_node/{node}/_config/…`.
 //!
-//! What `CouchDB`'s names mean here stands in one table ([`KNOWN`]): how a value is shown, whether
+//! What `CouchDB`'s names mean here stands in tables (`known.rs`): how a value is shown, whether
 //! one is taken, and what it changes in the options by which requests are taken. Other settings are
 //! asked for by whoever depends on them ([`adea_pod::Pod::setting`]), belong to the program around
 //! ([`Outside`]), or mean nothing here: those are kept and shown as they were written, since tools
@@ -15,12 +15,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use adea_documents::json::{JsonError, read_text, write_json_string};
-use adea_pod::{Pod, SettingScope};
+use adea_pod::{AuthSettings, Pod, SettingScope};
 use http::StatusCode;
 
 use crate::App;
 use crate::body::Response;
-use crate::couch::configuration::known::KNOWN;
+use crate::couch::configuration::known::{Changeable, Known, REQUESTS, SIGN_IN};
 use crate::couch::intake;
 use crate::error::ApiError;
 use crate::reply;
@@ -72,10 +72,13 @@ const LOCKED: &[&str] = &[
     "query_servers",
 ];
 
-/// The options in force: those that the server was started with, and over them what was set.
-pub(crate) fn in_force(started: &HttpOptions, pod: &Pod) -> HttpOptions {
-    let mut options = started.clone();
-    for known in KNOWN {
+/// What settings change, as it is now: what the server was started with, and over it what was set.
+fn in_force(started: &HttpOptions, pod: &Pod) -> Changeable {
+    let mut options = Changeable {
+        http: started.clone(),
+        auth: pod.options().auth.clone(),
+    };
+    for known in known() {
         let set = known
             .sections
             .iter()
@@ -88,7 +91,43 @@ pub(crate) fn in_force(started: &HttpOptions, pod: &Pod) -> HttpOptions {
             tracing::warn!("the stored setting {section}/{key} is not understood: {value:?}");
         }
     }
+    let keys = pod.settings().remove(TOKEN_KEYS).unwrap_or_default();
+    for (name, key) in keys {
+        if let Err(error) = add_token_key(&mut options.auth, &name, &key) {
+            tracing::warn!("the stored setting {TOKEN_KEYS}/{name}: {error}");
+        }
+    }
     options
+}
+
+/// Puts in force what was set, over what the server was started with; gives the options of requests.
+pub(crate) fn put_in_force(started: &HttpOptions, pod: &Pod) -> HttpOptions {
+    let Changeable { http, auth } = in_force(started, pod);
+    pod.change_auth(|current| *current = auth);
+    http
+}
+
+/// All settings that mean something here.
+fn known() -> impl Iterator<Item = &'static Known> {
+    REQUESTS.iter().chain(SIGN_IN)
+}
+
+fn find_known(section: &str, key: &str) -> Option<&'static Known> {
+    known().find(|row| row.key == key && row.sections.contains(&section))
+}
+
+/// The section whose keys are those that tokens are signed with.
+const TOKEN_KEYS: &str = "jwt_keys";
+
+fn add_token_key(
+    auth: &mut AuthSettings,
+    name: &str,
+    key: &str,
+) -> Result<(), adea_accounts::InvalidTokenKey> {
+    let keys = Arc::make_mut(&mut auth.tokens.keys);
+    // It goes before one of the same name that was there at the start.
+    keys.remove(name);
+    keys.insert(name, key)
 }
 
 impl App {
@@ -104,7 +143,14 @@ impl App {
     }
 
     fn apply_settings(&self) {
-        self.live.set(|| in_force(&self.options, &self.pod));
+        self.live.set(|| put_in_force(&self.options, &self.pod));
+    }
+
+    fn changeable(&self) -> Changeable {
+        Changeable {
+            http: HttpOptions::clone(&self.live.current()),
+            auth: AuthSettings::clone(&self.pod.auth()),
+        }
     }
 
     /// What holds for a setting; `None` if there is no such.
@@ -116,9 +162,8 @@ impl App {
         if let Some(value) = self.pod.setting(section, key) {
             return Some(masked(section, key, &value));
         }
-        let mut known = KNOWN.iter();
-        if let Some(known) = known.find(|row| row.key == key && row.sections.contains(&section)) {
-            return Some((known.show)(&self.live.current(), &self.pod));
+        if let Some(known) = find_known(section, key) {
+            return (known.show)(&self.changeable(), &self.pod);
         }
         let mut outside = self.outside.shown.iter();
         outside
@@ -136,10 +181,12 @@ impl App {
         for (section, key, value) in &self.outside.shown {
             show(section, key, value.clone());
         }
-        let options = self.live.current();
-        for known in KNOWN {
-            for section in known.sections {
-                show(section, known.key, (known.show)(&options, &self.pod));
+        let options = self.changeable();
+        for known in known() {
+            if let Some(value) = (known.show)(&options, &self.pod) {
+                for section in known.sections {
+                    show(section, known.key, value.clone());
+                }
             }
         }
         for (section, values) in self.pod.settings() {
@@ -159,7 +206,11 @@ const ADMINS: &str = "admins";
 
 /// A value as it may be seen: what seals sessions is nobody's to read.
 fn masked(section: &str, key: &str, value: &str) -> String {
-    let secret = key == "secret" && matches!(section, "chttpd_auth" | "couch_httpd_auth");
+    let secret = match section {
+        "chttpd_auth" | "couch_httpd_auth" => key == "secret",
+        TOKEN_KEYS => key.starts_with("hmac:"),
+        _ => false,
+    };
     if secret {
         "********".to_owned()
     } else {
@@ -260,9 +311,12 @@ async fn put(mut exchange: Exchange, section: &str, key: &str) -> Result<Respons
         app.pod.set_admin(key, value).await?;
         return Ok(value_of(&before));
     }
-    let mut known = KNOWN.iter();
-    if let Some(known) = known.find(|row| row.key == key && row.sections.contains(&section))
-        && !(known.take)(&mut HttpOptions::clone(&app.live.current()), value)
+    if section == TOKEN_KEYS {
+        let added = add_token_key(&mut app.changeable().auth, key, value);
+        added.map_err(|error| ApiError::bad(error.to_string()))?;
+    }
+    if let Some(known) = find_known(section, key)
+        && !(known.take)(&mut app.changeable(), value)
     {
         let wanted = known.wanted;
         return Err(ApiError::bad(format!("{section}/{key} must be {wanted}.")));

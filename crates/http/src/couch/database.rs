@@ -4,7 +4,7 @@ mod expiry;
 
 use std::sync::Arc;
 
-use adea_accounts::{Access, Security};
+use adea_accounts::{Access, Refusal, Security};
 use adea_base::{DatabaseName, DocumentId};
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
 use adea_documents::revision::Revision;
@@ -247,6 +247,10 @@ async fn security(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<R
         }
         "PUT" => {
             require_admin(&exchange, &entry)?;
+            if entry.name.is_users() && !exchange.app.pod.auth().users.security_editable {
+                let fixed = adea_accounts::USERS_SECURITY_IS_FIXED;
+                return Err(Refusal::Forbidden(fixed.into()).into());
+            }
             let body = intake::whole(&mut exchange).await?;
             let normal = adea_documents::json::normalise(&body)?;
             let text = String::from_utf8(normal)

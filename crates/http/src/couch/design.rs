@@ -54,8 +54,8 @@ fn functions(
 ) -> Result<Arc<DesignFunctions>, ApiError> {
     let pod = &exchange.app.pod;
     let design = pod.design_functions(entry, &exchange.caller, ddoc.as_str())?;
-    match design.member(&[kind, name]) {
-        Ok(_) => Ok(design),
+    match design.find(kind, name) {
+        Ok(()) => Ok(design),
         Err(missing) => Err(ApiError::NoMember(missing.to_owned())),
     }
 }

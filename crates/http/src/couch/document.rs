@@ -13,6 +13,7 @@ use http::{Method, StatusCode, header};
 use crate::App;
 use crate::body::Response;
 use crate::couch::intake::{self, check_draft, revision_of};
+use crate::couch::local;
 use crate::couch::sending::{self, Asked};
 use crate::error::ApiError;
 use crate::reply;
@@ -258,15 +259,8 @@ async fn copy(
         .get("destination")
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| ApiError::bad("Destination header is mandatory for COPY."))?;
-    let (target, revision) = match destination.split_once('?') {
-        Some((target, query)) => {
-            let query = crate::wire::query::Query::parse(Some(query))?;
-            (target, query.revision("rev")?)
-        }
-        None => (destination, None),
-    };
-    let target = crate::wire::path::decode(target.trim_start_matches('/'), true)?;
-    let target = DocumentId::parse(&target)?;
+    let (target, revision) = local::read_destination(destination)?;
+    let to_local = target.strip_prefix("_local/").map(str::to_owned);
     let which = match exchange.query.revision("rev")? {
         None => Which::Winner,
         Some(revision) => Which::Revision {
@@ -278,6 +272,12 @@ async fn copy(
     let told = Told::default();
     let found = pod.read(&entry, &exchange.caller, id.as_str(), &which, told)?;
     let found = sending::visible(&exchange, &entry, id.as_str(), found)?;
+    if let Some(name) = to_local {
+        let (json, revision) = (found.body.json, revision.as_deref());
+        return local::put_copy(&exchange, &entry, &name, json, revision).await;
+    }
+    let target = DocumentId::parse(&target)?;
+    let revision = revision.as_deref().map(Revision::parse).transpose()?;
     let edit = DraftedEdit::Edit(revision);
     let prepared = if entry.name.is_users() {
         let draft = parse_document(&found.body.json)?;
@@ -286,6 +286,23 @@ async fn copy(
     } else {
         pod.copied(&entry, &exchange.caller, target, &found.body, edit)?
     };
+    write(exchange, entry, prepared).await
+}
+
+/// Makes a document of what a local one holds.
+pub(crate) async fn put_copy(
+    exchange: Exchange,
+    entry: Arc<DatabaseEntry>,
+    id: DocumentId,
+    draft: Draft,
+    revision: Option<&str>,
+) -> Result<Response, ApiError> {
+    check_draft(&exchange, &id, &draft)?;
+    let edit = DraftedEdit::Edit(revision.map(Revision::parse).transpose()?);
+    let pod = &exchange.app.pod;
+    let prepared = pod
+        .prepare(&entry, &exchange.caller, id, draft, edit, Vec::new())
+        .await?;
     write(exchange, entry, prepared).await
 }
 

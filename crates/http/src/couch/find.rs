@@ -4,6 +4,7 @@
 //! in `explain.rs`. An answer is short nearly always, and sent at once then; a long one is sent while
 //! it is found, page by page.
 
+mod aggregate;
 mod explain;
 mod indexes;
 mod options;
@@ -34,6 +35,7 @@ pub(crate) async fn route(
     match (special, rest) {
         ("_find", []) => find(exchange, entry, partition).await,
         ("_explain", []) => explain::explain(exchange, entry, partition).await,
+        ("_aggregate", []) => aggregate::aggregate(exchange, entry, partition).await,
         ("_index", rest) if partition.is_none() => indexes::route(exchange, entry, rest).await,
         _ => Err(ApiError::NotFound("missing")),
     }
@@ -55,6 +57,27 @@ async fn posted(exchange: &mut Exchange, entry: &DatabaseEntry) -> Result<Bytes,
 /// The longest request: a selector has a bounded number of values.
 const BODY_MAX: u64 = 8 << 20;
 
+/// Reads a request, on a thread of its own if that may take its time: regular expressions do.
+async fn read<T: Send + 'static>(
+    body: Bytes,
+    read: impl FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    // An escape may hide the word.
+    let may_search = |body| {
+        let has = |part: &[u8]| memchr::memmem::find(body, part).is_some();
+        has(b"regex") || has(b"\\u")
+    };
+    if body.len() <= READ_AT_ONCE_MAX && !may_search(&body) {
+        return read(&body);
+    }
+    tokio::task::spawn_blocking(move || read(&body))
+        .await
+        .map_err(|_| ApiError::from(adea_pod::PodError::Interrupted))?
+}
+
+/// Requests beyond this length are read aside.
+const READ_AT_ONCE_MAX: usize = 16 << 10;
+
 /// Reads a query and checks what it says of partitions.
 async fn asked(
     exchange: &mut Exchange,
@@ -63,10 +86,10 @@ async fn asked(
 ) -> Result<FindRequest, ApiError> {
     let body = posted(exchange, entry).await?;
     let partition = partition.map(str::to_owned);
-    let request = intake::parsed(body, move |body| {
+    let request = read(body, move |body| {
         FindRequest::read(body, partition.as_deref())
     });
-    let request = request.await??;
+    let request = request.await?;
     if request.query.partition.is_some() && !entry.settings.partitioned {
         return Err(ApiError::bad("database is not partitioned"));
     }
@@ -108,6 +131,9 @@ fn streamed(exchange: Exchange, mut walk: FindWalk, out: Vec<u8>, stats: bool) -
         sink.bytes(Bytes::from(out)).await?;
         let mut any = true;
         while !walk.is_done() {
+            if sink.is_closed() {
+                return Err(Broken::Closed);
+            }
             let page = walk.next().await;
             let page = page.map_err(|error| Broken::Failed(error.to_string()))?;
             let mut out = Vec::new();

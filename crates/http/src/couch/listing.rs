@@ -21,7 +21,7 @@ use http::StatusCode;
 use crate::body::Response;
 use crate::couch::intake;
 use crate::couch::listing::rows::{Rows, with_attachments};
-use crate::couch::sending::stream;
+use crate::couch::sending::{aside, stream};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -44,6 +44,13 @@ struct Listing {
     conflicts: bool,
     attachments: bool,
     update_seq: bool,
+    encoding_info: bool,
+    /// Without its order a listing tells neither how many there are nor where it begins.
+    unsorted: bool,
+    /// Whether only design documents are listed.
+    designs: bool,
+    /// The partition that is listed.
+    partition: Option<String>,
     skip: u64,
     limit: Option<u64>,
     keys: Option<Vec<String>>,
@@ -68,6 +75,9 @@ impl Listing {
             conflicts: query.boolean("conflicts")?.unwrap_or(false),
             attachments: query.boolean("attachments")?.unwrap_or(false),
             update_seq: query.boolean("update_seq")?.unwrap_or(false),
+            encoding_info: query.boolean("att_encoding_info")?.unwrap_or(false),
+            unsorted: !query.boolean("sorted")?.unwrap_or(true),
+            partition: query.get("partition").map(str::to_owned),
             skip: query.count("skip")?.unwrap_or(0),
             limit: query.count("limit")?,
             ..Self::default()
@@ -170,6 +180,8 @@ impl Listing {
         self.conflicts = flag("conflicts", self.conflicts);
         self.attachments = flag("attachments", self.attachments);
         self.update_seq = flag("update_seq", self.update_seq);
+        self.encoding_info = flag("att_encoding_info", self.encoding_info);
+        self.unsorted = !flag("sorted", !self.unsorted);
         let number = |name| text(&[name]).and_then(|value| value.parse().ok());
         self.skip = number("skip").unwrap_or(self.skip);
         self.limit = number("limit").or(self.limit);
@@ -192,6 +204,51 @@ impl Listing {
             self.keys = Some(read_keys(keys.as_bytes())?);
         }
         Ok(self)
+    }
+}
+
+impl Listing {
+    /// Lists design documents only.
+    fn of_designs(mut self) -> Self {
+        self.designs = true;
+        self.within(designs_range())
+    }
+
+    /// Lists one partition only, if one is named.
+    fn of_partition(mut self, entry: &DatabaseEntry) -> Result<Self, ApiError> {
+        let Some(partition) = self.partition.take() else {
+            return Ok(self);
+        };
+        if !entry.settings.partitioned {
+            return Err(ApiError::query(
+                "`partition` parameter is not supported on this database.",
+            ));
+        }
+        adea_pod::check_partition(&partition).map_err(adea_pod::PodError::from)?;
+        Ok(self.within(partition_range(&partition)))
+    }
+
+    /// Lists ids of `whole` only.
+    fn within(mut self, whole: IdRange) -> Self {
+        let range = &mut self.range;
+        if range.first < whole.first {
+            range.first = whole.first;
+        }
+        let id = |last: &Option<(String, bool)>| last.as_ref().map(|(id, _)| id.clone());
+        if range.last.is_none() || id(&range.last) >= id(&whole.last) {
+            range.last = whole.last;
+        }
+        // A range that lies elsewhere holds nothing.
+        self.nothing |= self.range.first > id(&self.range.last);
+        self
+    }
+}
+
+/// The ids of all design documents.
+fn designs_range() -> IdRange {
+    IdRange {
+        first: Some("_design/".to_owned()),
+        last: Some(("_design0".to_owned(), false)),
     }
 }
 
@@ -221,6 +278,7 @@ pub(crate) async fn all_docs(
     entry: Arc<DatabaseEntry>,
 ) -> Result<Response, ApiError> {
     let (exchange, listing) = read_listing(exchange, &entry).await?;
+    let listing = listing.of_partition(&entry)?;
     list(exchange, entry, listing).await
 }
 
@@ -239,29 +297,15 @@ pub(crate) async fn partition_docs(
     entry: Arc<DatabaseEntry>,
     partition: &str,
 ) -> Result<Response, ApiError> {
-    let (exchange, mut listing) = read_listing(exchange, &entry).await?;
-    let (whole, range) = (partition_range(partition), &mut listing.range);
-    if range.first < whole.first {
-        range.first = whole.first;
-    }
-    if range.last.is_none()
-        || range.last.as_ref().map(|(id, _)| id) >= whole.last.as_ref().map(|(id, _)| id)
-    {
-        range.last = whole.last;
-    }
-    // A range that lies elsewhere holds nothing.
-    let last = range.last.as_ref().map(|(id, _)| id);
-    listing.nothing |= range.first.as_ref() > last;
-    list(exchange, entry, listing).await
+    let (exchange, listing) = read_listing(exchange, &entry).await?;
+    list(exchange, entry, listing.within(partition_range(partition))).await
 }
 
 async fn read_listing(
     mut exchange: Exchange,
     entry: &DatabaseEntry,
 ) -> Result<(Exchange, Listing), ApiError> {
-    if entry.name.is_users() {
-        adea_pod::may_list_users(entry, &exchange.caller)?;
-    }
+    exchange.app.pod.may_list(entry, &exchange.caller)?;
     let mut listing = Listing::of(&exchange.query)?;
     match exchange.method.as_str() {
         "GET" | "HEAD" => {}
@@ -280,23 +324,8 @@ pub(crate) async fn design_docs(
     exchange: Exchange,
     entry: Arc<DatabaseEntry>,
 ) -> Result<Response, ApiError> {
-    let (exchange, mut listing) = read_listing(exchange, &entry).await?;
-    let range = &mut listing.range;
-    if range
-        .first
-        .as_deref()
-        .is_none_or(|first| first < "_design/")
-    {
-        range.first = Some("_design/".to_owned());
-    }
-    if range
-        .last
-        .as_ref()
-        .is_none_or(|(last, _)| last.as_str() > "_design0")
-    {
-        range.last = Some(("_design0".to_owned(), false));
-    }
-    list(exchange, entry, listing).await
+    let (exchange, listing) = read_listing(exchange, &entry).await?;
+    list(exchange, entry, listing.of_designs()).await
 }
 
 /// Answers `_all_docs/queries` and its like: several listings in one.
@@ -305,21 +334,25 @@ pub(crate) async fn queries(
     entry: Arc<DatabaseEntry>,
     kind: &str,
 ) -> Result<Response, ApiError> {
-    if kind != "_all_docs" {
-        return Err(ApiError::NotImplemented("Several queries of this listing"));
-    }
     if exchange.method != http::Method::POST {
         return Err(ApiError::MethodNotAllowed("POST"));
     }
-    if entry.name.is_users() {
-        adea_pod::may_list_users(&entry, &exchange.caller)?;
-    }
+    exchange.app.pod.may_list(&entry, &exchange.caller)?;
     exchange.require_json()?;
     let body = intake::whole(&mut exchange).await?;
-    let listings = intake::parsed(body, read_queries).await??;
+    let mut listings = intake::parsed(body, read_queries).await??;
+    if kind == "_local_docs" {
+        return Ok(local::queries(exchange, &entry, &listings));
+    }
     let mut heads = Vec::with_capacity(listings.len());
-    for listing in &listings {
-        heads.push(head(&exchange, &entry, listing)?);
+    for listing in &mut listings {
+        let read = std::mem::take(listing);
+        *listing = if kind == "_design_docs" {
+            read.of_designs()
+        } else {
+            read.of_partition(&entry)?
+        };
+        heads.push(aside(|| head(&exchange, &entry, listing))?);
     }
     let (app, caller) = (Arc::clone(&exchange.app), exchange.caller.clone());
     Ok(stream(
@@ -362,7 +395,7 @@ fn read_queries(body: &[u8]) -> Result<Vec<Listing>, ApiError> {
         }
         Ok::<_, ApiError>(())
     })?;
-    listings.ok_or_else(|| ApiError::bad("Request body must have `queries`."))
+    listings.ok_or_else(|| ApiError::bad("POST body must include `queries` parameter."))
 }
 
 /// The front of a listing, up to its rows.
@@ -373,7 +406,18 @@ fn head(
 ) -> Result<Vec<u8>, ApiError> {
     let pod = &exchange.app.pod;
     let statistics = pod.statistics(entry)?;
-    let mut out = format!("{{\"total_rows\":{},\"offset\":", statistics.documents).into_bytes();
+    let count = |range: &IdRange| pod.count(entry, &exchange.caller, range, OFFSET_COUNTED_MAX);
+    if listing.unsorted {
+        return Ok(b"{\"rows\":[\r\n".to_vec());
+    }
+    let designs = designs_range();
+    let total = if listing.designs {
+        count(&designs)?
+    } else {
+        Some(statistics.documents)
+    };
+    let shown = total.map_or("null".to_owned(), |total| total.to_string());
+    let mut out = format!("{{\"total_rows\":{shown},\"offset\":").into_bytes();
     let offset = if listing.keys.is_some() {
         None
     } else if listing.nothing {
@@ -392,9 +436,16 @@ fn head(
         };
         match before {
             None => Some(0),
-            Some(before) => pod.count(entry, &exchange.caller, &before, OFFSET_COUNTED_MAX)?,
+            Some(mut before) => {
+                if listing.designs && before.first.is_none() {
+                    before.first = designs.first;
+                } else if listing.designs {
+                    before.last = designs.last;
+                }
+                count(&before)?
+            }
         }
-        .map(|before| (before + listing.skip).min(statistics.documents))
+        .map(|before| (before + listing.skip).min(total.unwrap_or(u64::MAX)))
     };
     match offset {
         Some(offset) => out.extend_from_slice(offset.to_string().as_bytes()),
@@ -415,7 +466,13 @@ async fn list(
     entry: Arc<DatabaseEntry>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
-    let mut out = head(&exchange, &entry, &listing)?;
+    // What stands before the first row may have to be counted.
+    let counted = listing.range.first.is_some() || listing.range.last.is_some();
+    let mut out = if counted {
+        aside(|| head(&exchange, &entry, &listing))?
+    } else {
+        head(&exchange, &entry, &listing)?
+    };
     let contents = listing.attachments && listing.include_docs;
     let mut rows = Rows::new(&exchange.app, &exchange.caller, &entry, listing);
     if contents {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use adea_base::DocumentId;
 use adea_documents::json::{Draft, parse_document, write_json_string};
 use adea_documents::local::LocalDocument;
 use adea_pod::DatabaseEntry;
 use http::{StatusCode, header};
 
 use crate::body::Response;
-use crate::couch::intake;
+use crate::couch::{document, intake};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -141,27 +142,45 @@ async fn copy(
         .get("destination")
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| ApiError::bad("Destination header is mandatory for COPY."))?;
-    let target = crate::wire::path::decode(destination, true)?;
-    let target = target
-        .strip_prefix("_local/")
-        .ok_or_else(|| ApiError::bad("A local document is copied to a local document."))?
-        .to_owned();
-    check_name(&target)?;
+    let (target, revision) = read_destination(destination)?;
     let source = exchange
         .app
         .pod
         .read_local(&entry, &exchange.caller, name)?;
-    let copied = LocalDocument {
-        number: 1,
-        json: source.json,
+    let Some(target) = target.strip_prefix("_local/").map(str::to_owned) else {
+        let id = DocumentId::parse(&target)?;
+        let draft = parse_document(&source.json)?;
+        return document::put_copy(exchange, entry, id, draft, revision.as_deref()).await;
     };
-    exchange
-        .app
-        .pod
-        .write_local(&entry, &target, copied)
-        .await?;
-    let id = format!("_local/{target}");
-    Ok(reply::written(StatusCode::CREATED, &id, "0-1"))
+    put_copy(&exchange, &entry, &target, source.json, revision.as_deref()).await
+}
+
+/// Where a document is to be copied to, and which revision of that is replaced.
+pub(crate) fn read_destination(destination: &str) -> Result<(String, Option<String>), ApiError> {
+    let (target, query) = match destination.split_once('?') {
+        Some((target, query)) => (target, Some(query)),
+        None => (destination, None),
+    };
+    let query = crate::wire::query::Query::parse(query)?;
+    let target = crate::wire::path::decode(target.trim_start_matches('/'), true)?;
+    Ok((target, query.get("rev").map(str::to_owned)))
+}
+
+/// Makes a local document of what another one holds.
+pub(crate) async fn put_copy(
+    exchange: &Exchange,
+    entry: &DatabaseEntry,
+    name: &str,
+    json: Vec<u8>,
+    revision: Option<&str>,
+) -> Result<Response, ApiError> {
+    check_name(name)?;
+    let number = revision.map_or(Ok(0), parse_number)?.saturating_add(1);
+    let copied = LocalDocument { number, json };
+    let pod = &exchange.app.pod;
+    pod.write_local(entry, name, copied).await?;
+    let (id, revision) = (format!("_local/{name}"), format!("0-{number}"));
+    Ok(reply::written(StatusCode::CREATED, &id, &revision))
 }
 
 /// Writes a local document as clients read it.

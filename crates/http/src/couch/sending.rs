@@ -144,20 +144,8 @@ pub(crate) fn visible(
     id: &str,
     mut found: Found,
 ) -> Result<Found, ApiError> {
-    if entry.name.is_users() && !exchange.caller.is_admin() {
-        let mut value: serde_json::Value = serde_json::from_slice(&found.body.json)
-            .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("_id".to_owned(), id.into());
-        }
-        let seen = exchange
-            .app
-            .pod
-            .visible_user(entry, &exchange.caller, &value)?;
-        let text = serde_json::to_vec(&seen)
-            .map_err(|_| ApiError::from(adea_documents::json::JsonError::Invalid))?;
-        found.body.json = adea_documents::json::parse_document(&text)?.body;
-    }
+    let pod = &exchange.app.pod;
+    pod.show_user(entry, &exchange.caller, id, &mut found.body)?;
     Ok(found)
 }
 

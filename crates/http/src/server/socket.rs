@@ -9,6 +9,7 @@
 
 use super::exchange::HandOver;
 use super::refusal;
+use super::request_line::RequestLine;
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
@@ -106,16 +107,24 @@ impl Activity {
         }
     }
 
-    fn read(&self, bytes: usize) {
+    /// Notes that bytes came in; whether a head begins with them.
+    fn read(&self, bytes: usize) -> bool {
         if bytes == 0 {
             self.read_ended.store(true, Ordering::Relaxed);
-            return;
+            return false;
         }
         self.metrics.received(bytes);
         let head = !self.answering() && !self.multiplexed.load(Ordering::Relaxed);
-        if head && !self.in_head() {
+        let begins = head && !self.in_head();
+        if begins {
             self.begin(true);
         }
+        begins
+    }
+
+    /// Whether it is HTTP/1, where a request begins with a line.
+    fn has_lines(&self) -> bool {
+        !self.multiplexed.load(Ordering::Relaxed)
     }
 
     fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
@@ -197,6 +206,7 @@ pub(super) struct Socket {
     opening: [u8; PREFACE.len()],
     opening_end: u8,
     opening_read: u8,
+    line: RequestLine,
 }
 
 impl Socket {
@@ -207,6 +217,7 @@ impl Socket {
             opening: [0; PREFACE.len()],
             opening_end: 0,
             opening_read: 0,
+            line: RequestLine::default(),
         }
     }
 
@@ -265,13 +276,42 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let waiting = this.line.take(buffer.remaining());
+        if !waiting.is_empty() {
+            buffer.put_slice(&waiting);
+            return Poll::Ready(Ok(()));
+        }
+        let first = buffer.filled().len();
+        let polled = this.poll_read_as_sent(cx, buffer);
+        if matches!(polled, Poll::Ready(Ok(()))) && this.activity.has_lines() {
+            let came = buffer.filled().get(first..).unwrap_or_default();
+            if this.line.replaces(came) {
+                buffer.set_filled(first);
+                let escaped = this.line.take(buffer.remaining());
+                buffer.put_slice(&escaped);
+            }
+        }
+        polled
+    }
+}
+
+impl Socket {
+    fn poll_read_as_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self;
+        if this.opening_read == 0 && this.opening_end > 0 {
+            this.line.begin();
+        }
         let from_opening = this.read_opening(buffer);
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
                 let bytes = buffer.filled().len().saturating_sub(before);
-                if bytes > 0 || !from_opening {
-                    this.activity.read(bytes);
+                if (bytes > 0 || !from_opening) && this.activity.read(bytes) {
+                    this.line.begin();
                 }
                 Poll::Ready(Ok(()))
             }

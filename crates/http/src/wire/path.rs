@@ -37,6 +37,19 @@ pub(crate) fn decode(text: &str, plus: bool) -> Result<String, ApiError> {
     String::from_utf8(out).map_err(|_| ApiError::bad("The path is not UTF-8."))
 }
 
+/// A text as it stands in the query of a URL.
+pub(crate) fn encode_query(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// The decoded segments of a path; one slash at its end means nothing.
 pub(crate) fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     let trimmed = path.strip_prefix('/').unwrap_or(path);

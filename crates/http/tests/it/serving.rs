@@ -34,6 +34,7 @@ fn options(data: &Path) -> PodOptions {
         session_timeout_s: 600,
         session_secret: None,
         attachment_max: 1 << 30,
+        auth: adea_pod::AuthSettings::default(),
         script: adea_pod::ScriptSettings::default(),
         replication: Default::default(),
     }

@@ -3,15 +3,26 @@
 //! The values are copied from the document's text as they stand; a nested field comes inside
 //! objects that hold nothing else. Fields that are not there are left out.
 
-use adea_documents::json::skim::TextPath;
+use std::collections::HashMap;
+
+use adea_documents::json::skim::{items, key_of, members};
 use adea_documents::json::write_json_string;
-use adea_documents::selector::FieldPath;
+use adea_documents::selector::{FieldPath, array_index};
 
 /// The fields of an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Projection {
     paths: Vec<FieldPath>,
-    texts: Vec<TextPath>,
+    /// The names on the ways to them, so that a document is run over once however many they are.
+    names: Names,
+}
+
+/// The steps that lead on from a place, and which paths end there.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    ends: Vec<usize>,
+    inner: HashMap<Vec<u8>, Self>,
+    indexes: HashMap<usize, Vec<u8>>,
 }
 
 /// An answer on its way: what is at a place, or what is inside it.
@@ -22,9 +33,14 @@ enum Node<'t> {
 
 impl Projection {
     pub(super) fn new(fields: &[FieldPath]) -> Self {
+        let mut names = Names::default();
+        for (at, field) in fields.iter().enumerate() {
+            let end = field.steps().fold(&mut names, |node, step| node.step(step));
+            end.ends.push(at);
+        }
         Self {
             paths: fields.to_vec(),
-            texts: fields.iter().map(TextPath::of).collect(),
+            names,
         }
     }
 
@@ -46,14 +62,58 @@ impl Projection {
         text: &'t [u8],
         given: impl Fn(&FieldPath) -> Option<&'t [u8]>,
     ) {
+        let mut found = vec![None; self.paths.len()];
+        self.names.find(text, &mut found);
         let mut members = Vec::new();
-        for (path, in_text) in self.paths.iter().zip(&self.texts) {
-            if let Some(value) = given(path).or_else(|| in_text.find(text)) {
+        for (path, in_text) in self.paths.iter().zip(found) {
+            if let Some(value) = given(path).or(in_text) {
                 let steps: Vec<&str> = path.steps().collect();
                 put(&mut members, &steps, value);
             }
         }
         write_members(out, &members);
+    }
+}
+
+impl Names {
+    /// The place behind one more step.
+    fn step(&mut self, step: &str) -> &mut Self {
+        let key = key_of(step);
+        if let Some(index) = array_index(step) {
+            // The first of several spellings; the others lead into objects only.
+            self.indexes.entry(index).or_insert_with(|| key.clone());
+        }
+        self.inner.entry(key).or_default()
+    }
+
+    /// Puts the texts of the values at the ends of paths into their places.
+    fn find<'t>(&self, text: &'t [u8], found: &mut [Option<&'t [u8]>]) {
+        for at in &self.ends {
+            if let Some(slot) = found.get_mut(*at) {
+                *slot = Some(text);
+            }
+        }
+        if self.inner.is_empty() {
+            return;
+        }
+        match text.first() {
+            Some(b'{') => {
+                for (name, value) in members(text) {
+                    if let Some(inner) = self.inner.get(name) {
+                        inner.find(value, found);
+                    }
+                }
+            }
+            Some(b'[') if !self.indexes.is_empty() => {
+                for (at, value) in items(text).enumerate() {
+                    let key = self.indexes.get(&at);
+                    if let Some(inner) = key.and_then(|key| self.inner.get(key)) {
+                        inner.find(value, found);
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
     }
 }
 

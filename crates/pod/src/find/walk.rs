@@ -6,36 +6,38 @@
 //! bodies that lie together are read together, and one that does not match is never copied.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adea_base::{Caller, Scope};
-use adea_documents::index::{self, IndexReader, RowPosition, RowRange};
+use adea_documents::index::{self, IndexReader};
 use adea_documents::json::write_json_string;
-use adea_documents::reader::{IdRange, Reader};
-use adea_documents::record::{RecordHead, split_body};
+use adea_documents::reader::Reader;
+use adea_documents::record::split_body;
 use adea_documents::render::{Meta, Rendering, write_revision};
 use adea_documents::rev_tree::Node;
 use adea_documents::selector::{FieldPath, StoredMatcher};
 use adea_store::{Direction, EngineError, View};
 use tokio::time::Instant;
 
-use super::access::intersection;
 use super::bookmark::Bookmark;
 use super::covered::Covered;
 use super::project::Projection;
-use super::{Access, FindError, FindPlan, FindQuery, MangoIndex};
+use super::rows::{Left, Place, Row, fitting, ids, index_rows};
+use super::{Access, FindError, FindPlan, FindQuery};
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
 
 /// Rows of the first portion, at least and at most.
 const FIRST_PORTION: (u64, u64) = (32, 256);
+/// A portion of no more rows is worked off on the thread that asks for it, if the selector is light:
+/// going to another thread and back costs as much as the work.
+const AT_ONCE_ROWS_MAX: usize = 64;
+/// Bytes of documents that are read there, about.
+const AT_ONCE_BYTES_MAX: u64 = 256 << 10;
 /// Rows of any portion, at most.
 const PORTION_MAX: usize = 1_024;
-/// For each row of a portion, so many deleted documents may be passed over.
-const PASSED_OVER: usize = 8;
 /// Bytes of documents that are read for one portion, about.
 const PORTION_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of answers that are given out at once, about.
@@ -84,12 +86,6 @@ pub struct FindWalk {
     begun: Instant,
 }
 
-/// What is left to be walked, in the walk's direction.
-enum Left {
-    Ids(VecDeque<IdRange>),
-    Rows(Arc<MangoIndex>, VecDeque<RowRange>),
-}
-
 struct Work {
     pod: Pod,
     entry: Arc<DatabaseEntry>,
@@ -104,32 +100,11 @@ struct Work {
     skip: u64,
     limit: u64,
     portion: usize,
+    /// Whether the next portion is worked off where it is asked for.
+    at_once: bool,
     bookmark: Option<Bookmark>,
     statistics: FindStatistics,
     done: bool,
-}
-
-/// A row on its way to an answer.
-struct Row {
-    id: String,
-    /// Its place in an index; none in the primary one, where the id is the place.
-    position: Option<RowPosition>,
-    head: Option<RecordHead>,
-    /// Its key, if the index alone answers.
-    key: Option<String>,
-}
-
-/// A place in an index.
-enum Place {
-    Id(String),
-    Row(RowPosition),
-}
-
-/// Rows that were found, and where the walk broke off, if it did.
-#[derive(Default)]
-struct Found {
-    rows: Vec<Row>,
-    walked_to: Option<Place>,
 }
 
 /// What became of a row.
@@ -154,7 +129,7 @@ impl Pod {
         query: Arc<FindQuery>,
     ) -> Result<FindWalk, PodError> {
         let begun = Instant::now();
-        let plan = self.plan_find(entry, &query)?;
+        let plan = self.plan_aside(entry, &query).await?;
         if let Access::Index(index, _) = &plan.access
             && query.update
         {
@@ -170,6 +145,26 @@ impl Pod {
     }
 }
 
+impl Pod {
+    /// Plans a query, on a thread of its own if that may take its time.
+    pub(super) async fn plan_aside(
+        &self,
+        entry: &Arc<DatabaseEntry>,
+        query: &Arc<FindQuery>,
+    ) -> Result<FindPlan, PodError> {
+        if query.selector.is_light() && self.mango_indexes(entry)?.len() <= PLANNED_AT_ONCE_MAX {
+            return self.plan_find(entry, query);
+        }
+        let (pod, entry, query) = (self.clone(), Arc::clone(entry), Arc::clone(query));
+        tokio::task::spawn_blocking(move || pod.plan_find(&entry, &query))
+            .await
+            .map_err(|_| PodError::Interrupted)?
+    }
+}
+
+/// With no more indexes than this, a light query is planned where it is asked.
+const PLANNED_AT_ONCE_MAX: usize = 8;
+
 impl FindWalk {
     /// The next answers; `None` after the last.
     ///
@@ -182,6 +177,13 @@ impl FindWalk {
         if work.done {
             self.work = Some(work);
             return Ok(None);
+        }
+        if std::mem::take(&mut work.at_once) {
+            let mut page = FindPage::default();
+            let stepped = work.step(&mut page, AT_ONCE_BYTES_MAX);
+            work.statistics.time = self.begun.elapsed();
+            self.work = Some(work);
+            return stepped.map(|()| Some(page));
         }
         let worked = tokio::task::spawn_blocking(move || {
             let page = work.page();
@@ -211,6 +213,13 @@ impl FindWalk {
     pub fn bookmark(&self) -> Option<String> {
         let work = self.work.as_ref()?;
         work.bookmark.as_ref().map(Bookmark::encode)
+    }
+
+    /// What to tell of the index that was chosen.
+    #[must_use]
+    pub fn plan_warnings(&self) -> Vec<String> {
+        let work = self.work.as_ref();
+        work.map_or_else(Vec::new, |work| work.plan.warnings(&work.query))
     }
 
     /// What to tell of how the query was answered.
@@ -266,15 +275,20 @@ impl Work {
         }
         let covered = plan.index().filter(|_| plan.covering);
         let (low, high) = FIRST_PORTION;
+        // Where each row is an answer, no more are needed than are asked for.
+        let exact = matches!(&plan.access, Access::Index(_, part) if part.exact);
+        let low = if exact { 1 } else { low };
         let first = query.limit.saturating_add(query.skip).clamp(low, high);
+        let portion = usize::try_from(first).unwrap_or(PORTION_MAX);
         Self {
+            at_once: portion <= AT_ONCE_ROWS_MAX && query.selector.is_light(),
             covered: covered.map(|index| Covered::of(index)),
             projection: query.fields.as_deref().map(Projection::new),
             matcher: StoredMatcher::new(query.selector.clone()),
             skip: query.skip,
             limit: query.limit,
             done: query.limit == 0,
-            portion: usize::try_from(first).unwrap_or(PORTION_MAX),
+            portion,
             pod: pod.clone(),
             entry: Arc::clone(entry),
             caller: caller.clone(),
@@ -295,16 +309,16 @@ impl Work {
             && page.text.len() < PAGE_BYTES
             && self.statistics.keys_examined - before < PAGE_ROWS
         {
-            self.step(&mut page)?;
+            self.step(&mut page, PORTION_BYTES_MAX)?;
         }
         Ok(page)
     }
 
-    /// Works off one portion.
-    fn step(&mut self, page: &mut FindPage) -> Result<(), PodError> {
+    /// Works off one portion, whose documents have about so many bytes at most.
+    fn step(&mut self, page: &mut FindPage, bytes_max: u64) -> Result<(), PodError> {
         let pod = self.pod.clone();
         let view = pod.view();
-        let rows = self.rows(view.as_ref())?;
+        let rows = self.rows(view.as_ref(), bytes_max)?;
         if rows.is_empty() && self.left.is_empty() {
             self.done = true;
             return Ok(());
@@ -352,7 +366,7 @@ impl Work {
     }
 
     /// The rows of the next portion; what is left begins behind them.
-    fn rows(&mut self, view: &dyn View) -> Result<Vec<Row>, PodError> {
+    fn rows(&mut self, view: &dyn View, bytes_max: u64) -> Result<Vec<Row>, PodError> {
         let reader = reader(view, &self.entry, &self.caller);
         let mut found = match &self.left {
             Left::Ids(ranges) => ids(&reader, ranges, self.direction, self.portion)?,
@@ -382,7 +396,7 @@ impl Work {
                 found
             }
         };
-        let cut = fitting(&mut found.rows);
+        let cut = fitting(&mut found.rows, bytes_max);
         self.portion = cut.unwrap_or_else(|| (self.portion * 2).min(PORTION_MAX));
         let last = cut.and(found.rows.last()).map(Row::place);
         match last.or(found.walked_to) {
@@ -517,163 +531,4 @@ fn write_fields(out: &mut Vec<u8>, document: &Rendering<'_>, projection: &Projec
         "_rev" => Some(&*revision),
         _ => None,
     });
-}
-
-impl Left {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Ids(ranges) => ranges.is_empty(),
-            Self::Rows(_, ranges) => ranges.is_empty(),
-        }
-    }
-
-    /// Leaves out what lies before a place, and the place itself.
-    fn go_behind(&mut self, place: &Place, direction: Direction) {
-        match (self, place) {
-            (Self::Ids(ranges), Place::Id(id)) => {
-                let rest = ids_behind(id, direction);
-                while let Some(range) = ranges.pop_front() {
-                    if let Some(range) = intersection(range, rest.clone()) {
-                        ranges.push_front(range);
-                        return;
-                    }
-                }
-            }
-            (Self::Rows(_, ranges), Place::Row(position)) => {
-                while let Some(range) = ranges.pop_front() {
-                    let range = match direction {
-                        Direction::Forward => range.after(position.clone()),
-                        Direction::Reverse => range.before(position.clone()),
-                    };
-                    if !range.is_empty() {
-                        ranges.push_front(range);
-                        return;
-                    }
-                }
-            }
-            // A walk keeps to its index.
-            (Self::Ids(_), Place::Row(_)) | (Self::Rows(..), Place::Id(_)) => {}
-        }
-    }
-
-    fn reversed(self) -> Self {
-        match self {
-            Self::Ids(ranges) => Self::Ids(ranges.into_iter().rev().collect()),
-            Self::Rows(index, ranges) => Self::Rows(index, ranges.into_iter().rev().collect()),
-        }
-    }
-}
-
-impl Row {
-    fn place(&self) -> Place {
-        match &self.position {
-            Some(position) => Place::Row(position.clone()),
-            None => Place::Id(self.id.clone()),
-        }
-    }
-}
-
-impl Place {
-    fn of(bookmark: &Bookmark) -> Self {
-        let position = bookmark.position.clone();
-        match bookmark.index {
-            Some(_) => Self::Row(RowPosition::from_bytes(position)),
-            None => Self::Id(String::from_utf8_lossy(&position).into_owned()),
-        }
-    }
-}
-
-/// Keeps the first rows, whose documents may be read at once; how many, if others were there.
-fn fitting(rows: &mut Vec<Row>) -> Option<usize> {
-    let mut bytes = 0;
-    let count = rows
-        .iter()
-        .take_while(|row| {
-            let fits = bytes < PORTION_BYTES_MAX;
-            bytes += row.head.as_ref().map_or(0, |head| head.external_bytes);
-            fits
-        })
-        .count();
-    let cut = count < rows.len();
-    rows.truncate(count);
-    cut.then_some(count)
-}
-
-/// The next documents of the primary index that are there, and no design documents.
-fn ids(
-    reader: &Reader<'_>,
-    ranges: &VecDeque<IdRange>,
-    direction: Direction,
-    portion: usize,
-) -> Result<Found, EngineError> {
-    let mut found = Found::default();
-    let mut walked = 0;
-    for range in ranges {
-        let mut last = None;
-        reader.walk_documents(range, direction, |id, head| {
-            walked += 1;
-            if !head.winner.deleted && !id.starts_with("_design/") {
-                found.rows.push(Row {
-                    id: id.to_owned(),
-                    position: None,
-                    head: Some(head),
-                    key: None,
-                });
-            }
-            if found.rows.len() < portion && walked < portion * PASSED_OVER {
-                return ControlFlow::Continue(());
-            }
-            last = Some(Place::Id(id.to_owned()));
-            ControlFlow::Break(())
-        })?;
-        if last.is_some() {
-            found.walked_to = last;
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// The next rows of an index.
-fn index_rows(
-    reader: &IndexReader<'_>,
-    ranges: &VecDeque<RowRange>,
-    direction: Direction,
-    portion: usize,
-    with_keys: bool,
-) -> Result<Found, EngineError> {
-    let mut found = Found::default();
-    for range in ranges {
-        reader.walk_rows(range, direction, |row| {
-            found.rows.push(Row {
-                key: with_keys.then(|| row.key.to_owned()),
-                position: Some(row.to_position()),
-                id: row.id.into_owned(),
-                head: None,
-            });
-            if found.rows.len() < portion {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        })?;
-        if found.rows.len() >= portion {
-            found.walked_to = found.rows.last().map(Row::place);
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn ids_behind(id: &str, direction: Direction) -> IdRange {
-    match direction {
-        Direction::Forward => IdRange {
-            first: Some(format!("{id}\0")),
-            last: None,
-        },
-        Direction::Reverse => IdRange {
-            first: None,
-            last: Some((id.to_owned(), false)),
-        },
-    }
 }

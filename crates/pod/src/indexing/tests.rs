@@ -345,10 +345,7 @@ impl Bench {
             }
             let before = ordered.iter().position(|row| row == first).unwrap();
             // Equal rows of one document cannot be told apart.
-            assert!(
-                head.offset as usize >= before,
-                "{head:?} {before} {query:?}"
-            );
+            assert!(head.offset >= before as u64, "{head:?} {before} {query:?}");
         }
     }
 
@@ -367,24 +364,8 @@ impl Bench {
         let ask = Arc::new(ask);
         self.pod.make_ready(&ask).await.unwrap();
         let meant = self.meant(&self.plain(partition), &query);
-        let cut = |key: &Value| match key {
-            Value::Array(elements) if !exact => {
-                Value::Array(elements.iter().take(level).cloned().collect())
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_) => key.clone(),
-        };
-        let cut = |key: &Value| {
-            if !exact && level == 0 {
-                Value::Null
-            } else {
-                cut(key)
-            }
-        };
+        let level = (!exact).then_some(level);
+        let cut = |key: &Value| cut(key, level);
         let mut groups: Vec<(Value, Vec<i64>)> = Vec::new();
         for row in &meant {
             let key = cut(&row.key);
@@ -425,6 +406,17 @@ impl Bench {
             }));
         }
         assert_eq!(told, expected, "{name} {query:?}");
+    }
+}
+
+/// The key of the group that a row with `key` is in; `None` for groups of whole keys.
+fn cut(key: &Value, level: Option<usize>) -> Value {
+    match (key, level) {
+        (_, Some(0)) => Value::Null,
+        (Value::Array(elements), Some(level)) => {
+            Value::Array(elements.iter().take(level).cloned().collect())
+        }
+        _ => key.clone(),
     }
 }
 

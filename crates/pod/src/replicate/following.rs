@@ -73,7 +73,10 @@ impl Passing {
             Self::Ids(ids) => ids.contains(row.id),
             Self::Selector(selector) => {
                 let winner = row.document.as_ref().map(|document| document.json);
-                let losing = row.losing.iter().map(Option::as_deref);
+                let losing = row
+                    .losing
+                    .iter()
+                    .map(|body| body.as_ref().map(|body| body.json.as_slice()));
                 let documents = std::iter::once(winner).chain(losing);
                 let leaves = row.leaves.iter().zip(documents);
                 let passing = leaves.filter(|(leaf, json)| {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use adea_base::{Caller, DatabaseName};
 use adea_documents::collation;
 use adea_documents::selector::{FieldPath, Lookup, Selector};
-use adea_pod::{DatabaseEntry, FindError, FindQuery, NewIndex, Pod, PodError, Reason};
+use adea_pod::{
+    Aggregate, AggregateQuery, DatabaseEntry, FindError, FindQuery, NewIndex, Pod, PodError, Reason,
+};
 use adea_store::Durability;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -355,7 +357,7 @@ fn indexed_or_not_the_answers_are_those_of_a_filter() {
     let scratch = Scratch::new();
     let pod = runtime.block_on(open(&scratch));
     let mut runner = TestRunner::new(Config {
-        cases: 60,
+        cases: 120,
         failure_persistence: None,
         ..Config::default()
     });
@@ -583,4 +585,203 @@ async fn bookmarks_keep_to_their_index() {
             Err(PodError::Find(FindError::InvalidBookmark(_)))
         ));
     }
+}
+
+/// Groups by the naive way: sort keys, and what a group's documents are.
+fn naive_groups(
+    documents: &[&Value],
+    group: &[FieldPath],
+    aggregates: &[(String, Aggregate)],
+) -> Vec<(Vec<Option<Value>>, Vec<Value>)> {
+    let of = |document: &Value, field: &FieldPath| match field.find(document) {
+        Lookup::Found(value) => Some(value.clone()),
+        Lookup::Missing | Lookup::Unreachable => None,
+    };
+    let mut groups: Vec<(Vec<Option<Value>>, Vec<&Value>)> = Vec::new();
+    for document in documents {
+        let key: Vec<Option<Value>> = group.iter().map(|field| of(document, field)).collect();
+        let same = |known: &Vec<Option<Value>>| {
+            known.iter().zip(&key).all(|pair| match pair {
+                (Some(a), Some(b)) => collation::compare(a, b).is_eq(),
+                (a, b) => a.is_none() && b.is_none(),
+            })
+        };
+        match groups.iter_mut().find(|(known, _)| same(known)) {
+            Some((_, members)) => members.push(document),
+            None => groups.push((key, vec![document])),
+        }
+    }
+    if group.is_empty() && groups.is_empty() {
+        groups.push((Vec::new(), Vec::new()));
+    }
+    groups.sort_by(|(a, _), (b, _)| {
+        a.iter()
+            .zip(b)
+            .map(|pair| match pair {
+                (Some(a), Some(b)) => collation::compare(a, b),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            })
+            .find(|order| order.is_ne())
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let whole = |value: &Value| value.as_i64();
+    groups
+        .into_iter()
+        .map(|(key, members)| {
+            let values = aggregates.iter().map(|(_, aggregate)| {
+                let given = |field: &FieldPath| {
+                    members
+                        .iter()
+                        .filter_map(|one| of(one, field))
+                        .collect::<Vec<_>>()
+                };
+                match aggregate {
+                    Aggregate::Count(None) => members.len().into(),
+                    Aggregate::Count(Some(field)) => given(field).len().into(),
+                    Aggregate::Sum(field) => {
+                        given(field).iter().filter_map(whole).sum::<i64>().into()
+                    }
+                    Aggregate::Min(field) => given(field)
+                        .into_iter()
+                        .min_by(collation::compare)
+                        .unwrap_or(Value::Null),
+                    Aggregate::Max(field) => given(field)
+                        .into_iter()
+                        .reduce(|a, b| {
+                            if collation::compare(&b, &a).is_gt() {
+                                b
+                            } else {
+                                a
+                            }
+                        })
+                        .unwrap_or(Value::Null),
+                    Aggregate::Avg(_) => Value::Null,
+                }
+            });
+            (key, values.collect())
+        })
+        .collect()
+}
+
+fn any_integer_document() -> impl Strategy<Value = Value> {
+    let field = || {
+        prop::option::weighted(
+            0.8,
+            prop_oneof![4 => (-3i64..4).prop_map(Value::from), 1 => Just(json!("x")), 1 => Just(json!(null))],
+        )
+    };
+    (field(), field(), field()).prop_map(|(a, b, n)| {
+        let mut document = json!({});
+        for (name, value) in [("a", a), ("b", b), ("n", n)] {
+            if let Some(value) = value {
+                document[name] = value;
+            }
+        }
+        document
+    })
+}
+
+#[test]
+fn groups_are_those_of_a_naive_grouping() {
+    let runtime = Runtime::new().unwrap();
+    let scratch = Scratch::new();
+    let pod = runtime.block_on(open(&scratch));
+    let mut runner = TestRunner::new(Config {
+        cases: 40,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let count = std::cell::Cell::new(0);
+    let field = || prop::sample::select(vec!["a", "b"]);
+    let condition = prop_oneof![
+        (
+            field(),
+            prop::sample::select(vec!["$gte", "$lt", "$eq"]),
+            -3i64..4
+        )
+            .prop_map(|(f, o, v)| json!({f: {o: v}})),
+        Just(json!({})),
+        Just(json!({"a": {"$exists": true}})),
+        Just(json!({"$or": [{"a": 1}, {"a": {"$gt": 2}}]})),
+        (-2i64..3).prop_map(|v| json!({"a": v, "$or": [{"b": 1}, {"b": {"$gt": 2}}]})),
+    ];
+    let group = prop::sample::select(vec![
+        vec![],
+        vec!["a"],
+        vec!["a", "b"],
+        vec!["b"],
+        vec!["b", "a"],
+    ]);
+    let indexes = prop::collection::vec(
+        prop::sample::select(vec![
+            vec!["a"],
+            vec!["a", "b"],
+            vec!["b"],
+            vec!["a", "b", "n"],
+        ]),
+        0..3,
+    );
+    let strategy = (
+        prop::collection::vec(any_integer_document(), 0..40),
+        indexes,
+        prop::collection::vec((condition, group, any::<bool>()), 1..6),
+    );
+    let outcome = runner.run(&strategy, |(documents, indexes, queries)| {
+        count.set(count.get() + 1);
+        runtime.block_on(async {
+            let entry = make(&pod, &format!("g{}", count.get()), false).await;
+            for (n, document) in documents.iter().enumerate() {
+                put(
+                    &pod,
+                    &entry,
+                    &format!("d{n:02}"),
+                    &document.to_string(),
+                    None,
+                )
+                .await;
+            }
+            for fields in &indexes {
+                index(&pod, &entry, fields, None).await;
+            }
+            for (json, group, counts) in &queries {
+                let parsed = selector(json);
+                let mut aggregates = vec![("n".to_owned(), Aggregate::Count(None))];
+                if !counts {
+                    aggregates.extend([
+                        ("has".to_owned(), Aggregate::Count(Some(path("n")))),
+                        ("sum".to_owned(), Aggregate::Sum(path("n"))),
+                        ("min".to_owned(), Aggregate::Min(path("n"))),
+                        ("max".to_owned(), Aggregate::Max(path("b"))),
+                    ]);
+                }
+                let group: Vec<FieldPath> = group.iter().map(|field| path(field)).collect();
+                let query = AggregateQuery {
+                    find: FindQuery::of(parsed.clone()),
+                    group: group.clone(),
+                    aggregates: aggregates.clone(),
+                };
+                let done = pod
+                    .aggregate(&entry, &Caller::anonymous(), query)
+                    .await
+                    .unwrap();
+                let got: Vec<_> = done
+                    .groups
+                    .into_iter()
+                    .map(|group| (group.key, group.values))
+                    .collect();
+                let meant: Vec<&Value> = documents
+                    .iter()
+                    .filter(|document| parsed.matches(document))
+                    .collect();
+                assert_eq!(
+                    got,
+                    naive_groups(&meant, &group, &aggregates),
+                    "{json} by {group:?} with {indexes:?}"
+                );
+            }
+        });
+        Ok(())
+    });
+    outcome.unwrap();
+    runtime.block_on(async { pod.close() });
 }

@@ -41,6 +41,7 @@ pub(crate) fn options(data: &Path) -> PodOptions {
         session_timeout_s: 600,
         session_secret: None,
         attachment_max: 1 << 30,
+        auth: adea_pod::AuthSettings::default(),
         script: adea_pod::ScriptSettings::default(),
         replication: Default::default(),
     }

@@ -176,11 +176,43 @@ async fn when_all_documents_are_poisonous_the_call_fails() {
         let scripts = scripts(HASTY / 2);
         let program = MapProgram::new(None, vec![format!("function(doc){{ {poison} }}")]);
         let docs: Vec<_> = (0..50).map(|_| "{}".into()).collect();
-        assert_eq!(
-            scripts.map(&owner(1), &program, &docs).await,
-            Err(ScriptError::TimedOut)
-        );
+        let mapped = scripts.map(&owner(1), &program, &docs).await;
+        assert_eq!(mapped, Err(ScriptError::TimedOut));
+        // Who asks again at once is told so without a process; others of the owner are served.
+        let mapped = scripts.map(&owner(1), &program, &docs).await;
+        assert_eq!(mapped, Err(ScriptError::TimedOut));
+        assert!(scripts.processes().is_empty());
+        let mapped = map_one(&scripts, &owner(1), "function(doc){emit(1,2)}", "{}").await;
+        assert_eq!(mapped, Ok(emitted(&[("1", "2")])));
     }
+}
+
+#[tokio::test]
+async fn time_between_requests_is_nobodys() {
+    let scripts = scripts(HASTY);
+    let honest = "function(doc){emit(1,2)}";
+    let functions = [("x".to_owned(), honest.to_owned())];
+    assert_eq!(scripts.compile(&owner(1), None, &functions).await, Ok(()));
+    let id = scripts.processes()[0].1;
+    // Another database has its whole time twice.
+    for _ in 0..2 {
+        let hang = map_one(&scripts, &owner(2), "function(doc){while(true){}}", "{}").await;
+        assert_eq!(hang, Ok(Mapped::Threw(ScriptError::TimedOut.to_string())));
+    }
+    assert_eq!(scripts.compile(&owner(1), None, &functions).await, Ok(()));
+    assert_eq!(
+        map_one(&scripts, &owner(1), honest, "{}").await,
+        Ok(emitted(&[("1", "2")]))
+    );
+    assert_eq!(
+        scripts
+            .processes()
+            .iter()
+            .find(|(whose, _)| *whose == owner(1))
+            .unwrap()
+            .1,
+        id
+    );
 }
 
 #[tokio::test]

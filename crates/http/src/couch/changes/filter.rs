@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adea_documents::json::{for_each_item, for_each_member, read_text};
-use adea_documents::record::Leaf;
-use adea_documents::selector::Selector;
+use adea_documents::record::{Attachment, Leaf};
+use adea_documents::render::{Meta, Rendering};
+use adea_documents::selector::{Selector, StoredMatcher};
 use adea_pod::{ChangeRow, DatabaseEntry};
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ pub(super) enum Filter {
     All,
     Design,
     Ids(HashSet<String>),
-    Selector(Box<Selector>),
+    Selector(Box<StoredMatcher>),
     Function(Arc<Called>),
 }
 
@@ -60,19 +61,20 @@ impl Filter {
             Self::Design => row.id.starts_with("_design/").into(),
             Self::Ids(ids) => ids.contains(row.id).into(),
             Self::Selector(selector) => {
-                let winner = row.document.as_ref().map(|document| document.json);
-                let losing = row.losing.iter().map(Option::as_deref);
-                let matches = |(leaf, json): (&Leaf, Option<&[u8]>)| {
-                    let json = json?;
-                    matches(selector, row.id, leaf, json).then(|| leaf.clone())
-                };
+                let winner = row.document.as_ref();
+                let winner = winner.map(|found| (found.json, found.attachments.as_slice()));
+                let losing = row.losing.iter().map(|body| {
+                    let body = body.as_ref()?;
+                    Some((body.json.as_slice(), body.attachments.as_slice()))
+                });
                 let documents = std::iter::once(winner).chain(losing);
-                let passing: Vec<Leaf> = row
-                    .leaves
-                    .iter()
-                    .zip(documents)
-                    .filter_map(matches)
-                    .collect();
+                let leaves = row.leaves.iter().zip(documents);
+                let passing = leaves.filter(|(leaf, body)| {
+                    body.is_some_and(|(json, attachments)| {
+                        matches(selector, row.id, leaf, json, attachments)
+                    })
+                });
+                let passing: Vec<Leaf> = passing.map(|(leaf, _)| leaf.clone()).collect();
                 match passing.len() {
                     0 => Passing::None,
                     all if all == row.leaves.len() => Passing::All,
@@ -83,18 +85,24 @@ impl Filter {
     }
 }
 
-fn matches(selector: &Selector, id: &str, leaf: &Leaf, json: &[u8]) -> bool {
-    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
-        return false;
+fn matches(
+    selector: &StoredMatcher,
+    id: &str,
+    leaf: &Leaf,
+    json: &[u8],
+    attachments: &[Attachment],
+) -> bool {
+    let document = Rendering {
+        id,
+        revision: &leaf.revision,
+        deleted: leaf.deleted,
+        json,
+        attachments,
+        meta: &Meta::default(),
+        encoding_info: false,
     };
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("_id".to_owned(), id.into());
-        fields.insert("_rev".to_owned(), leaf.revision.to_string().into());
-        if leaf.deleted {
-            fields.insert("_deleted".to_owned(), true.into());
-        }
-    }
-    selector.matches(&value)
+    // One that takes too long to tell is not told.
+    selector.matches(&document).unwrap_or(false)
 }
 
 pub(super) fn read_filter(
@@ -128,7 +136,7 @@ pub(super) fn read_filter(
             }
             let selector =
                 Selector::parse(&value).map_err(|error| ApiError::bad(error.reason()))?;
-            Ok(Filter::Selector(Box::new(selector)))
+            Ok(Filter::Selector(Box::new(StoredMatcher::new(selector))))
         }
         Some("_view") => {
             let view = query
@@ -169,8 +177,8 @@ fn called(
     };
     let pod = &exchange.app.pod;
     let design = pod.design_functions(entry, &exchange.caller, &called.design)?;
-    match design.member(&called.path()) {
-        Ok(_) => Ok(Arc::new(called)),
+    match called.find_in(&design) {
+        Ok(()) => Ok(Arc::new(called)),
         Err(missing) => Err(ApiError::NoMember(missing.to_owned())),
     }
 }

@@ -57,12 +57,13 @@ pub(super) struct Judged {
 pub(super) type Judging = Pin<Box<dyn Future<Output = Result<Judged, PodError>> + Send>>;
 
 impl Called {
-    /// Where the function stands in the design document.
-    pub(super) fn path(&self) -> [&str; 2] {
-        match self.kind {
-            Kind::Filter => ["filters", &self.name],
-            Kind::View => ["views", &self.name],
-        }
+    /// Whether the design document has the function; else the name of what is missing.
+    pub(super) fn find_in(&self, design: &DesignFunctions) -> Result<(), &str> {
+        let kind = match self.kind {
+            Kind::Filter => "filters",
+            Kind::View => "views",
+        };
+        design.find(kind, &self.name)
     }
 
     /// Tries the function on nothing: whether it compiles shows before the feed begins.
@@ -113,7 +114,7 @@ pub(super) fn judge(
             gone: true,
         };
         let design = match app.pod.design_functions(&entry, &caller, &called.design) {
-            Ok(design) if design.member(&called.path()).is_ok() => design,
+            Ok(design) if called.find_in(&design).is_ok() => design,
             Ok(_) | Err(PodError::Missing | PodError::Deleted) => return Ok(gone),
             Err(error) => return Err(error),
         };

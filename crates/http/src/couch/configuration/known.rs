@@ -1,10 +1,23 @@
 //! The settings of `CouchDB` that mean something here: how they are shown, and what they change.
 
+mod sign_in;
+
 use std::time::Duration;
 
-use adea_pod::Pod;
+use adea_pod::{AuthSettings, Pod};
 
 use crate::server::HttpOptions;
+
+pub(super) use sign_in::SIGN_IN;
+
+/// What settings change.
+#[derive(Clone, Debug)]
+pub(super) struct Changeable {
+    /// How requests are taken.
+    pub(super) http: HttpOptions,
+    /// How somebody signs in.
+    pub(super) auth: AuthSettings,
+}
 
 /// A setting that means something here.
 pub(super) struct Known {
@@ -13,10 +26,10 @@ pub(super) struct Known {
     pub(super) key: &'static str,
     /// What a value must be, for a refusal.
     pub(super) wanted: &'static str,
-    /// What is in force.
-    pub(super) show: fn(&HttpOptions, &Pod) -> String,
+    /// What is in force; `None` if there is nothing to tell.
+    pub(super) show: fn(&Changeable, &Pod) -> Option<String>,
     /// Takes a value over; false for one that cannot be.
-    pub(super) take: fn(&mut HttpOptions, &str) -> bool,
+    pub(super) take: fn(&mut Changeable, &str) -> bool,
 }
 
 const NUMBER: &str = "a number that is not negative";
@@ -26,59 +39,61 @@ const SWITCH: &str = "true or false";
 const TEXT: &str = "a text";
 const LIST: &str = "a list with commas";
 
-/// All of them.
-pub(super) static KNOWN: &[Known] = &[
+/// Those of requests, and of the server as a whole.
+pub(super) static REQUESTS: &[Known] = &[
     Known {
         sections: &["couchdb"],
         key: "max_document_size",
         wanted: SIZE,
-        show: |options, _| size(options.document_bytes_max),
-        take: |options, text| put(&mut options.document_bytes_max, read_size(text)),
+        show: |options, _| Some(size(options.http.document_bytes_max)),
+        take: |options, text| put(&mut options.http.document_bytes_max, read_size(text)),
     },
     Known {
         sections: &["couchdb"],
         key: "max_attachment_size",
         wanted: SIZE,
-        show: |options, _| size(options.attachment_bytes_max),
-        take: |options, text| put(&mut options.attachment_bytes_max, read_size(text)),
+        show: |options, _| Some(size(options.http.attachment_bytes_max)),
+        take: |options, text| put(&mut options.http.attachment_bytes_max, read_size(text)),
     },
     Known {
         sections: &["chttpd", "httpd"],
         key: "max_http_request_size",
         wanted: SIZE,
-        show: |options, _| size(options.request_bytes_max),
-        take: |options, text| put(&mut options.request_bytes_max, read_size(text)),
+        show: |options, _| Some(size(options.http.request_bytes_max)),
+        take: |options, text| put(&mut options.http.request_bytes_max, read_size(text)),
     },
     Known {
         sections: &["chttpd", "httpd"],
         key: "changes_timeout",
         wanted: "a number of milliseconds greater than 0",
-        show: |options, _| options.changes_timeout.as_millis().to_string(),
+        show: |options, _| Some(options.http.changes_timeout.as_millis().to_string()),
         take: |options, text| {
             let span = read_positive(text).map(Duration::from_millis);
-            put(&mut options.changes_timeout, span)
+            put(&mut options.http.changes_timeout, span)
         },
     },
     Known {
         sections: &["chttpd", "httpd"],
         key: "enable_cors",
         wanted: SWITCH,
-        show: |options, _| options.cors.enabled.to_string(),
-        take: |options, text| put(&mut options.cors.enabled, read_switch(text)),
+        show: |options, _| Some(options.http.cors.enabled.to_string()),
+        take: |options, text| put(&mut options.http.cors.enabled, read_switch(text)),
     },
     Known {
         sections: &["cors"],
         key: "origins",
         wanted: "* or origins with commas between",
         show: |options, _| {
-            let any = options.cors.any_origin.then(|| "*".to_owned());
-            let all = any.into_iter().chain(options.cors.origins.iter().cloned());
-            all.collect::<Vec<_>>().join(",")
+            let any = options.http.cors.any_origin.then(|| "*".to_owned());
+            let all = any
+                .into_iter()
+                .chain(options.http.cors.origins.iter().cloned());
+            Some(all.collect::<Vec<_>>().join(","))
         },
         take: |options, text| {
             let origins = words(text);
-            options.cors.any_origin = origins.iter().any(|origin| origin == "*");
-            options.cors.origins = origins.into_iter().filter(|known| known != "*").collect();
+            options.http.cors.any_origin = origins.iter().any(|origin| origin == "*");
+            options.http.cors.origins = origins.into_iter().filter(|known| known != "*").collect();
             true
         },
     },
@@ -86,16 +101,16 @@ pub(super) static KNOWN: &[Known] = &[
         sections: &["cors"],
         key: "credentials",
         wanted: SWITCH,
-        show: |options, _| options.cors.credentials.to_string(),
-        take: |options, text| put(&mut options.cors.credentials, read_switch(text)),
+        show: |options, _| Some(options.http.cors.credentials.to_string()),
+        take: |options, text| put(&mut options.http.cors.credentials, read_switch(text)),
     },
     Known {
         sections: &["cors"],
         key: "headers",
         wanted: LIST,
-        show: |options, _| options.cors.headers.join(", "),
+        show: |options, _| Some(options.http.cors.headers.join(", ")),
         take: |options, text| {
-            options.cors.headers = words(text);
+            options.http.cors.headers = words(text);
             true
         },
     },
@@ -103,138 +118,106 @@ pub(super) static KNOWN: &[Known] = &[
         sections: &["cors"],
         key: "methods",
         wanted: LIST,
-        show: |options, _| options.cors.methods.clone(),
+        show: |options, _| Some(options.http.cors.methods.clone()),
         take: |options, text| {
-            options.cors.methods = words(text).join(", ");
-            http::HeaderValue::from_str(&options.cors.methods).is_ok()
+            options.http.cors.methods = words(text).join(", ");
+            http::HeaderValue::from_str(&options.http.cors.methods).is_ok()
         },
     },
     Known {
         sections: &["cors"],
         key: "max_age",
         wanted: NUMBER,
-        show: |options, _| options.cors.max_age_s.to_string(),
-        take: |options, text| put(&mut options.cors.max_age_s, text.parse().ok()),
-    },
-    Known {
-        sections: &["chttpd", "chttpd_auth", "couch_httpd_auth"],
-        key: "require_valid_user",
-        wanted: SWITCH,
-        show: |options, _| options.require_valid_user.to_string(),
-        take: |options, text| put(&mut options.require_valid_user, read_switch(text)),
-    },
-    Known {
-        sections: &["chttpd"],
-        key: "require_valid_user_except_for_up",
-        wanted: SWITCH,
-        show: |options, _| options.up_for_strangers.to_string(),
-        take: |options, text| {
-            let taken = put(&mut options.up_for_strangers, read_switch(text));
-            options.require_valid_user |= options.up_for_strangers;
-            taken
-        },
-    },
-    Known {
-        sections: &["chttpd_auth", "couch_httpd_auth"],
-        key: "secret",
-        wanted: "16 to 1024 bytes",
-        show: |_, _| "********".to_owned(),
-        take: |_, text| (16..=1_024).contains(&text.len()),
-    },
-    Known {
-        sections: &["chttpd_auth", "couch_httpd_auth"],
-        key: "timeout",
-        wanted: POSITIVE,
-        show: |_, pod| pod.session_timeout_s().to_string(),
-        take: |_, text| read_positive(text).is_some(),
+        show: |options, _| Some(options.http.cors.max_age_s.to_string()),
+        take: |options, text| put(&mut options.http.cors.max_age_s, text.parse().ok()),
     },
     Known {
         sections: &["couchdb"],
         key: "maintenance_mode",
         wanted: "true, false or nolb",
-        show: |_, _| "false".to_owned(),
+        show: |_, _| Some("false".to_owned()),
         take: |_, text| matches!(text, "true" | "false" | "nolb"),
     },
     Known {
         sections: &["purge"],
         key: "max_document_id_number",
         wanted: POSITIVE,
-        show: |_, _| super::super::database::PURGES_MAX.to_string(),
+        show: |_, _| Some(super::super::database::PURGES_MAX.to_string()),
         take: |_, text| read_positive(text).is_some(),
     },
     Known {
         sections: &["purge"],
         key: "max_revisions_number",
         wanted: POSITIVE,
-        show: |_, _| super::super::database::PURGES_MAX.to_string(),
+        show: |_, _| Some(super::super::database::PURGES_MAX.to_string()),
         take: |_, text| read_positive(text).is_some(),
     },
     Known {
         sections: &["chttpd"],
         key: "max_db_number_for_dbs_info_req",
         wanted: POSITIVE,
-        show: |_, _| super::super::server::INFOS_MAX.to_string(),
+        show: |_, _| Some(super::super::server::INFOS_MAX.to_string()),
         take: |_, text| read_positive(text).is_some(),
     },
     Known {
         sections: &["uuids"],
         key: "max_count",
         wanted: POSITIVE,
-        show: |_, _| super::super::server::UUIDS_MAX.to_string(),
+        show: |_, _| Some(super::super::server::UUIDS_MAX.to_string()),
         take: |_, text| read_positive(text).is_some(),
     },
     Known {
         sections: &["uuids"],
         key: "algorithm",
         wanted: TEXT,
-        show: |_, _| "sequential".to_owned(),
+        show: |_, _| Some("sequential".to_owned()),
         take: |_, _| true,
     },
     Known {
         sections: &["couchdb"],
         key: "uuid",
         wanted: "left as it is: checkpoints are named by it",
-        show: |_, pod| pod.identity().uuid.clone(),
+        show: |_, pod| Some(pod.identity().uuid.clone()),
         take: |_, _| false,
     },
     Known {
         sections: &["couchdb"],
         key: "single_node",
         wanted: TEXT,
-        show: |_, _| "true".to_owned(),
+        show: |_, _| Some("true".to_owned()),
         take: |_, _| true,
     },
     Known {
         sections: &["couchdb"],
         key: "default_security",
         wanted: TEXT,
-        show: |_, _| "admin_only".to_owned(),
+        show: |_, _| Some("admin_only".to_owned()),
         take: |_, _| true,
     },
     Known {
         sections: &["cluster"],
         key: "n",
         wanted: TEXT,
-        show: |_, _| "1".to_owned(),
+        show: |_, _| Some("1".to_owned()),
         take: |_, _| true,
     },
     Known {
         sections: &["cluster"],
         key: "q",
         wanted: TEXT,
-        show: |_, _| "1".to_owned(),
+        show: |_, _| Some("1".to_owned()),
         take: |_, _| true,
     },
     Known {
         sections: &["vendor"],
         key: "name",
         wanted: TEXT,
-        show: |_, _| "Adea".to_owned(),
+        show: |_, _| Some("Adea".to_owned()),
         take: |_, _| true,
     },
 ];
 
-fn put<T>(place: &mut T, value: Option<T>) -> bool {
+pub(super) fn put<T>(place: &mut T, value: Option<T>) -> bool {
     match value {
         Some(value) => {
             *place = value;
@@ -244,7 +227,7 @@ fn put<T>(place: &mut T, value: Option<T>) -> bool {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes == u64::MAX {
         "infinity".to_owned()
     } else {
@@ -252,18 +235,18 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn read_size(text: &str) -> Option<u64> {
+pub(super) fn read_size(text: &str) -> Option<u64> {
     if text == "infinity" {
         return Some(u64::MAX);
     }
     read_positive(text)
 }
 
-fn read_positive(text: &str) -> Option<u64> {
+pub(super) fn read_positive(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| *number > 0)
 }
 
-fn read_switch(text: &str) -> Option<bool> {
+pub(super) fn read_switch(text: &str) -> Option<bool> {
     match text {
         "true" => Some(true),
         "false" => Some(false),
@@ -271,7 +254,7 @@ fn read_switch(text: &str) -> Option<bool> {
     }
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     text.split(',')
         .map(str::trim)
         .filter(|word| !word.is_empty())

@@ -100,7 +100,7 @@ fn told_of_request(
     // As CouchDB has it.
     let undefined = body.is_empty() && exchange.method == Method::GET;
     object.text("body", if undefined { "undefined" } else { &text });
-    object.text("peer", &exchange.peer.to_string());
+    object.text("peer", &exchange.peer.ip().to_string());
     object.json("form", &form_object(exchange, &text));
     object.json("cookie", &cookies_object(&exchange.headers));
     let user = Pod::user_context(entry, &exchange.caller);

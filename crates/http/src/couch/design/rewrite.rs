@@ -42,11 +42,11 @@ pub(super) async fn rewrite(
     exchange.rewrites += 1;
     let pod = &exchange.app.pod;
     let design = pod.design_functions(entry, &exchange.caller, ddoc.as_str())?;
-    let rules = design.member(&["rewrites"]).map(|rules| rules_of(&rules));
+    let rules = design.rewrites.as_deref().map(rules_of);
     let name = ddoc.as_str().strip_prefix("_design/").unwrap_or("");
     let prefix = [entry.name.as_str(), "_design", name];
     match rules {
-        Ok(Value::Array(rules)) => {
+        Some(Value::Array(rules)) => {
             let query = exchange.query.pairs().map(|(name, value)| {
                 let json = JSON_KEYS
                     .contains(&name)
@@ -58,8 +58,8 @@ pub(super) async fn rewrite(
             let target = rewritten(&rules, exchange.method.as_str(), rest, &query)?;
             Err(router::reroute(exchange, &target.uri(&prefix)))
         }
-        Ok(Value::String(_)) => by_function(exchange, entry, &design, &prefix).await,
-        Ok(_) | Err(_) => Err(ApiError::InvalidPath("rewrite_error")),
+        Some(Value::String(_)) => by_function(exchange, entry, &design, &prefix).await,
+        Some(_) | None => Err(ApiError::InvalidPath("rewrite_error")),
     }
 }
 

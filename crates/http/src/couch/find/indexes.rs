@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use crate::body::Response;
 use crate::couch::find::options::{Options, Sort, field_path, refused, use_index};
-use crate::couch::find::posted;
-use crate::couch::intake;
+use crate::couch::find::{posted, read};
 use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
@@ -68,7 +67,7 @@ fn list(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, ApiError
 
 async fn create(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<Response, ApiError> {
     let body = posted(&mut exchange, &entry).await?;
-    let new = intake::parsed(body, read_new).await??;
+    let new = read(body, read_new).await?;
     let pod = &exchange.app.pod;
     let made = pod.create_index(&entry, &exchange.caller, &new).await?;
     let body = json!({

@@ -16,7 +16,7 @@ use crate::App;
 use crate::body::Response;
 use crate::couch::listing::{Listing, read_listing};
 use crate::couch::local::write_document;
-use crate::couch::sending::{Broken, stream};
+use crate::couch::sending::{Broken, Out, stream};
 use crate::error::ApiError;
 use crate::router::Exchange;
 
@@ -29,24 +29,35 @@ pub(crate) async fn local_docs(
     entry: Arc<DatabaseEntry>,
 ) -> Result<Response, ApiError> {
     let (exchange, listing) = read_listing(exchange, &entry).await?;
-    let mut walk = LocalRows::new(&exchange, entry, &listing);
+    let walk = LocalRows::new(&exchange, entry, &listing);
     Ok(stream(
         exchange,
         "application/json",
         move |sink| async move {
-            sink.text("{\"total_rows\":null,\"offset\":null,\"rows\":[\r\n")
-                .await?;
-            loop {
-                let page = walk
-                    .next_page()
-                    .map_err(|error| Broken::Failed(error.to_string()))?;
-                match page {
-                    Some(page) => sink.bytes(Bytes::from(page)).await?,
-                    None => return sink.text("\r\n]}\n").await,
-                }
-            }
+            walk.send(&sink).await?;
+            sink.text("\n").await
         },
     ))
+}
+
+/// Answers `_local_docs/queries`.
+pub(super) fn queries(
+    exchange: Exchange,
+    entry: &Arc<DatabaseEntry>,
+    listings: &[Listing],
+) -> Response {
+    let walks: Vec<LocalRows> = listings
+        .iter()
+        .map(|listing| LocalRows::new(&exchange, Arc::clone(entry), listing))
+        .collect();
+    stream(exchange, "application/json", move |sink| async move {
+        sink.text("{\"results\":[\r\n").await?;
+        for (n, walk) in walks.into_iter().enumerate() {
+            sink.text(if n == 0 { "" } else { ",\r\n" }).await?;
+            walk.send(&sink).await?;
+        }
+        sink.text("\r\n]}\n").await
+    })
 }
 
 /// A listing of local documents on its way.
@@ -88,6 +99,21 @@ impl LocalRows {
             skip: listing.skip,
             left: listing.limit.unwrap_or(u64::MAX),
             any: false,
+        }
+    }
+
+    /// Sends all of it, without the end of the line.
+    async fn send(mut self, sink: &Out) -> Result<(), Broken> {
+        sink.text("{\"total_rows\":null,\"offset\":null,\"rows\":[\r\n")
+            .await?;
+        loop {
+            let page = self
+                .next_page()
+                .map_err(|error| Broken::Failed(error.to_string()))?;
+            match page {
+                Some(page) => sink.bytes(Bytes::from(page)).await?,
+                None => return sink.text("\r\n]}").await,
+            }
         }
     }
 

@@ -5,13 +5,14 @@
 //! that was read, so no row of a range comes twice. A listing by keys has a row per key, in the order
 //! of the keys, whether there is such a document or not.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use adea_documents::json::write_json_string;
-use adea_documents::record::split_body;
+use adea_documents::record::{Body, split_body};
 use adea_documents::render::{Meta, Rendering, write_revision};
-use adea_pod::{DatabaseEntry, ListedDocument, PodError, Told, Which};
+use adea_pod::{DatabaseEntry, ListPortion, ListedDocument, PodError, Told, Which};
 use bytes::Bytes;
 
 use crate::App;
@@ -23,8 +24,8 @@ use crate::router::Exchange;
 /// Rows read in one view.
 const PAGE: u64 = 1_000;
 
-/// More rows than these are not skipped on a thread that serves requests.
-const SKIPPED_AT_ONCE: u64 = 10_000;
+/// More rows than these are not walked over on a thread that serves requests.
+const WALKED_AT_ONCE: u64 = 3_000;
 
 /// Bytes of documents that are held at once, and written before they are sent.
 const PAGE_BYTES: u64 = 512 << 10;
@@ -113,11 +114,16 @@ impl Rows {
         let range = &self.listing.range;
         let direction = self.listing.direction();
         let (entry, caller, skip) = (&self.entry, &self.caller, self.skip);
-        let read = || pod.list(entry, caller, range, direction, skip, count);
-        let rows = if skip > SKIPPED_AT_ONCE {
-            aside(read)?
-        } else {
-            read()?
+        // What is deleted or skipped lies in between, perhaps a lot of it.
+        let portion = ListPortion {
+            skip,
+            limit: count,
+            walked_max: WALKED_AT_ONCE,
+        };
+        let at_once = pod.list_portion(entry, caller, range, direction, portion)?;
+        let rows = match at_once {
+            Some(rows) => rows,
+            None => aside(|| pod.list(entry, caller, range, direction, skip, count))?,
         };
         self.skip = 0;
         self.left -= rows.len() as u64;
@@ -215,7 +221,21 @@ impl Rows {
             out.extend_from_slice(b"null");
             return Ok(());
         };
-        let (attachments, json) = split_body(body)?;
+        let (mut attachments, json) = split_body(body)?;
+        let mut json = Cow::Borrowed(json);
+        if self.entry.name.is_users() && !self.caller.is_admin() {
+            let mut shown = Body {
+                json: json.into_owned(),
+                attachments,
+            };
+            let pod = &self.app.pod;
+            let seen = pod.show_user(&self.entry, &self.caller, &row.id, &mut shown);
+            if seen.is_err() {
+                out.extend_from_slice(b"null");
+                return Ok(());
+            }
+            (json, attachments) = (Cow::Owned(shown.json), shown.attachments);
+        }
         let mut meta = Meta::default();
         if self.listing.conflicts && row.conflicts {
             let told = Told {
@@ -235,10 +255,10 @@ impl Rows {
             id: &row.id,
             revision: &row.revision,
             deleted: row.deleted,
-            json,
+            json: &json,
             attachments: &attachments,
             meta: &meta,
-            encoding_info: false,
+            encoding_info: self.listing.encoding_info,
         }
         .write(out);
         Ok(())
@@ -294,7 +314,12 @@ pub(super) fn with_attachments(exchange: Exchange, mut rows: Rows, head: Vec<u8>
                 };
                 let pod = &rows.app.pod;
                 let found = pod.read(&rows.entry, &rows.caller, &row.id, &which, told);
-                let found = found.map_err(failed)?;
+                let mut found = found.map_err(failed)?;
+                let seen = pod.show_user(&rows.entry, &rows.caller, &row.id, &mut found.body);
+                if seen.is_err() {
+                    out.text("null}").await?;
+                    continue;
+                }
                 let pieces = with_all_data(&row.id, &found);
                 out.pieces(pieces).await?;
                 out.text("}").await?;

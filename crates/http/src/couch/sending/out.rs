@@ -78,6 +78,11 @@ impl Out {
         &self.exchange
     }
 
+    /// Whether nobody reads any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Sends text.
     pub(crate) async fn text(&self, text: &'static str) -> Result<(), Broken> {
         self.bytes(Bytes::from_static(text.as_bytes())).await
