@@ -145,7 +145,9 @@ impl Pod {
         let view = self.view();
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
-        first_of(&reader, &record, record.tree.leaves().collect(), told)
+        let leaves = record.tree.leaves().collect();
+        let (found, rest) = first_of(&reader, &record, leaves, told)?;
+        Ok((as_seen(entry, caller, id, found), rest))
     }
 
     /// Which revisions of document `id` are meant by those named, or by none for all leaves: each
@@ -213,7 +215,8 @@ impl Pod {
         } else {
             vec![named]
         };
-        first_of(&reader, &record, nodes, told)
+        let (found, rest) = first_of(&reader, &record, nodes, told)?;
+        Ok((as_seen(entry, caller, id, found), rest))
     }
 
     /// What a peer lacks of document `id`.

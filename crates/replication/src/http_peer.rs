@@ -1,7 +1,6 @@
 //! A database of another server, spoken to over HTTP.
 //!
-//! Requests carry who asks with each of them; answers are read within bounds, as they come where they
-//! may be long. The verbs about documents are in files of their own.
+//! Each request carries who asks; answers are read within bounds. Verbs about documents: see below.
 
 mod fetching;
 mod opening;
