@@ -41,6 +41,7 @@ mod refusal;
 mod security;
 mod session;
 mod token;
+mod totp;
 mod user_document;
 mod verified;
 
@@ -62,6 +63,7 @@ pub use token::{
     ClaimPath, InvalidRequiredClaims, InvalidTokenKey, KeyKind, PresentedToken, PublishedKeys,
     RequiredClaims, TokenError, TokenHolder, TokenKeys, TokenRules, VerifiedTokens,
 };
+pub use totp::Totp;
 pub use user_document::{
     Account, USER_ID_PREFIX, new_password, prepare, public_view, put_credential, user_id, validate,
 };

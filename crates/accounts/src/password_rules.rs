@@ -1,5 +1,7 @@
 //! What a new password must be like, and how it is hashed.
 
+use std::fmt;
+
 use regex::{Regex, RegexBuilder};
 
 use crate::credential::{Kind, StoredCredential};
@@ -33,6 +35,8 @@ pub enum PasswordScheme {
 pub struct PasswordRules {
     /// How they are hashed.
     pub scheme: PasswordScheme,
+    /// Rounds of PBKDF2, should it be chosen.
+    pub iterations: u32,
     /// What they must be like.
     pub requirements: Vec<PasswordRequirement>,
 }
@@ -58,6 +62,7 @@ impl Default for PasswordRules {
     fn default() -> Self {
         Self {
             scheme: PasswordScheme::Argon2id,
+            iterations: PBKDF2_ITERATIONS,
             requirements: Vec::new(),
         }
     }
@@ -117,15 +122,37 @@ impl PasswordRequirement {
     /// # Errors
     /// [`InvalidRequirement`] if it is no expression, or one that takes too much memory.
     pub fn parse(text: &str) -> Result<Self, InvalidRequirement> {
-        let (pattern, reason) = match text.rsplit_once(SEPARATOR) {
-            Some((pattern, reason)) => (pattern, Some(reason.trim().to_owned())),
-            None => (text, None),
-        };
+        match text.rsplit_once(SEPARATOR) {
+            Some((pattern, reason)) => Self::new(pattern, Some(reason.trim())),
+            None => Self::new(text, None),
+        }
+    }
+
+    /// An expression, and what to say if a password does not match it.
+    ///
+    /// # Errors
+    /// [`InvalidRequirement`] if it is no expression, or one that takes too much memory.
+    pub fn new(pattern: &str, reason: Option<&str>) -> Result<Self, InvalidRequirement> {
         let regex = RegexBuilder::new(pattern)
             .size_limit(REGEX_BYTES_MAX)
             .build()
-            .map_err(|_| InvalidRequirement(text.chars().take(128).collect()))?;
-        Ok(Self { regex, reason })
+            .map_err(|_| InvalidRequirement(pattern.chars().take(128).collect()))?;
+        Ok(Self {
+            regex,
+            reason: reason.map(str::to_owned),
+        })
+    }
+}
+
+/// As `CouchDB` writes it: `"EXPRESSION"`, or `{"EXPRESSION", "reason"}`.
+impl fmt::Display for PasswordRequirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let pattern = quoted(self.regex.as_str());
+        match &self.reason {
+            None => write!(f, "\"{pattern}\""),
+            Some(reason) => write!(f, "{{\"{pattern}\", \"{}\"}}", quoted(reason)),
+        }
     }
 }
 

@@ -122,6 +122,34 @@ impl Security {
         })
     }
 
+    /// This object with `name` among the admins and the members, or without it; `None` if that is so
+    /// already.
+    #[must_use]
+    pub fn with_name(&self, name: &str, present: bool) -> Option<Self> {
+        let mut value: Value = serde_json::from_str(&self.text).ok()?;
+        let object = value.as_object_mut()?;
+        let mut changed = false;
+        for side in ["admins", "members"] {
+            if !present && !object.contains_key(side) {
+                continue;
+            }
+            let group = object.entry(side).or_insert_with(|| Map::new().into());
+            let names = group.as_object_mut()?.entry("names");
+            let names = names
+                .or_insert_with(|| Value::Array(Vec::new()))
+                .as_array_mut()?;
+            let listed = names.iter().any(|listed| listed == name);
+            if present && !listed {
+                names.insert(0, name.into());
+            } else if listed && !present {
+                names.retain(|listed| listed != name);
+            }
+            changed |= listed != present;
+        }
+        let text = changed.then(|| value.to_string())?;
+        Self::parse(&text).ok()
+    }
+
     /// The object as JSON text without spaces, for storing and for printing.
     #[must_use]
     pub fn as_text(&self) -> &str {
@@ -315,6 +343,26 @@ mod tests {
             r#"{"z":[1.0,12345678901234567890123],"members":{"names":["x"],"note":"é"},"a":null}"#
         );
         assert_eq!(Security::parse(security.as_text()), Ok(security.clone()));
+    }
+
+    #[test]
+    fn a_name_is_put_on_both_sides_and_taken_from_them() {
+        let with = |text: &str, present| {
+            let security = Security::parse(text).unwrap();
+            let changed = security.with_name("ann", present);
+            changed.map(|changed| changed.as_text().to_owned())
+        };
+        let both =
+            r#"{"x":1,"admins":{"names":["ann"]},"members":{"names":["ann","bob"],"roles":["r"]}}"#;
+        let before = r#"{"x":1,"admins":{},"members":{"names":["bob"],"roles":["r"]}}"#;
+        let after = r#"{"x":1,"admins":{"names":[]},"members":{"names":["bob"],"roles":["r"]}}"#;
+        assert_eq!(with(before, true).as_deref(), Some(both));
+        assert_eq!(with(both, true), None);
+        assert_eq!(with(both, false).as_deref(), Some(after));
+        assert_eq!(with(after, false), None);
+        assert_eq!(with("{}", false), None);
+        let open = Security::open();
+        assert!(open.is_public() && Security::parse(open.as_text()) == Ok(open.clone()));
     }
 
     #[test]

@@ -254,7 +254,9 @@ impl SameSite {
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// As it stands in a cookie.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Lax => "Lax",

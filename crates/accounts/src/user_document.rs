@@ -22,6 +22,7 @@ use crate::password::hash_password;
 use crate::password_rules::PasswordScheme;
 use crate::refusal::Refusal;
 use crate::security::Access;
+use crate::totp::Totp;
 
 /// What the id of every user document begins with.
 pub const USER_ID_PREFIX: &str = "org.couchdb.user:";
@@ -179,6 +180,8 @@ pub struct Account {
     pub roles: Vec<String>,
     /// What stands for the password; without it nobody can sign in with one.
     pub credential: Option<StoredCredential>,
+    /// What makes the digits that are wanted besides the password, if any are.
+    pub totp: Option<Totp>,
 }
 
 impl Account {
@@ -214,6 +217,7 @@ impl Account {
                 .map(str::to_owned)
                 .collect(),
             credential: StoredCredential::from_document(fields).ok().flatten(),
+            totp: Totp::from_field(fields.get("totp")),
         })
     }
 }

@@ -198,6 +198,7 @@ impl ApiError {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat table")]
 fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
     match error {
         PodError::Database(DatabaseError::Exists) => {
@@ -284,6 +285,17 @@ fn of_script(error: &ScriptError) -> (StatusCode, &'static str) {
         }
         ScriptError::TooBusy => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
         ScriptError::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+    }
+}
+
+fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
+    match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+            (StatusCode::BAD_REQUEST, "illegal_docid")
+        }
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+            (StatusCode::BAD_REQUEST, "illegal_partition")
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a server does by itself, again and again, for as long as it serves: notes the time, and
-//! purges what has expired.
+//! What a server does by itself, again and again, for as long as it serves: notes the time, purges
+//! what has expired, and makes databases for accounts.
 
 use std::time::Duration;
 
@@ -11,9 +11,14 @@ use crate::pod::Pod;
 const TURN: Duration = Duration::from_secs(60);
 
 impl Pod {
-    /// Takes a turn at once and then each minute, until it is dropped. What fails is logged, and
-    /// tried again at the next turn.
+    /// Does all of it, until it is dropped.
     pub async fn run_background(&self) {
+        tokio::join!(self.take_turns(), self.keep_user_databases());
+    }
+
+    /// Takes a turn at once and then each minute. What fails is logged, and tried again at the next
+    /// turn.
+    async fn take_turns(&self) {
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

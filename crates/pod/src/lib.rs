@@ -19,6 +19,7 @@ mod follow_changes;
 mod indexing;
 mod maintain;
 mod partition;
+mod peruser;
 mod pod;
 mod read_document;
 mod replicate;

@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use adea_accounts::{
-    Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
-    WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
+    Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
+    Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
 };
 use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
@@ -107,6 +107,8 @@ struct Principal {
     caller: Caller,
     /// Without one he cannot sign in.
     credential: Option<Arc<StoredCredential>>,
+    /// What makes the digits that he has to give besides, if he has to.
+    totp: Option<Totp>,
 }
 
 struct Remembered {
@@ -152,13 +154,26 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Refused`] if the password is wrong or nobody has the name, without telling
-    /// which, or if he has failed too often.
+    /// which, or if he has failed too often; also if his account wants more than a password.
     pub async fn verify_password(
         &self,
         name: &str,
         password: &str,
         peer: Option<IpAddr>,
     ) -> Result<Caller, PodError> {
+        let known = self.prove(name, password, peer).await?;
+        if known.totp.is_some() {
+            return Err(wrong());
+        }
+        Ok(known.caller)
+    }
+
+    async fn prove(
+        &self,
+        name: &str,
+        password: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Principal, PodError> {
         let principal = self.principal(name)?;
         let credential = principal
             .as_ref()
@@ -182,7 +197,7 @@ impl Pod {
                 self.strengthen(name, password, &stored).await;
             }
         }
-        principal.map(|known| known.caller).ok_or_else(wrong)
+        principal.ok_or_else(wrong)
     }
 
     /// Signs somebody in for a session: who he is, and the value of his cookie.
@@ -197,9 +212,16 @@ impl Pod {
         digits: Option<&str>,
         peer: IpAddr,
     ) -> Result<(Caller, String), PodError> {
-        let caller = self.verify_password(name, password, Some(peer)).await?;
-        let _ = digits;
-        Ok((caller, self.issue_session(name)?))
+        let known = self.prove(name, password, Some(peer)).await?;
+        if let Some(totp) = &known.totp {
+            let now_s = self.inner.clock.now_unix_s();
+            if !totp.accepts(digits.unwrap_or(""), now_s) {
+                let credential = known.credential.as_deref();
+                self.count_failure(Some(Attempt::new(peer, name, credential)), name);
+                return Err(wrong());
+            }
+        }
+        Ok((known.caller, self.issue_session(name)?))
     }
 
     /// The cookie's value for a new session of `name`, who has just proved to be it.
@@ -329,7 +351,9 @@ impl Pod {
 
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
-        let Some(Principal { caller, credential }) = self.principal(presented.claimed_name())?
+        let Some(Principal {
+            caller, credential, ..
+        }) = self.principal(presented.claimed_name())?
         else {
             return Ok(SignedIn::anonymous());
         };
@@ -360,6 +384,7 @@ impl Pod {
             return Ok(Some(Principal {
                 caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
                 credential: Some(credential),
+                totp: None,
             }));
         }
         let Ok(users) = DatabaseName::parse(USERS) else {
@@ -454,6 +479,7 @@ fn read_account(
         Ok(account) => Ok(Some(Principal {
             caller: Caller::named(&account.name, account.roles),
             credential: account.credential.map(Arc::new),
+            totp: account.totp,
         })),
         Err(Refusal::NotFound) => Ok(None),
         Err(refusal @ (Refusal::Unauthorized(_) | Refusal::Forbidden(_))) => Err(refusal.into()),
@@ -680,12 +706,45 @@ mod tests {
         assert_eq!(answer.unwrap_err().to_string(), LOCKED_OUT);
     }
 
+    #[tokio::test]
+    async fn an_account_may_want_the_digits_of_a_device() {
+        let pod = pod().await;
+        let root = caller("root", &["_admin"]);
+        let mut user = ann("geheim");
+        user["totp"] = json!({"key":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"});
+        write(&pod, &root, "org.couchdb.user:ann", user, edit(None))
+            .await
+            .unwrap();
+        assert!(is_wrong(&pod, NAME, "geheim").await, "Basic has no digits");
+        let peer = "192.0.2.1".parse().unwrap();
+        let open = async |digits: Option<&str>| {
+            let opened = pod.open_session(NAME, "geheim", digits, peer).await;
+            opened.map_err(|error| error.to_string())
+        };
+        let wrong = || WRONG_NAME_OR_PASSWORD.to_owned();
+        assert_eq!(open(None).await.unwrap_err(), wrong());
+        let now_s = pod.clock().now_unix_s();
+        let field = json!({"key":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"});
+        let totp = Totp::from_field(Some(&field)).unwrap();
+        let shown = totp.digits(now_s);
+        let (caller, cookie) = open(shown.as_deref()).await.unwrap();
+        assert_eq!(caller.name(), Some(NAME));
+        let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
+        assert_eq!(session.caller, caller);
+        // Digits are guessed no longer than passwords.
+        for _ in 0..4 {
+            assert_eq!(open(Some("x")).await.unwrap_err(), wrong());
+        }
+        assert_eq!(open(Some("x")).await.unwrap_err(), LOCKED_OUT);
+    }
+
     #[test]
     fn the_memory_of_accounts_is_bounded() {
         let cache = AccountCache::default();
         let principal = Principal {
             caller: Caller::anonymous(),
             credential: None,
+            totp: None,
         };
         let moment = (DatabaseNumber(1), 1);
         for n in 0..=REMEMBERED_MAX {

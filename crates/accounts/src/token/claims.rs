@@ -6,6 +6,7 @@
 //! and so are claims other than its own eight.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use adea_base::Caller;
 use regex::{Regex, RegexBuilder};
@@ -99,6 +100,15 @@ impl ClaimPath {
         Self(names)
     }
 
+    /// The name, if it is a single one.
+    #[must_use]
+    pub fn as_name(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        }
+    }
+
     fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter()
@@ -138,6 +148,31 @@ impl RequiredClaims {
             rest = next.trim_start_matches([',', ' ', '\t']);
         }
         Ok(Self(claims))
+    }
+}
+
+/// As [`RequiredClaims::parse`] reads it.
+impl fmt::Display for RequiredClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (name, wanted)) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(", ")?;
+            }
+            match wanted {
+                Wanted::Anything => f.write_str(name)?,
+                Wanted::Exactly(value) => write!(f, "{{{name}, \"{value}\"}}")?,
+                Wanted::Like(regex) => write!(f, "{{{name}, \"{}\"}}", regex.as_str())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`ClaimPath::parse`] reads it.
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|name| name.replace('.', "\\.")).collect();
+        f.write_str(&names.join("."))
     }
 }
 

@@ -134,6 +134,15 @@ impl TokenKeys {
         Ok(())
     }
 
+    /// Takes away the keys that the configuration calls `name`.
+    pub fn remove(&mut self, name: &str) {
+        if let Some((kind, kid)) = name.split_once(':')
+            && let Some(kind) = KeyKind::called(kind.trim())
+        {
+            self.keys.remove(&(kind, kid.trim().to_owned()));
+        }
+    }
+
     /// The keys of a published set: `{"keys":[..]}`. Those that are for something else than
     /// verifying tokens, or that cannot be read, are left out, and so are secrets: what is
     /// published is none. `None` if it is no such set.

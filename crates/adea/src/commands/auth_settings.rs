@@ -21,6 +21,7 @@ pub(crate) fn auth_settings(config: &Config) -> AuthSettings {
             entries_max: config.lockout_max_entries,
         },
         passwords: PasswordRules {
+            iterations: u32::try_from(config.password_iterations).unwrap_or(u32::MAX),
             scheme: match config.password_scheme {
                 HashScheme::Argon2id => PasswordScheme::Argon2id,
                 HashScheme::Pbkdf2 => {

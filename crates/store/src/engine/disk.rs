@@ -5,6 +5,8 @@
 //! which compaction then moves as whole files instead of rewriting. The newest data is lightly
 //! compressed, the oldest level well.
 
+mod log_tail;
+
 use std::path::Path;
 
 use rocksdb::{
@@ -54,6 +56,7 @@ impl Disk {
     /// # Errors
     /// [`EngineError`] if the files are damaged or the system refuses.
     pub fn open(path: &Path, options: DiskOptions) -> Result<Self, EngineError> {
+        log_tail::mend(path).map_err(|error| EngineError::Failed(format!("log: {error}")))?;
         let cache = Cache::new_lru_cache(options.memory / 2);
         let families = [
             ColumnFamilyDescriptor::new(INDEX, index_options(&cache, options)),
