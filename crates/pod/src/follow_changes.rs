@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 use adea_base::Caller;
 use adea_documents::reader::Reader;
 use adea_documents::record::{Attachment, Body, Leaf, split_body};
+use adea_documents::render::{Meta, Rendering};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
+use adea_documents::selector::StoredMatcher;
 use adea_store::{Direction, EngineError};
 
 use crate::databases::{DatabaseEntry, reader};
@@ -66,6 +68,37 @@ pub struct ChangeRow<'r> {
     pub document: Option<RowDocument<'r>>,
     /// The bodies of the other leaves, in their order, if asked for.
     pub losing: &'r [Option<Body>],
+}
+
+impl ChangeRow<'_> {
+    /// The leaves that a selector matches; the row must carry the bodies of those that it carries.
+    #[must_use]
+    pub fn matching(&self, selector: &StoredMatcher) -> Vec<&Leaf> {
+        let winner = self.document.as_ref();
+        let winner = winner.map(|found| (found.json, found.attachments.as_slice()));
+        let losing = self.losing.iter().map(|body| {
+            let body = body.as_ref()?;
+            Some((body.json.as_slice(), body.attachments.as_slice()))
+        });
+        let bodies = std::iter::once(winner).chain(losing);
+        let leaves = self.leaves.iter().zip(bodies);
+        let matching = leaves.filter(|(leaf, body)| {
+            body.is_some_and(|(json, attachments)| {
+                let document = Rendering {
+                    id: self.id,
+                    revision: &leaf.revision,
+                    deleted: leaf.deleted,
+                    json,
+                    attachments,
+                    meta: &Meta::default(),
+                    encoding_info: false,
+                };
+                // One that takes too long to tell is not told.
+                selector.matches(&document).unwrap_or(false)
+            })
+        });
+        matching.map(|(leaf, _)| leaf).collect()
+    }
 }
 
 impl Pod {

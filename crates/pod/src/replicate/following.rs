@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adea_documents::record::Leaf;
-use adea_documents::selector::Selector;
+use adea_documents::selector::{Selector, StoredMatcher};
 use adea_replication::peer::{ChangeRow, ChangesAsked, ChangesPage};
 use adea_replication::{Filter, PeerError, Sequence};
 use adea_store::Direction;
@@ -29,7 +29,7 @@ pub(super) enum Passing {
     All,
     Design,
     Ids(HashSet<String>),
-    Selector(Box<Selector>),
+    Selector(Box<StoredMatcher>),
     Function(Called),
 }
 
@@ -57,7 +57,7 @@ impl Passing {
                     error: "bad_request".to_owned(),
                     reason: error.reason(),
                 })?;
-                Self::Selector(Box::new(parsed))
+                Self::Selector(Box::new(StoredMatcher::new(parsed)))
             }
             Filter::Function { name, .. } if name == "_design" => Self::Design,
             Filter::Function { name, parameters } => Self::Function(Called::of(name, parameters)?),
@@ -71,36 +71,10 @@ impl Passing {
             Self::All | Self::Function(_) => true,
             Self::Design => row.id.starts_with("_design/"),
             Self::Ids(ids) => ids.contains(row.id),
-            Self::Selector(selector) => {
-                let winner = row.document.as_ref().map(|document| document.json);
-                let losing = row
-                    .losing
-                    .iter()
-                    .map(|body| body.as_ref().map(|body| body.json.as_slice()));
-                let documents = std::iter::once(winner).chain(losing);
-                let leaves = row.leaves.iter().zip(documents);
-                let passing = leaves.filter(|(leaf, json)| {
-                    json.is_some_and(|json| matches(selector, row.id, leaf, json))
-                });
-                return passing.map(|(leaf, _)| leaf).collect();
-            }
+            Self::Selector(selector) => return row.matching(selector),
         };
         row.leaves.iter().filter(|_| all).collect()
     }
-}
-
-fn matches(selector: &Selector, id: &str, leaf: &Leaf, json: &[u8]) -> bool {
-    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
-        return false;
-    };
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("_id".to_owned(), id.into());
-        fields.insert("_rev".to_owned(), leaf.revision.to_string().into());
-        if leaf.deleted {
-            fields.insert("_deleted".to_owned(), true.into());
-        }
-    }
-    selector.matches(&value)
 }
 
 impl Page {

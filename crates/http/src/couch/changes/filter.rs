@@ -10,8 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adea_documents::json::{for_each_item, for_each_member, read_text};
-use adea_documents::record::{Attachment, Leaf};
-use adea_documents::render::{Meta, Rendering};
+use adea_documents::record::Leaf;
 use adea_documents::selector::{Selector, StoredMatcher};
 use adea_pod::{ChangeRow, DatabaseEntry};
 use serde_json::Value;
@@ -61,48 +60,15 @@ impl Filter {
             Self::Design => row.id.starts_with("_design/").into(),
             Self::Ids(ids) => ids.contains(row.id).into(),
             Self::Selector(selector) => {
-                let winner = row.document.as_ref();
-                let winner = winner.map(|found| (found.json, found.attachments.as_slice()));
-                let losing = row.losing.iter().map(|body| {
-                    let body = body.as_ref()?;
-                    Some((body.json.as_slice(), body.attachments.as_slice()))
-                });
-                let documents = std::iter::once(winner).chain(losing);
-                let leaves = row.leaves.iter().zip(documents);
-                let passing = leaves.filter(|(leaf, body)| {
-                    body.is_some_and(|(json, attachments)| {
-                        matches(selector, row.id, leaf, json, attachments)
-                    })
-                });
-                let passing: Vec<Leaf> = passing.map(|(leaf, _)| leaf.clone()).collect();
+                let passing = row.matching(selector);
                 match passing.len() {
                     0 => Passing::None,
                     all if all == row.leaves.len() => Passing::All,
-                    _ => Passing::Some(passing),
+                    _ => Passing::Some(passing.into_iter().cloned().collect()),
                 }
             }
         }
     }
-}
-
-fn matches(
-    selector: &StoredMatcher,
-    id: &str,
-    leaf: &Leaf,
-    json: &[u8],
-    attachments: &[Attachment],
-) -> bool {
-    let document = Rendering {
-        id,
-        revision: &leaf.revision,
-        deleted: leaf.deleted,
-        json,
-        attachments,
-        meta: &Meta::default(),
-        encoding_info: false,
-    };
-    // One that takes too long to tell is not told.
-    selector.matches(&document).unwrap_or(false)
 }
 
 pub(super) fn read_filter(
