@@ -39,6 +39,12 @@ pub struct DatabaseEntry {
 }
 
 impl DatabaseEntry {
+    /// Whether its documents describe replications, whose secrets not everybody sees who may enter.
+    #[must_use]
+    pub fn holds_descriptions(&self) -> bool {
+        crate::replicate::is_replicator(&self.name)
+    }
+
     /// Changes whenever sequences given out before mean nothing any more.
     #[must_use]
     pub fn instance_start_time(&self, restored_unix_s: u64) -> u64 {

@@ -131,11 +131,16 @@ impl Pod {
                 } else {
                     Vec::new()
                 };
-                let losing = if range.leaf_bodies && all.len() > 1 {
+                let mut losing = if range.leaf_bodies && all.len() > 1 {
                     losing_bodies(&reader, change.id)?
                 } else {
                     Vec::new()
                 };
+                for body in losing.iter_mut().flatten().filter(|_| secrets) {
+                    if let Some(seen) = visible_description(entry, caller, &body.json) {
+                        body.json = seen;
+                    }
+                }
                 let mut row = ChangeRow {
                     sequence,
                     id: change.id,

@@ -242,6 +242,8 @@ impl Pod {
         origin: Option<Origin>,
     ) -> Result<Arc<Job>, PodError> {
         let replicator = &self.inner.replicator;
+        let account = caller.name().map(|name| self.caller_named(name));
+        let local = account.transpose()?.flatten().is_some();
         let mut jobs = replicator.jobs.lock();
         if replicator.ending.load(Ordering::Acquire) {
             return Err(PodError::Interrupted);
@@ -251,7 +253,7 @@ impl Pod {
             return Ok(Arc::clone(job));
         }
         let now = self.inner.clock.now_unix_s();
-        let (job, stop) = Job::new(id, description, caller, origin.clone(), now);
+        let (job, stop) = Job::new(id, description, (caller, local), origin.clone(), now);
         let job = Arc::new(job);
         jobs.by_id.insert(name.clone(), Arc::clone(&job));
         if let Some(origin) = origin {

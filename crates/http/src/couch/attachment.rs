@@ -30,6 +30,10 @@ pub(crate) async fn route(
         // The rules for accounts know nothing of attachments.
         exchange.require_server_admin()?;
     }
+    if entry.holds_descriptions() && !exchange.reads() {
+        // Nor do those for descriptions, and whoever sees one without its secrets would write it so.
+        entry.security.access(&exchange.caller).require_admin()?;
+    }
     match exchange.method.as_str() {
         "GET" | "HEAD" => get(exchange, &entry, &id, &name).await,
         "PUT" => put(exchange, entry, id, name).await,

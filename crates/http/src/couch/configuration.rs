@@ -208,7 +208,10 @@ const ADMINS: &str = "admins";
 fn masked(section: &str, key: &str, value: &str) -> String {
     let secret = match section {
         "chttpd_auth" | "couch_httpd_auth" => key == "secret",
-        TOKEN_KEYS => key.starts_with("hmac:"),
+        TOKEN_KEYS => {
+            let kind = key.split(':').next().unwrap_or("").trim();
+            !matches!(kind, "rsa" | "ec" | "eddsa")
+        }
         _ => false,
     };
     if secret {

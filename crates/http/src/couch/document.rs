@@ -279,7 +279,8 @@ async fn copy(
     let target = DocumentId::parse(&target)?;
     let revision = revision.as_deref().map(Revision::parse).transpose()?;
     let edit = DraftedEdit::Edit(revision);
-    let prepared = if entry.name.is_users() {
+    // Where documents have rules, a copy obeys them, too.
+    let prepared = if entry.name.is_users() || entry.holds_descriptions() {
         let draft = parse_document(&found.body.json)?;
         pod.prepare(&entry, &exchange.caller, target, draft, edit, Vec::new())
             .await?

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use adea_accounts::Refusal;
 use adea_base::{Caller, DatabaseName, DocumentId};
 use adea_documents::json::{Draft, parse_document};
 use adea_documents::revision::Revision;
@@ -347,6 +348,24 @@ impl Pod {
         self.write(&entry, prepared).await.map(drop)
     }
 
+    /// Refuses who has, by a token, the name of an account of this server without its roles: what he
+    /// describes would be run with them.
+    fn is_himself(&self, caller: &Caller) -> Result<(), PodError> {
+        let account = caller.name().map(|name| self.caller_named(name));
+        let Some(account) = account.transpose()?.flatten() else {
+            return Ok(());
+        };
+        if account
+            .roles()
+            .iter()
+            .all(|role| caller.roles().contains(role))
+        {
+            return Ok(());
+        }
+        let reason = "This name is that of an account here with other roles.";
+        Err(Refusal::Forbidden(reason.into()).into())
+    }
+
     /// Checks a description that is written.
     ///
     /// # Errors
@@ -360,6 +379,7 @@ impl Pod {
     ) -> Result<Draft, PodError> {
         let old = self.read_description(&entry.name, id)?;
         let access = entry.security.access(caller);
+        self.is_himself(caller)?;
         rules::prepared(
             draft,
             old.as_ref().map(|(_, fields)| fields),
@@ -380,7 +400,10 @@ fn described_caller(fields: &Map<String, Value>) -> Caller {
         .and_then(|context| context.get("roles"))
         .and_then(Value::as_array);
     let roles = roles.map_or(&[][..], Vec::as_slice).iter();
-    let roles: Vec<String> = roles.filter_map(Value::as_str).map(str::to_owned).collect();
+    // What is written down makes nobody an administrator.
+    let roles = roles.filter_map(Value::as_str);
+    let roles = roles.filter(|role| !role.starts_with('_'));
+    let roles: Vec<String> = roles.map(str::to_owned).collect();
     match name {
         Some(name) => Caller::named(name, roles),
         None => Caller::anonymous(),

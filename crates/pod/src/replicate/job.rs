@@ -39,6 +39,8 @@ pub(super) struct Job {
     pub(super) description: Arc<Description>,
     /// In whose name it runs.
     pub(super) caller: Caller,
+    /// Whether that name was an account's of this server when the job was added.
+    local: bool,
     /// The document that describes it.
     pub(super) origin: Option<Origin>,
     pub(super) started_unix_s: u64,
@@ -75,7 +77,7 @@ impl Job {
     pub(super) fn new(
         id: ReplicationId,
         description: Description,
-        caller: Caller,
+        (caller, local): (Caller, bool),
         origin: Option<Origin>,
         unix_s: u64,
     ) -> (Self, Stop) {
@@ -90,6 +92,7 @@ impl Job {
             id,
             description: Arc::new(description),
             caller,
+            local,
             origin,
             started_unix_s: unix_s,
             progress: Arc::default(),
@@ -160,14 +163,25 @@ impl Pod {
         adea_replication::run(&running, stop).await
     }
 
-    /// Who a job acts as, with the rights that he has now.
+    /// Who a job acts as, with the rights that he has now, and never more than he had when he
+    /// started it: a token may carry a name that is somebody else's here.
     fn caller_of(&self, job: &Job) -> Caller {
-        let named = job.caller.name().map(|name| self.caller_named(name));
-        match named {
-            Some(Ok(Some(caller))) => caller,
+        let Some(name) = job.caller.name() else {
+            return job.caller.clone();
+        };
+        match self.caller_named(name) {
+            // What describes a job was let in only from who held these roles.
+            Ok(Some(caller)) if job.origin.is_some() => caller,
+            Ok(Some(caller)) => {
+                let mut roles = caller.roles().to_vec();
+                roles.retain(|role| job.caller.roles().contains(role));
+                Caller::named(name, roles)
+            }
+            // The account is gone, and its rights with it.
+            Ok(None) if job.local => Caller::anonymous(),
             // He has no account here: he came with a proof of his own, and with these roles.
-            Some(Ok(None)) | None => job.caller.clone(),
-            Some(Err(error)) => {
+            Ok(None) => job.caller.clone(),
+            Err(error) => {
                 tracing::warn!(%error, "an account cannot be read: {error}");
                 Caller::anonymous()
             }

@@ -300,7 +300,9 @@ impl Feed {
             && !asked.descending
             && asked.sequence_interval == 1
             && !asked.attachments
-            && asked.limit == u64::MAX;
+            && asked.limit == u64::MAX
+            // Descriptions of replications are shown to each as he may see them.
+            && !(asked.include_docs && self.entry.holds_descriptions());
         (alike && self.position < self.until).then(|| PageKey {
             database: self.entry.number.0,
             after: self.position,

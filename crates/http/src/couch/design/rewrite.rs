@@ -327,6 +327,10 @@ async fn by_function(
     });
     let target = below(&path, query)?;
     if let Some(method) = decision.method {
+        // Whoever follows a link must not find that he has written something.
+        if exchange.reads() && method != Method::GET && method != Method::HEAD {
+            return Err(fault("insecure_rewrite_rule"));
+        }
         exchange.method = method;
     }
     exchange.headers.remove(http::header::CONTENT_ENCODING);
@@ -357,6 +361,9 @@ fn below(path: &str, mut query: Vec<(String, String)>) -> Result<Target, ApiErro
             ".." => {
                 if target.segments.pop().is_none() {
                     target.up += 1;
+                }
+                if target.up > STEPS_UP_MAX {
+                    return Err(fault("insecure_rewrite_rule"));
                 }
             }
             _ => target.segments.push(segment),
