@@ -268,15 +268,15 @@ settings! {
             HEADER, Some("X-Auth-CouchDB-Token");
     }
     "Replication" {
-        /// Most replications that work at a time; those that wait for a change of a database of this
-        /// server do not count.
+        /// Most replications that work at a time.
+        /// Those that wait for a change of a database of this server do not count.
         replication_max_jobs: usize = "replication.max_jobs",
             Count { min: 1, max: 100_000 }, Some("500");
         /// Time after which a replication that goes on lets others that wait have its place.
         replication_interval: Duration = "replication.interval",
             Span { min: MS, max: DAY }, Some("60s");
-        /// First pause after a replication of the _replicator database failed; it doubles each time,
-        /// up to a thousand times.
+        /// First pause after a replication of the _replicator database failed.
+        /// It doubles each time, up to a thousand times.
         replication_retry: Duration = "replication.retry", Span { min: MS, max: HOUR }, Some("30s");
         /// Time that connecting to another server may take.
         replication_connect_timeout: Duration = "replication.connect_timeout",
