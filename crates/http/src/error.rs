@@ -257,11 +257,14 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
 
 /// The status and word for an id that a partitioned database has no place for.
 fn of_partition(error: InvalidPartitionedId) -> (StatusCode, &'static str) {
-    let word = match error {
-        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => "illegal_docid",
-        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => "illegal_partition",
-    };
-    (StatusCode::BAD_REQUEST, word)
+    match error {
+        InvalidPartitionedId::NoPartition | InvalidPartitionedId::Reserved => {
+            (StatusCode::BAD_REQUEST, "illegal_docid")
+        }
+        InvalidPartitionedId::Empty | InvalidPartitionedId::Underscore => {
+            (StatusCode::BAD_REQUEST, "illegal_partition")
+        }
+    }
 }
 
 /// The status and word for rows that cannot be reduced.
