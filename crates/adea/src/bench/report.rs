@@ -102,9 +102,9 @@ impl Operation {
         match self {
             Self::Put | Self::Get | Self::AllDocs => Some(15.0),
             Self::Changes | Self::ChangesDocs => Some(20.0),
-            Self::Bulk | Self::ViewScript => Some(8.0),
+            Self::Bulk => Some(8.0),
             Self::Tell => Some(40.0),
-            Self::ViewMap | Self::ViewStats | Self::ViewRows => Some(10.0),
+            Self::ViewMap | Self::ViewStats | Self::ViewScript | Self::ViewRows => Some(10.0),
             Self::MangoIndex => Some(25.0),
             Self::Find => Some(150.0),
             Self::FindScan => Some(20.0),
