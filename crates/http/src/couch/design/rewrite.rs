@@ -549,8 +549,9 @@ mod tests {
             path(r#"{"path":"../../a%2Fb?x=1"}"#).as_deref(),
             Some("/db/a%2Fb?x=1")
         );
-        // It leads to its database and no further.
-        assert!(below("/../../../_session", Vec::new()).is_err());
+        // Nothing leads out of the database.
+        assert!(below("/../../../../_session", Vec::new()).is_err());
+        assert!(below("a/../../../../_session", Vec::new()).is_err());
         let told = decision_of(br#"{"code":403,"body":"no"}"#)
             .unwrap()
             .unwrap();
