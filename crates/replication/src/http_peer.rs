@@ -23,6 +23,7 @@ use crate::peer::{
     ChangeRow, ChangesAsked, ChangesPage, Fetched, FetchedRows, Info, Later, LocalDocument, Peer,
     PeerError, Sending, Wanted, WriteFailure,
 };
+use crate::raw::unreadable;
 use crate::rows::Rows;
 use crate::sequence::Sequence;
 use crate::transfer::Contents;
@@ -440,9 +441,8 @@ impl Peer for HttpPeer {
 /// A row of a feed.
 fn read_change(row: &[u8]) -> Result<ChangeRow, PeerError> {
     #[derive(Deserialize)]
-    struct Told<'a> {
-        #[serde(borrow)]
-        seq: Option<&'a serde_json::value::RawValue>,
+    struct Told {
+        seq: Option<Value>,
         id: Option<String>,
         #[serde(default)]
         changes: Vec<Change>,
@@ -451,7 +451,7 @@ fn read_change(row: &[u8]) -> Result<ChangeRow, PeerError> {
     struct Change {
         rev: String,
     }
-    let told: Told<'_> = parsed(row)?;
+    let told: Told = parsed(row)?;
     let id = told.id.filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| PeerError::Nonsense("a change without an id".to_owned()))?;
     if told.changes.is_empty() {
@@ -459,26 +459,22 @@ fn read_change(row: &[u8]) -> Result<ChangeRow, PeerError> {
             "a change of {id} without a revision"
         )));
     }
-    let sequence = told.seq.map(serde_json::value::RawValue::get);
     Ok(ChangeRow {
         id,
         revisions: told.changes.into_iter().map(|change| change.rev).collect(),
-        sequence: sequence
-            .filter(|json| *json != "null")
-            .map(Sequence::of_json),
+        sequence: told.seq.map(|seq| Sequence::of_json(&seq.to_string())),
     })
 }
 
 /// A page, from its rows and what stood around them.
 fn read_page(rows: Vec<ChangeRow>, around: &[u8]) -> Result<ChangesPage, PeerError> {
     #[derive(Deserialize)]
-    struct Told<'a> {
-        #[serde(borrow)]
-        last_seq: Option<&'a serde_json::value::RawValue>,
+    struct Told {
+        last_seq: Option<Value>,
         pending: Option<u64>,
     }
-    let told: Told<'_> = parsed(around)?;
-    let last = told.last_seq.map(|raw| Sequence::of_json(raw.get()));
+    let told: Told = parsed(around)?;
+    let last = told.last_seq.map(|seq| Sequence::of_json(&seq.to_string()));
     let last = last.or_else(|| rows.last().and_then(|row| row.sequence.clone()));
     Ok(ChangesPage {
         last: last.ok_or_else(|| PeerError::Nonsense("a feed without a sequence".to_owned()))?,
@@ -494,8 +490,7 @@ fn as_text(value: &Value) -> String {
 }
 
 fn parsed<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, PeerError> {
-    serde_json::from_slice(text)
-        .map_err(|error| PeerError::Nonsense(format!("an answer that cannot be read: {error}")))
+    serde_json::from_slice(text).map_err(|error| unreadable(&error))
 }
 
 fn of_rows(error: crate::rows::RowsError) -> PeerError {

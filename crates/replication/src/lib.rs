@@ -21,6 +21,7 @@ mod lacking;
 mod patience;
 pub mod peer;
 mod places;
+mod raw;
 mod reader;
 mod rows;
 mod run;

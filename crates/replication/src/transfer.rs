@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::peer::{PeerError, Sending};
+use crate::raw;
 
 /// An attachment that follows its document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,22 +45,32 @@ struct RawAttachment {
 }
 
 /// What is read of every document that passes.
-#[derive(Deserialize)]
 pub(crate) struct Head<'a> {
-    #[serde(rename = "_id")]
     pub(crate) id: String,
-    #[serde(rename = "_attachments", borrow)]
-    attachments: Option<&'a RawValue>,
+    /// Their JSON.
+    attachments: Option<&'a [u8]>,
 }
 
 impl<'a> Head<'a> {
     pub(crate) fn read(json: &'a [u8]) -> Result<Self, PeerError> {
-        serde_json::from_slice(json)
-            .map_err(|error| PeerError::Nonsense(format!("a document that is none: {error}")))
+        let none = |what: String| PeerError::Nonsense(format!("a document that is none: {what}"));
+        let (mut id, mut attachments) = (None, None);
+        raw::for_each_member(json, |name, text| {
+            match name {
+                "_id" => id = Some(serde_json::from_slice(text)?),
+                "_attachments" => attachments = Some(text).filter(|text| *text != b"null"),
+                _ => {}
+            }
+            Ok(())
+        })
+        .map_err(|error| none(error.to_string()))?;
+        let id = id.ok_or_else(|| none("missing field `_id`".to_owned()))?;
+        Ok(Self { id, attachments })
     }
 
     pub(crate) fn has_attachments(&self) -> bool {
-        self.attachments.is_some_and(|raw| raw.get().trim() != "{}")
+        self.attachments
+            .is_some_and(|raw| raw.trim_ascii() != b"{}")
     }
 
     /// The attachments that follow, in their order.
@@ -71,7 +81,7 @@ impl<'a> Head<'a> {
         let nonsense =
             |what: String| PeerError::Nonsense(format!("attachments of {}: {what}", self.id));
         let described: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(raw.get()).map_err(|error| nonsense(error.to_string()))?;
+            serde_json::from_slice(raw).map_err(|error| nonsense(error.to_string()))?;
         let mut following = Vec::new();
         for (name, described) in described {
             let described: RawAttachment =

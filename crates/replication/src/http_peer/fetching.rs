@@ -6,27 +6,14 @@
 use adea_outbound::Answer;
 use bytes::Bytes;
 use http::Method;
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Asking, DOCUMENT_MAX, Fetched, FetchedRows, HttpPeer, Later, PeerError, Rows, Wanted};
-use super::{of_outbound, of_rows, parsed, refusal};
+use super::{of_outbound, of_rows, refusal};
 use crate::peer::FetchedRow;
+use crate::raw::{self, document_in, unreadable};
 use crate::transfer::Head;
-
-#[derive(Deserialize)]
-struct Row<'a> {
-    #[serde(borrow, default)]
-    docs: Vec<Document<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(borrow)]
-    ok: Option<&'a RawValue>,
-}
 
 /// The rows of an answer on their way.
 struct Coming<'a> {
@@ -99,13 +86,20 @@ impl FetchedRows for Coming<'_> {
 
 /// The documents of a row; none if there is anything but documents in it.
 fn read_row(row: &Bytes, wanted: &Wanted) -> Result<FetchedRow, PeerError> {
-    let told: Row<'_> = parsed(row)?;
-    let mut found = Vec::with_capacity(told.docs.len());
-    for document in told.docs {
-        let Some(raw) = document.ok else {
+    let mut documents = Vec::new();
+    raw::for_each_member(row, |name, text| {
+        if name == "docs" {
+            documents = raw::items(text)?;
+        }
+        Ok(())
+    })
+    .map_err(|error| unreadable(&error))?;
+    let mut found = Vec::with_capacity(documents.len());
+    for document in documents {
+        let Some(text) = document_in(document)? else {
             return Ok(Vec::new());
         };
-        let json = row.slice_ref(raw.get().as_bytes());
+        let json = row.slice_ref(text);
         let head = Head::read(&json)?;
         if head.id != wanted.id {
             return Err(PeerError::Unsupported);

@@ -7,13 +7,12 @@ use adea_multipart::reader::{Boundary, Event, MultipartReader};
 use adea_outbound::Answer;
 use bytes::{Bytes, BytesMut};
 use http::header;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Asking, DOCUMENT_MAX, HttpPeer, Later, PeerError, Sending, URL_LIST_MAX, Wanted};
-use super::{document_path, of_outbound, parsed, query, refusal};
+use super::{document_path, of_outbound, query, refusal};
 use crate::peer::Sent;
+use crate::raw::{self, document_in, unreadable};
 use crate::transfer::Head;
 
 /// The most revisions that one answer may bring: the leaves below one.
@@ -263,19 +262,14 @@ struct Whole(std::vec::IntoIter<Sent>);
 
 impl Whole {
     fn read(text: &Bytes, id: &str) -> Result<Self, PeerError> {
-        #[derive(Deserialize)]
-        struct Row<'a> {
-            #[serde(borrow)]
-            ok: Option<&'a RawValue>,
-        }
-        let rows: Vec<Row<'_>> = parsed(text)?;
+        let rows = raw::items(text).map_err(|error| unreadable(&error))?;
         let mut sent = Vec::with_capacity(rows.len());
         for row in rows {
-            let Some(raw) = row.ok else {
+            let Some(found) = document_in(row)? else {
                 sent.push(Sent::Missing);
                 continue;
             };
-            let json = text.slice_ref(raw.get().as_bytes());
+            let json = text.slice_ref(found);
             if Head::read(&json)?.id != id {
                 return Err(PeerError::Nonsense(format!(
                     "another document came than {id}"
