@@ -16,6 +16,7 @@ pub const FLOORS: &[(&str, u8)] = &[
     ("adea-documents", 2),
     ("adea-accounts", 2),
     ("adea-files", 2),
+    ("adea-mail", 2),
     ("adea-replication", 2),
     ("adea-access", 2),
     ("adea-feeds", 2),

@@ -17,6 +17,7 @@ const ANYBODY: &[&str] = &[
     "documents",
     "accounts",
     "files",
+    "mail",
     "replication",
     "pod",
     "http",
@@ -27,7 +28,9 @@ const ANYBODY: &[&str] = &[
 /// An outside crate and the crates that may use it, without `adea-` before their names.
 pub const KEEPERS: &[(&str, &[&str])] = &[
     ("argon2", &["accounts"]),
+    ("aws-lc-rs", &["accounts"]),
     ("base64", ANYBODY),
+    ("bcrypt", &["accounts"]),
     (
         "bytes",
         &[
@@ -45,6 +48,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("clap", &["adea"]),
     ("flate2", &["files", "http"]),
     ("getrandom", &["base"]),
+    ("governor", &["pod"]),
     ("hashbrown", &["store"]),
     ("hmac", &["accounts"]),
     ("http", &["outbound", "replication", "http", "adea"]),
@@ -55,11 +59,14 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("hyper-rustls", &["outbound"]),
     ("hyper-util", &["outbound", "http", "adea"]),
     ("icu_collator", &["documents"]),
+    ("idna", &["accounts"]),
     ("itoa", ANYBODY),
     ("jsonwebtoken", &["accounts"]),
+    ("lettre", &["mail"]),
     ("libz-sys", &["files", "http"]),
     ("md-5", &["documents", "files", "replication"]),
     ("memchr", ANYBODY),
+    ("minijinja", &["mail"]),
     ("num-bigint", &["documents"]),
     ("parking_lot", ANYBODY),
     ("pbkdf2", &["accounts"]),
@@ -85,6 +92,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
             "outbound",
             "files",
             "replication",
+            "mail",
             "pod",
             "http",
             "adea",
@@ -100,13 +108,18 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
             "outbound",
             "files",
             "replication",
+            "mail",
             "pod",
             "http",
             "adea",
         ],
     ),
     ("tracing-subscriber", &["adea"]),
-    ("xxhash-rust", &["documents"]),
+    ("unicode-normalization", &["accounts"]),
+    ("unicode-security", &["accounts"]),
+    ("utoipa", &["http"]),
+    ("webauthn-rs", &["accounts"]),
+    ("xxhash-rust", &["documents", "accounts"]),
 ];
 
 /// Outside crates that only tests use, wherever they like.

@@ -1,9 +1,9 @@
 //! Who somebody is, and the proof: passwords, sessions, tokens, user documents and `_security`.
 //!
-//! Everything here is pure: it takes documents, texts and the time, and answers with a decision.
-//! Nothing reads a store, a socket or a clock, so every rule can be tested as a table. What a
-//! caller may then do with documents is decided elsewhere; here it only says who he is, whether
-//! he may enter a database, and what he may do to user documents.
+//! Nothing here reads a socket or a clock. Rules are pure: they take documents, texts and the time,
+//! and answer with a decision, so every one can be tested as a table. Verbs that store something take
+//! a transaction and never commit it. What a caller may then do with documents is decided elsewhere;
+//! here it only says who he is, whether he may enter a database, and what he may do to accounts.
 //!
 //! The rules and their words are those of `CouchDB` 3.5, since its clients read them.
 //!
@@ -31,15 +31,20 @@
 //! assert_eq!(session.name, "ann");
 //! ```
 
+pub mod audit;
 mod credential;
+pub mod directory;
+pub mod keys;
 mod lockout;
 mod mac;
+pub mod one_time;
 mod password;
 mod password_rules;
 mod proxy;
 mod refusal;
 mod security;
 mod session;
+pub mod stored;
 mod token;
 mod totp;
 mod user_document;

@@ -4,6 +4,7 @@
 //! Results go to standard output, complaints to standard error, and the exit code is 0 only if
 //! what was asked for is done.
 
+mod account_settings;
 mod auth_settings;
 pub(crate) mod backup;
 pub(crate) mod check;
@@ -26,6 +27,7 @@ use crate::arguments::SettingFlags;
 use crate::bench::BenchError;
 use crate::config::{self, Config, Faults, Loaded};
 use crate::telemetry::TelemetryError;
+pub(crate) use account_settings::SIGN_UP_MODES;
 pub(crate) use auth_settings::LOCKOUT_MODES;
 use auth_settings::auth_settings;
 use door::DoorError;

@@ -17,11 +17,11 @@ pub(crate) use kind::{Kind, LogLevel, Raw, Secret, WebOrigin};
 pub(crate) use layers::{Fault, Faults, Origin, Values};
 pub(crate) use setting::Setting;
 
-use crate::commands::LOCKOUT_MODES;
+use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    CLAIMS, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH, Optional, Parsed,
-    REQUIREMENT, TEXT, TokenKeyList,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH,
+    Optional, Parsed, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
@@ -169,6 +169,34 @@ settings! {
             Optional(SAME_SITE), None;
         /// Domain whose servers the session cookie is sent to; without it, this server alone.
         session_domain: Option<String> = "session.domain", Optional(TEXT), None;
+    }
+    "Sign-up and sessions of accounts" {
+        /// Address under which clients reach this server, as https://app.example.org.
+        /// Links in mail begin with it, and passkeys belong to its host.
+        public_url: Option<String> = "public_url", Optional(BASE_URL), None;
+        /// Who may sign up at /_auth/signup: everybody, whoever has a listed address, whoever was
+        /// invited, or nobody.
+        signup_mode: adea_pod::SignUpMode = "signup.mode", Choice(SIGN_UP_MODES), Some("open");
+        /// Addresses (ann@example.org) and domains (example.org) that may sign up where they are listed.
+        signup_allowed: Vec<String> = "signup.allowed", ListOf { item: TEXT, separator: ',' }, None;
+        /// Whether there may be accounts of people who have not told who they are.
+        signup_anonymous: bool = "signup.anonymous", Switch, Some("false");
+        /// Time that an access token is good; the refresh token that comes with it outlives it.
+        session_access_lifetime: Duration = "session.access_lifetime",
+            Span { min: SECOND, max: DAY }, Some("15m");
+        /// Time without use after which a session of an account ends.
+        session_idle: Duration = "session.idle", Span { min: SECOND, max: YEAR }, Some("30d");
+        /// Time after which a session of an account ends in any case.
+        session_lifetime: Duration = "session.lifetime", Span { min: SECOND, max: YEAR }, Some("365d");
+        /// Time that a temporary name and password are good.
+        session_basic_lifetime: Duration = "session.basic_lifetime",
+            Span { min: SECOND, max: YEAR }, Some("24h");
+        /// Name of the cookie of a session; __Host- stands before it where there is TLS.
+        session_cookie_name: String = "session.cookie_name", COOKIE_NAME, Some("adea");
+        /// Whether a name and a password are good for nothing but asking for a session.
+        session_required: bool = "session.required", Switch, Some("false");
+        /// Whether credentials are taken that come over plain HTTP from another machine.
+        session_plain_http: bool = "session.plain_http", Switch, Some("false");
     }
     "Authentication" {
         /// Whether everybody must sign in, for everything but POST /_session.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct Caller {
     name: Option<Arc<str>>,
     roles: Arc<[String]>,
+    account: Option<Arc<str>>,
+    session: Option<Arc<str>>,
 }
 
 impl Caller {
@@ -24,7 +26,41 @@ impl Caller {
         Self {
             name: Some(Arc::from(name)),
             roles: roles.into(),
+            account: None,
+            session: None,
         }
+    }
+
+    /// The same caller, known as the account with this immutable id.
+    #[must_use]
+    pub fn with_account(self, id: &str) -> Self {
+        Self {
+            account: Some(Arc::from(id)),
+            ..self
+        }
+    }
+
+    /// The same caller, speaking for as long as the session with this id lasts.
+    #[must_use]
+    pub fn with_session(self, id: &str) -> Self {
+        Self {
+            session: Some(Arc::from(id)),
+            ..self
+        }
+    }
+
+    /// The immutable id of the caller's account. Administrators of the configuration and holders of
+    /// somebody else's tokens have none.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// The id of the session that the caller proved himself with, if it was one that this server
+    /// keeps.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
 
     /// The name, unless anonymous.

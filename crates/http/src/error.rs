@@ -1,6 +1,16 @@
 //! The one place that turns what went wrong into `(status, error, reason)`, in `CouchDB`'s words.
 //!
-//! The matches have no catch-all: a new fault does not compile until it has its answer.
+//! The matches have no catch-all: a new fault does not compile until it has its answer. What can go
+//! wrong with accounts and what belongs to them stands in one file an area, in `error/`.
+
+mod account;
+mod app;
+mod factor;
+mod link;
+mod mail;
+mod organisation;
+mod provider;
+mod session;
 
 use std::borrow::Cow;
 
@@ -34,6 +44,9 @@ pub(crate) enum ApiError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(Cow<'static, str>),
+    /// What came in with a request to one of our own routes is not what the route takes.
+    #[error("{0}")]
+    Input(String),
     /// A parameter of a query has a value that it cannot have.
     #[error("{0}")]
     QueryParse(Cow<'static, str>),
@@ -140,6 +153,7 @@ impl ApiError {
             Self::DocumentId(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
             Self::Revision(_) | Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::Mango { status, error, .. } => (*status, error),
+            Self::Input(_) => (StatusCode::BAD_REQUEST, "invalid_input"),
             Self::QueryParse(_) => (StatusCode::BAD_REQUEST, "query_parse_error"),
             Self::NotFound(_) | Self::NoMember(_) | Self::NoNode(_) => {
                 (StatusCode::NOT_FOUND, "not_found")
@@ -190,9 +204,14 @@ impl ApiError {
                     .unwrap_or(HeaderValue::from_static("GET")),
             );
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let soon = HeaderValue::from_static("5");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        let wait_s = match self {
+            Self::Pod(PodError::Limited { retry_after_s }) => Some(*retry_after_s),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(5),
+            _ => None,
+        };
+        if let Some(wait_s) = wait_s {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
         }
         response
     }
@@ -246,7 +265,15 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Reduce { error, .. } => of_reduce(error),
         PodError::Setting(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Partition(error) => of_partition(*error),
-        PodError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+        PodError::Account(error) => account::status(error),
+        PodError::Session(error) => session::status(error),
+        PodError::Factor(error) => factor::status(error),
+        PodError::Link(error) => link::status(error),
+        PodError::Provider(error) => provider::status(error),
+        PodError::Organisation(error) => organisation::status(error),
+        PodError::App(error) => app::status(error),
+        PodError::Mail(error) => mail::status(error),
+        PodError::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         PodError::Replication(error) => of_replication(error),
         PodError::Engine(_) | PodError::Interrupted => {

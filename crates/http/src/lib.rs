@@ -4,6 +4,7 @@
 //! decided here. One file knows statuses (`error.rs`); one knows paths (`router.rs`).
 
 mod access_log;
+mod api;
 mod body;
 mod caller;
 mod challenge;

@@ -13,6 +13,7 @@ use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Body as _;
 
+use crate::api;
 use crate::body::{Request, Response};
 use crate::caller;
 use crate::challenge::Challenge;
@@ -280,6 +281,10 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::welcome(&exchange);
     };
     let rest: Vec<String> = segments.collect();
+    if api::FIRSTS.contains(&first.as_str()) {
+        let all: Vec<String> = std::iter::once(first).chain(rest).collect();
+        return api::route(exchange, &all).await;
+    }
     if first == "favicon.ico" && rest.is_empty() {
         return Ok(reply::empty(StatusCode::NO_CONTENT));
     }

@@ -31,6 +31,8 @@ pub struct AuthSettings {
     pub redirect: Option<String>,
     /// Servers in front whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Accounts, sessions and what goes with them.
+    pub accounts: crate::settings::AccountSettings,
 }
 
 /// Bearer tokens.

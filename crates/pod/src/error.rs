@@ -102,9 +102,36 @@ pub enum PodError {
     /// A replication failed.
     #[error(transparent)]
     Replication(Box<adea_replication::ReplicationError>),
-    /// What was asked needs a part of `CouchDB` that is not here yet.
-    #[error("{0} is not implemented in this version.")]
-    Unsupported(&'static str),
+    /// Of directory.
+    #[error(transparent)]
+    Account(#[from] crate::directory::AccountError),
+    /// Of begin session.
+    #[error(transparent)]
+    Session(#[from] crate::begin_session::SessionError),
+    /// Of factors.
+    #[error(transparent)]
+    Factor(#[from] crate::factors::FactorError),
+    /// Of links.
+    #[error(transparent)]
+    Link(#[from] crate::links::LinkError),
+    /// Of providers.
+    #[error(transparent)]
+    Provider(#[from] crate::providers::ProviderError),
+    /// Of organisations.
+    #[error(transparent)]
+    Organisation(#[from] crate::organisations::OrganisationError),
+    /// Of apps.
+    #[error(transparent)]
+    App(#[from] crate::apps::AppError),
+    /// Of mail.
+    #[error(transparent)]
+    Mail(#[from] crate::mail::MailError),
+    /// This was asked too often; ask again later.
+    #[error("Too many requests; try again in {retry_after_s} s.")]
+    Limited {
+        /// After how many seconds, at the least.
+        retry_after_s: u64,
+    },
     /// Too many passwords are to be checked at once; try again.
     #[error("Too many sign-ins at once; try again.")]
     Busy,

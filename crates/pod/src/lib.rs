@@ -5,24 +5,34 @@
 //! decided above.
 
 mod admins;
+mod apps;
+mod audit;
 mod auth_settings;
 mod auto_purge;
 mod background;
 mod backup;
+mod begin_session;
 mod configuration;
 mod database_updates;
 mod databases;
 mod design_function;
+mod directory;
 mod error;
+mod factors;
 mod find;
 mod follow_changes;
 mod indexing;
+mod links;
+mod mail;
 mod maintain;
+mod organisations;
 mod partition;
 mod peruser;
 mod pod;
+mod providers;
 mod read_document;
 mod replicate;
+mod settings;
 mod sign_in;
 mod store_file;
 mod strengthen_password;
@@ -35,15 +45,19 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
+pub use apps::AppError;
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
+pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
+pub use directory::AccountError;
 pub use error::PodError;
+pub use factors::FactorError;
 pub use find::{
     Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
@@ -51,14 +65,19 @@ pub use find::{
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
+pub use links::LinkError;
+pub use mail::MailError;
 pub use maintain::CompactionProgress;
+pub use organisations::OrganisationError;
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
+pub use providers::ProviderError;
 pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,
     may_search,
 };
+pub use settings::*;
 pub use sign_in::{SignIn, SignedIn};
 pub use store_file::StoredFile;
 pub use token_sign_in::FetchJson;

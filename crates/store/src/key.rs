@@ -11,6 +11,12 @@ pub const DATABASE: u8 = 0x11;
 pub const FILES: u8 = 0x20;
 /// Crate `pod`: secrets and identity of this installation.
 pub const POD: u8 = 0x30;
+/// Crate `accounts`: who there is, sessions, organisations, apps.
+pub const ACCOUNTS: u8 = 0x40;
+/// Crate `accounts`: the audit log.
+pub const AUDIT: u8 = 0x41;
+/// Crate `mail`: what is to be sent.
+pub const MAIL: u8 = 0x42;
 
 /// Appends `n` so that keys sort as the numbers do: its length in bytes, then big-endian without
 /// leading zeros. Small numbers, which are most, take two bytes.

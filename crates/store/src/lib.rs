@@ -32,5 +32,5 @@ pub use engine::{Cursor, Direction, Engine, EngineError, KeyRange, Row, Space, V
 pub use error::{CommitError, TransactError};
 pub use permit::WritePermit;
 pub use store::{Decline, Durability, Health, Store, StoreOptions};
-pub use transaction::Transaction;
+pub use transaction::{Entry, Transaction};
 pub use watch::{EVERY_TOPIC, Subscription, Watch};

@@ -4,12 +4,17 @@
 //! before it is done. Each sees what those before it in the same group decided, though none of
 //! that is on disk yet; if the group fails to sync, all of them fail.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use hashbrown::HashTable;
 
 use crate::commit::Op;
-use crate::engine::{EngineError, Space, View};
+use crate::engine::{Direction, EngineError, KeyRange, Space, View};
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// The decisions of a group, not yet applied, as an index over its operations.
 pub(crate) struct Pending {
@@ -175,6 +180,59 @@ impl<'t> Transaction<'t> {
         }
     }
 
+    /// The entries of `range` in the order of their keys, at most `limit`, as this transaction and
+    /// those before it leave them. Each call looks through all that the group decided, so it is for
+    /// ranges that are small and asked for seldom.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the engine cannot read.
+    pub fn range(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<Entry>, EngineError> {
+        let inside = |key: &[u8]| range.from.as_slice() <= key && key < range.to.as_slice();
+        // What the group says of keys in the range; range deletes are asked about key by key.
+        let decided: BTreeMap<&[u8], Option<&[u8]>> = self
+            .pending
+            .ops
+            .iter()
+            .filter_map(key_of)
+            .filter(|(of, key)| *of == space && inside(key))
+            .filter_map(|(_, key)| match self.pending.find(space, key) {
+                Found::Value(value) => Some((key.as_slice(), Some(value))),
+                Found::Deleted => Some((key.as_slice(), None)),
+                Found::Unknown => None,
+            })
+            .collect();
+        let mut decided = decided.into_iter().peekable();
+        let mut found = Vec::new();
+        let mut cursor = self.view.range(space, range.clone(), Direction::Forward)?;
+        let mut stored = cursor.next()?;
+        while found.len() < limit {
+            let first = match (stored, decided.peek()) {
+                (None, None) => break,
+                (Some((key, _)), Some((own, _))) => key.cmp(own),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            if first.is_lt() {
+                if let Some((key, value)) = stored
+                    && !matches!(self.pending.find(space, key), Found::Deleted)
+                {
+                    found.push((key.to_vec(), value.to_vec()));
+                }
+            } else if let Some((key, Some(value))) = decided.next() {
+                found.push((key.to_vec(), value.to_vec()));
+            }
+            if first.is_le() {
+                stored = cursor.next()?;
+            }
+        }
+        Ok(found)
+    }
+
     /// From now on `key` holds `value`.
     pub fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) {
         self.push(Op::Put { space, key, value });
@@ -248,9 +306,8 @@ pub(crate) fn touch(topics: &mut Vec<(u64, u64)>, topic: u64, sequence: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine as _, KeyRange, memory::Memory};
+    use crate::engine::{Engine as _, memory::Memory};
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn key(n: u8) -> Vec<u8> {
         vec![n]
@@ -264,9 +321,15 @@ mod tests {
             steps in proptest::collection::vec((0u8..5, 0u8..6, 0u8..6, any::<bool>()), 1..40)
         ) {
             let engine = Memory::new();
+            let mut model: BTreeMap<Vec<u8>, Vec<u8>> =
+                [(key(2), key(9)), (key(4), key(8))].into();
+            let stored: Vec<Op> = model
+                .iter()
+                .map(|(k, v)| Op::Put { space: Space::Index, key: k.clone(), value: v.clone() })
+                .collect();
+            engine.apply(&stored.iter().collect::<Vec<_>>(), true).unwrap();
             let view = engine.latest();
             let mut pending = Pending::new();
-            let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
             for transaction in steps.chunks(4) {
                 let before = model.clone();
                 let keep = transaction.iter().all(|step| step.3) || transaction.len() > 2;
@@ -293,6 +356,12 @@ mod tests {
                         prop_assert_eq!(tx.get(Space::Index, &key(n)).unwrap(), model.get(&key(n)).cloned());
                     }
                 }
+                let whole = KeyRange { from: key(0), to: key(6) };
+                let all: Vec<Entry> = model.clone().into_iter().collect();
+                prop_assert_eq!(tx.range(Space::Index, &whole, 9).unwrap(), all.clone());
+                let few: Vec<Entry> = all.into_iter().filter(|(k, _)| k[0] > 0).take(2).collect();
+                let above = KeyRange { from: key(1), to: key(6) };
+                prop_assert_eq!(tx.range(Space::Index, &above, 2).unwrap(), few);
                 if keep { tx.keep(); } else { tx.undo(); model = before; }
             }
             drop(view);

@@ -56,6 +56,7 @@ pub(crate) fn auth_settings(config: &Config) -> AuthSettings {
         www_authenticate: config.auth_www_authenticate.clone(),
         redirect: config.auth_redirect.clone(),
         trusted_proxies: config.auth_trusted_proxies.clone(),
+        accounts: super::account_settings::account_settings(config),
     }
 }
 

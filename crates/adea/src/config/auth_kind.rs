@@ -159,6 +159,38 @@ pub(crate) const OWN_PATH: Parsed<String> = Parsed {
     allowed: "a path of this server, as /_utils/session.html",
 };
 
+/// The name of a cookie.
+pub(crate) const COOKIE_NAME: Parsed<String> = Parsed {
+    read: |text| {
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(named) {
+            return Err("it is no name of a cookie".to_owned());
+        }
+        if text == "AuthSession" || text.starts_with("__") {
+            return Err("that name has a meaning already".to_owned());
+        }
+        Ok(text.to_owned())
+    },
+    allowed: "at most 64 letters, digits, and -_., but not AuthSession and not __ in front",
+};
+
+/// Where a server is reached.
+pub(crate) const BASE_URL: Parsed<String> = Parsed {
+    read: |text| {
+        let rest = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
+        let bad = |c: char| c.is_control() || c.is_whitespace() || "?#@\\".contains(c);
+        match rest.map(|rest| rest.trim_end_matches('/')) {
+            Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(bad) => {
+                Ok(text.trim_end_matches('/').to_owned())
+            }
+            Some(_) | None => Err("it is no such URL".to_owned()),
+        }
+    },
+    allowed: "a URL with nothing behind its path, as https://app.example.org",
+};
+
 /// Where keys are published.
 pub(crate) const KEYS_URL: Parsed<String> = Parsed {
     read: |text| {

@@ -310,7 +310,6 @@ pub(crate) fn of_pod(error: PodError) -> PeerError {
         PodError::Upload(
             error @ (adea_files::UploadError::TooLarge { .. } | adea_files::UploadError::NotGzip),
         ) => refused("attachment_too_large", &error),
-        PodError::Unsupported(what) => refused("not_implemented", &what),
         error => PeerError::Transient(error.to_string()),
     }
 }

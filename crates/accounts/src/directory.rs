@@ -1,0 +1,152 @@
+//! The directory of accounts: one record a person, under an id that never changes.
+//!
+//! What `CouchDB` knows of an account (name, plain roles, what stands for the password) is in its
+//! document of `_users`, and only there; everything else is in the record. Both change in one
+//! commit. The name, verified addresses and identities at other providers are aliases: each leads
+//! to one account, and may change.
+//!
+//! Invariants: a record is there exactly as long as the document is; an alias leads to a record that
+//! names it; a record of a `_users` database that was dropped is nobody's.
+
+mod record;
+
+pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
+
+use adea_store::{EngineError, Space, Transaction};
+
+use crate::keys;
+use crate::stored::{Source, get, get_text, put};
+
+/// The store's topic for a change of what `account` may do: feeds that it has open listen to it.
+#[must_use]
+pub fn topic_of(account: &str) -> u64 {
+    // Numbers of databases are small; this half of the numbers is ours, but for the last ones.
+    let hash = xxhash_rust::xxh3::xxh3_64(account.as_bytes());
+    (hash | 1 << 63) & !0xff
+}
+
+/// How often what makes somebody's rights has changed: what was worked out under one version holds
+/// as long as the version stays.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn version<S: Source + ?Sized>(source: &S) -> Result<u64, EngineError> {
+    let stored = source.entry(&keys::version())?;
+    let bytes = stored.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    Ok(bytes.map_or(0, u64::from_be_bytes))
+}
+
+/// Notes that the rights of `account` change with this transaction, and wakes its feeds.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn rights_change(tx: &mut Transaction<'_>, account: &str) -> Result<(), EngineError> {
+    let next = version(tx)?.wrapping_add(1);
+    tx.put(Space::Index, keys::version(), next.to_be_bytes().to_vec());
+    tx.touch(topic_of(account));
+    Ok(())
+}
+
+/// The record of an account.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn find<S: Source + ?Sized>(
+    source: &S,
+    id: &str,
+) -> Result<Option<AccountRecord>, EngineError> {
+    get(source, &keys::account(id), id)
+}
+
+/// The id of the account whose `_users` document has this name.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn find_name<S: Source + ?Sized>(
+    source: &S,
+    name: &str,
+) -> Result<Option<String>, EngineError> {
+    get_text(source, &keys::name(name))
+}
+
+/// The id of the account that has verified this address, given in its normal form.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn find_address<S: Source + ?Sized>(
+    source: &S,
+    normal: &str,
+) -> Result<Option<String>, EngineError> {
+    get_text(source, &keys::address(normal))
+}
+
+/// The id of the account that is `subject` at `provider`.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn find_identity<S: Source + ?Sized>(
+    source: &S,
+    provider: &str,
+    subject: &str,
+) -> Result<Option<String>, EngineError> {
+    get_text(source, &keys::identity(provider, subject))
+}
+
+/// The id of the account that has this passkey.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn find_passkey<S: Source + ?Sized>(
+    source: &S,
+    credential: &str,
+) -> Result<Option<String>, EngineError> {
+    get_text(source, &keys::passkey(credential))
+}
+
+/// Stores `record` in place of `before`, with every alias that it names and without those that only
+/// `before` named. Whoever calls has made sure that nobody else holds a new alias.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn store(
+    tx: &mut Transaction<'_>,
+    before: Option<&AccountRecord>,
+    record: &AccountRecord,
+) -> Result<(), EngineError> {
+    if let Some(before) = before {
+        for alias in aliases(before) {
+            tx.delete(Space::Index, alias);
+        }
+    }
+    for alias in aliases(record) {
+        tx.put(Space::Index, alias, record.id.clone().into_bytes());
+    }
+    put(tx, keys::account(&record.id), record);
+    rights_change(tx, &record.id)
+}
+
+/// Removes `record` and its aliases; what else belongs to the account is removed by who calls.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn remove(tx: &mut Transaction<'_>, record: &AccountRecord) -> Result<(), EngineError> {
+    for alias in aliases(record) {
+        tx.delete(Space::Index, alias);
+    }
+    tx.delete(Space::Index, keys::account(&record.id));
+    rights_change(tx, &record.id)
+}
+
+/// The keys that lead to `record`.
+fn aliases(record: &AccountRecord) -> Vec<Vec<u8>> {
+    let addresses = record.addresses.iter();
+    let verified = addresses.filter(|address| address.verified_ms.is_some());
+    let identities = record.identities.iter();
+    let passkeys = record.passkeys.iter();
+    std::iter::once(keys::name(&record.name))
+        .chain(record.lookalike.as_deref().map(keys::lookalike))
+        .chain(verified.map(|address| keys::address(&address.normal)))
+        .chain(identities.map(|known| keys::identity(&known.provider, &known.subject)))
+        .chain(passkeys.map(|passkey| keys::passkey(&passkey.credential)))
+        .collect()
+}

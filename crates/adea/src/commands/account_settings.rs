@@ -1,0 +1,35 @@
+//! What the configuration says of accounts, sessions and what goes with them, as the pod wants it.
+
+use adea_pod::{AccountSettings, SessionSettings, SignUpMode, SignUpSettings};
+
+use crate::config::Config;
+
+/// What the configuration says of accounts.
+pub(super) fn account_settings(config: &Config) -> AccountSettings {
+    AccountSettings {
+        public_url: config.public_url.clone(),
+        sign_up: SignUpSettings {
+            mode: config.signup_mode,
+            allowed: config.signup_allowed.clone(),
+            anonymous: config.signup_anonymous,
+        },
+        sessions: SessionSettings {
+            access_s: config.session_access_lifetime.as_secs(),
+            idle_s: config.session_idle.as_secs(),
+            lifetime_s: config.session_lifetime.as_secs(),
+            basic_s: config.session_basic_lifetime.as_secs(),
+            cookie_name: config.session_cookie_name.clone(),
+            required: config.session_required,
+            plain_http: config.session_plain_http,
+        },
+        ..AccountSettings::default()
+    }
+}
+
+/// The words of `signup.mode`.
+pub(crate) const SIGN_UP_MODES: &[(&str, SignUpMode)] = &[
+    ("open", SignUpMode::Open),
+    ("listed", SignUpMode::Listed),
+    ("invited", SignUpMode::Invited),
+    ("closed", SignUpMode::Closed),
+];

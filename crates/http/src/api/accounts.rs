@@ -1,0 +1,6 @@
+//! Accounts, for administrators.
+
+use super::Route;
+
+/// The rows of this area.
+pub(super) const ROUTES: &[Route] = &[];

@@ -1,0 +1,6 @@
+//! The audit log.
+
+use super::Route;
+
+/// The rows of this area.
+pub(super) const ROUTES: &[Route] = &[];

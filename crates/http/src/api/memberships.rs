@@ -1,0 +1,6 @@
+//! Memberships of organisations and teams.
+
+use super::Route;
+
+/// The rows of this area.
+pub(super) const ROUTES: &[Route] = &[];

@@ -1,0 +1,6 @@
+//! Passkeys (`WebAuthn`).
+
+use super::Route;
+
+/// The rows of this area.
+pub(super) const ROUTES: &[Route] = &[];

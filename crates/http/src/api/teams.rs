@@ -1,0 +1,6 @@
+//! Teams of an organisation.
+
+use super::Route;
+
+/// The rows of this area.
+pub(super) const ROUTES: &[Route] = &[];

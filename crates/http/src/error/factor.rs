@@ -1,0 +1,9 @@
+//! What can go wrong with factors.
+
+use adea_pod::FactorError;
+use http::StatusCode;
+
+/// The status and the word.
+pub(super) fn status(error: &FactorError) -> (StatusCode, &'static str) {
+    match *error {}
+}

@@ -1,0 +1,5 @@
+//! The second factor and passkeys.
+
+/// Why a use case here ended without doing what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum FactorError {}

@@ -1,0 +1,35 @@
+//! What is set for accounts, sessions and what goes with them; each area in its own file.
+//!
+//! It is a part of [`AuthSettings`](crate::AuthSettings), and may change while the server runs.
+
+mod limits;
+mod mail;
+mod providers;
+mod sessions;
+mod sign_up;
+
+pub use limits::LimitSettings;
+pub use mail::MailSettings;
+pub use providers::ProviderSettings;
+pub use sessions::SessionSettings;
+pub use sign_up::{SignUpMode, SignUpSettings};
+
+/// What is set for accounts and what goes with them.
+#[derive(Clone, Debug, Default)]
+pub struct AccountSettings {
+    /// The address under which clients reach this server, as `https://app.example`; links in mail
+    /// begin with it, and passkeys belong to its host.
+    pub public_url: Option<String>,
+    /// Who may sign up.
+    pub sign_up: SignUpSettings,
+    /// How long sessions last, and what they are asked for.
+    pub sessions: SessionSettings,
+    /// How often something may be asked.
+    pub limits: LimitSettings,
+    /// How mail is sent.
+    pub mail: MailSettings,
+    /// Other providers to sign in with.
+    pub providers: Vec<ProviderSettings>,
+    /// For how many seconds entries of the audit log are kept.
+    pub audit_keep_s: Option<u64>,
+}

@@ -1,0 +1,5 @@
+//! How often something may be asked.
+
+/// How often something may be asked.
+#[derive(Clone, Debug, Default)]
+pub struct LimitSettings {}

@@ -1,0 +1,5 @@
+//! How mail is sent.
+
+/// How mail is sent.
+#[derive(Clone, Debug, Default)]
+pub struct MailSettings {}
