@@ -22,6 +22,7 @@ mod factors;
 mod find;
 mod follow_changes;
 mod indexing;
+mod limits;
 mod links;
 mod mail;
 mod maintain;
@@ -65,6 +66,7 @@ pub use find::{
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
+pub use limits::LimitKind;
 pub use links::LinkError;
 pub use mail::MailError;
 pub use maintain::CompactionProgress;

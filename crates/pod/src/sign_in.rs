@@ -198,6 +198,7 @@ impl Pod {
             return Err(locked_out());
         }
         if !self.was_right(name, password, credential.as_deref()) {
+            self.limit_attempt(name, peer)?;
             let stored = credential.clone();
             match self
                 .check_slowly(name, password, credential, attempt)
