@@ -18,6 +18,7 @@ use adea_store::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::admins::Admins;
+use crate::apps::AppRegistry;
 use crate::auth_settings::AuthSettings;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
@@ -117,6 +118,7 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
+    pub(crate) apps: AppRegistry,
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -240,6 +242,7 @@ impl Pod {
             },
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let apps = AppRegistry::load(store.view().as_ref())?;
         let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
@@ -247,6 +250,7 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
+                apps,
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
