@@ -46,7 +46,7 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
-pub use apps::AppError;
+pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };

@@ -18,6 +18,7 @@ use adea_store::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::admins::Admins;
+use crate::apps::AppRegistry;
 use crate::auth_settings::AuthSettings;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
@@ -119,6 +120,7 @@ pub(crate) struct Inner {
     pub(crate) accounts: AccountCache,
     /// How often something is asked.
     pub(crate) limits: crate::limits::Limits,
+    pub(crate) apps: AppRegistry,
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -242,6 +244,7 @@ impl Pod {
             },
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let apps = AppRegistry::load(store.view().as_ref())?;
         let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
@@ -250,6 +253,7 @@ impl Pod {
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
                 limits: crate::limits::Limits::new(&entropy),
+                apps,
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
