@@ -51,7 +51,9 @@ pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
-pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
+pub use begin_session::{
+    Begun, Credentials, Face, Proof, SessionError, SessionPage, SessionWanted, Standing,
+};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};

@@ -20,6 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::admins::Admins;
 use crate::apps::AppRegistry;
 use crate::auth_settings::AuthSettings;
+use crate::begin_session::SessionMemory;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
@@ -115,6 +116,7 @@ pub(crate) struct Inner {
     pub(crate) options: PodOptions,
     pub(crate) identity: Identity,
     pub(crate) sessions: Sessions,
+    pub(crate) session_memory: SessionMemory,
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
@@ -249,6 +251,7 @@ impl Pod {
         let pod = Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(&secret, options.session_timeout_s),
+                session_memory: SessionMemory::new(&secret),
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
