@@ -22,6 +22,7 @@ mod factors;
 mod find;
 mod follow_changes;
 mod indexing;
+mod limits;
 mod links;
 mod mail;
 mod maintain;
@@ -50,12 +51,14 @@ pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
-pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
+pub use begin_session::{
+    Begun, Credentials, Face, Proof, SessionError, SessionPage, SessionWanted, Standing,
+};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::AccountError;
+pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
 pub use factors::FactorError;
 pub use find::{
@@ -65,6 +68,7 @@ pub use find::{
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
+pub use limits::LimitKind;
 pub use links::LinkError;
 pub use mail::MailError;
 pub use maintain::CompactionProgress;
