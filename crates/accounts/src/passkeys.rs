@@ -156,8 +156,9 @@ impl RelyingParty {
         let known = known.iter().filter_map(|one| decode(&one.credential));
         let mut started = ceremony::start_registration(self, handle, name, known.collect())?;
         // The library leaves it to the device whether a passkey can be found without a name.
-        if let Some(Value::Object(selection)) =
-            started.options.pointer_mut("/publicKey/authenticatorSelection")
+        if let Some(Value::Object(selection)) = started
+            .options
+            .pointer_mut("/publicKey/authenticatorSelection")
         {
             selection.insert("residentKey".to_owned(), "required".into());
             selection.insert("requireResidentKey".to_owned(), true.into());
@@ -236,7 +237,10 @@ fn host_name(authority: &str) -> Option<String> {
     };
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
     let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     let fits = port_fits
         && name.len() <= 253

@@ -65,7 +65,9 @@ impl Totp {
     pub fn from_key(key: &str) -> Self {
         let key = base32(key).filter(|key| !key.is_empty());
         Self {
-            algorithm: key.as_ref().map_or(Algorithm::Unreadable, |_| Algorithm::Sha1),
+            algorithm: key
+                .as_ref()
+                .map_or(Algorithm::Unreadable, |_| Algorithm::Sha1),
             key: key.unwrap_or_default(),
             length: 6,
         }
@@ -276,7 +278,11 @@ mod tests {
             (59, 1, None),
             (59, 2, None),
         ] {
-            assert_eq!(totp.step_of("287082", now_s, after), step, "{now_s} {after}");
+            assert_eq!(
+                totp.step_of("287082", now_s, after),
+                step,
+                "{now_s} {after}"
+            );
         }
         for digits in ["", "287083", "87082", "2870820", "94287082"] {
             assert_eq!(totp.step_of(digits, 59, 0), None, "{digits}");
