@@ -22,6 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::directory::StoredPasskey;
 
@@ -227,6 +228,14 @@ pub fn claimed(credential: &Value) -> Result<Claimed, PasskeyError> {
         account: account_of(handle),
         credential: URL_SAFE_NO_PAD.encode(id),
     })
+}
+
+/// What stands for a passkey in a path: the id of its credential may be too long for one.
+#[must_use]
+pub fn short_id(credential: &str) -> String {
+    let hash = Sha256::digest(credential.as_bytes());
+    let start = hash.first_chunk::<16>().copied().unwrap_or_default();
+    account_of(u128::from_be_bytes(start))
 }
 
 /// The name of a host, without its port, as browsers compare it; none for an address.

@@ -69,11 +69,11 @@ pub fn may_try_again(one_time: &mut OneTime) -> bool {
 }
 
 /// What an account asks for besides the first factor, and takes; nothing if it asks for none.
-/// `document` is what its document in `_users` asks for.
+/// Its document in `_users` may ask for digits as well. A passkey is a way in and asks for nothing.
 #[must_use]
-pub fn wanted(record: &AccountRecord, document: Option<&Totp>) -> Vec<&'static str> {
+pub fn wanted(record: &AccountRecord, document_asks: bool) -> Vec<&'static str> {
     let mut kinds = Vec::new();
-    if record.totp.is_none() && document.is_none() {
+    if record.totp.is_none() && !document_asks {
         return kinds;
     }
     kinds.push("totp");
@@ -98,14 +98,10 @@ pub fn accepts(
         Given::RecoveryCode(code) => recovery_codes::take(&mut record.recovery_codes, code),
         Given::Digits(digits) => {
             let own = record.totp.as_deref().map(Totp::from_key);
-            let Some(totp) = own.as_ref().or(document) else {
-                return false;
-            };
-            let Some(step) = totp.step_of(digits, now_s, record.totp_step) else {
-                return false;
-            };
-            record.totp_step = step;
-            true
+            let totp = own.as_ref().or(document);
+            let step = totp.and_then(|totp| totp.step_of(digits, now_s, record.totp_step));
+            record.totp_step = step.unwrap_or(record.totp_step);
+            step.is_some()
         }
     }
 }
@@ -140,7 +136,7 @@ mod tests {
             recovery_codes: hashes,
             ..AccountRecord::default()
         };
-        assert_eq!(wanted(&record, None), ["totp", "recovery_code"]);
+        assert_eq!(wanted(&record, false), ["totp", "recovery_code"]);
         let mut ask = |given| accepts(&mut record, None, given, 59);
         assert!(!ask(Given::Digits("000000")));
         assert!(ask(Given::Digits("287082")));
@@ -157,8 +153,8 @@ mod tests {
         let field = json!({ "key": KEY });
         let document = Totp::from_field(Some(&field)).unwrap();
         let mut record = AccountRecord::default();
-        assert_eq!(wanted(&record, None), [""; 0]);
-        assert_eq!(wanted(&record, Some(&document)), ["totp"]);
+        assert_eq!(wanted(&record, false), [""; 0]);
+        assert_eq!(wanted(&record, true), ["totp"]);
         let digits = Given::Digits("287082");
         assert!(!accepts(&mut record, None, digits, 59));
         assert!(accepts(&mut record, Some(&document), digits, 59));
