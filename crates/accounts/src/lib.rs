@@ -50,6 +50,7 @@ mod refusal;
 pub mod second_step;
 mod security;
 mod session;
+pub mod sessions;
 pub mod stored;
 mod token;
 mod totp;
