@@ -57,13 +57,18 @@ pub enum FactorError {
     #[error("{0}")]
     NotMade(PasskeyError),
     /// The account has as many passkeys as it may.
-    #[error("An account has at most {} passkeys.", adea_accounts::passkeys::PASSKEYS_MAX)]
+    #[error(
+        "An account has at most {} passkeys.",
+        adea_accounts::passkeys::PASSKEYS_MAX
+    )]
     TooManyPasskeys,
     /// There is no such passkey.
     #[error("There is no such passkey.")]
     NoSuchPasskey,
     /// Without it nobody could sign in any more.
-    #[error("This passkey is the only way to sign in. Set a password first, or add another passkey.")]
+    #[error(
+        "This passkey is the only way to sign in. Set a password first, or add another passkey."
+    )]
     LastWayIn,
     /// Digits are not asked for.
     #[error("This account has no second factor.")]
@@ -199,7 +204,10 @@ impl Pod {
             detail: notice.detail.clone(),
         };
         audit::append(tx, &entry)?;
-        let Some(address) = record.verified_address().filter(|_| !notice.told.is_empty()) else {
+        let Some(address) = record
+            .verified_address()
+            .filter(|_| !notice.told.is_empty())
+        else {
             return Ok(());
         };
         let mail = Outgoing {

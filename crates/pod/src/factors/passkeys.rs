@@ -157,11 +157,11 @@ impl Pod {
             .await?;
         let (account, ground) = (answered.account.clone(), self.ground()?);
         let continuation = continuation.to_owned();
-        let used = self.edit_account(&account.clone(), move |tx, record| {
+        self.edit_account(&account, move |tx, record| {
             take(tx, &continuation, ground.now_ms)?;
             answered.apply(record, ground.now_ms)
-        });
-        used.await?;
+        })
+        .await?;
         Ok(Proof {
             account,
             method: "passkey".to_owned(),
@@ -181,19 +181,22 @@ impl Pod {
         let (_, Ceremony::SignIn { state }) = self.kept_ceremony(continuation)? else {
             return Err(FactorError::Expired.into());
         };
-        let judged = self.judge(&party, &state, credential);
+        let judged = self.judge_credential(&party, &state, credential);
         let error = match judged {
             Ok(answered) => return Ok(answered),
             Err(error) => error,
         };
         self.use_up(continuation).await?;
-        if matches!(&error, PodError::Factor(FactorError::Passkey(PasskeyError::Cloned))) {
+        if matches!(
+            &error,
+            PodError::Factor(FactorError::Passkey(PasskeyError::Cloned))
+        ) {
             self.note_copy(credential, address).await?;
         }
         Err(error)
     }
 
-    fn judge(
+    fn judge_credential(
         &self,
         party: &RelyingParty,
         state: &Value,

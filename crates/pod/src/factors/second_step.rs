@@ -38,7 +38,10 @@ pub enum SecondAnswer {
 enum Brought {
     Digits(String),
     RecoveryCode(String),
-    Passkey { challenge: String, answered: Answered },
+    Passkey {
+        challenge: String,
+        answered: Answered,
+    },
     /// It fits nothing, which counts.
     Nothing,
 }

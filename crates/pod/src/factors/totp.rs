@@ -7,7 +7,7 @@ use adea_accounts::directory::AccountRecord;
 use adea_accounts::one_time::{self, OneTime, Purpose};
 use adea_accounts::second_step::{self, Given};
 use adea_accounts::{Attempt, Totp, new_totp_key, otpauth_url, recovery_codes};
-use adea_store::{EngineError, Transaction};
+
 use serde_json::{Value, json};
 
 use super::{Asking, FactorError, Notice};
@@ -76,7 +76,8 @@ impl Pod {
         let (shown, hashes) = recovery_codes::make(&self.inner.entropy);
         let (ground, who, digits) = (self.ground()?, who.clone(), digits.to_owned());
         let place = kept_under(&who.account);
-        let confirmed = self.edit_account(&who.account.clone(), move |tx, record| {
+        let own = who.account.clone();
+        let confirmed = self.edit_account(&own, move |tx, record| {
             let kept = one_time::take(tx, &place, Purpose::Totp, ground.now_ms)?;
             let Some(mut kept) = kept.filter(|_| record.totp.is_none()) else {
                 return Ok(Err(FactorError::Expired));
@@ -126,7 +127,8 @@ impl Pod {
         let guess = self.guess(&holder.record, who.address)?;
         self.require_open(guess)?;
         let (ground, who) = (self.ground()?, who.clone());
-        let removed = self.edit_account(&who.account.clone(), move |tx, record| {
+        let own = who.account.clone();
+        let removed = self.edit_account(&own, move |tx, record| {
             if let Some(code) = &code
                 && !takes(record, None, code, ground.now_ms / 1000)
             {
@@ -159,7 +161,8 @@ impl Pod {
         self.require_fresh(who, &holder, password).await?;
         let (shown, hashes) = recovery_codes::make(&self.inner.entropy);
         let (ground, who) = (self.ground()?, who.clone());
-        let renewed = self.edit_account(&who.account.clone(), move |tx, record| {
+        let own = who.account.clone();
+        let renewed = self.edit_account(&own, move |tx, record| {
             if record.totp.is_none() {
                 return Ok(Err(FactorError::NoTotp));
             }
