@@ -126,7 +126,7 @@ pub fn follow(
 pub fn erase(tx: &mut Transaction<'_>, record: &AccountRecord) -> Result<(), EngineError> {
     end_sessions(tx, &record.id, None)?;
     organisations::forget_account(tx, &record.id)?;
-    apps::forget_account(tx, &record.id)?;
+    apps::leave_everywhere(tx, &record.id)?;
     remove(tx, record)
 }
 

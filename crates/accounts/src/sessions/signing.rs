@@ -247,6 +247,13 @@ impl SigningKeys {
         Some(token)
     }
 
+    /// Whether a token begins as one of ours does; it is cheap to ask, and proves nothing.
+    #[must_use]
+    pub fn may_be_ours(&self, token: &str) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|key| token.starts_with(&key.header))
+    }
+
     /// Whether a token says that it is one of ours: by its key's name, or by who made it. It proves
     /// nothing; but what says so and is not genuine is not asked about anywhere else.
     #[must_use]
