@@ -12,7 +12,7 @@ mod life;
 mod record;
 
 pub use life::{
-    Followed, Ground, Shown, complete, end_sessions, erase, follow, live, live_name, set_complete,
+    Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete,
 };
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 

@@ -14,7 +14,6 @@ mod memory;
 mod refresh;
 mod resume;
 mod standing;
-mod stub;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -33,7 +32,7 @@ pub use end::SessionPage;
 pub(crate) use memory::SessionMemory;
 pub(crate) use resume::{HANDLER, temporary};
 pub use standing::Standing;
-use stub::Holder;
+use crate::directory::Holder;
 
 /// How long the step between two factors may take.
 const CONTINUATION_MS: u64 = 600_000;
