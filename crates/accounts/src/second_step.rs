@@ -10,14 +10,12 @@
 use serde_json::{Map, Value};
 
 use crate::directory::AccountRecord;
-use crate::one_time::{OneTime, Purpose};
+use crate::one_time::OneTime;
 use crate::recovery_codes;
 use crate::totp::Totp;
 
 /// How many wrong answers a continuation stands.
 pub const ATTEMPTS_MAX: u64 = 5;
-/// How long it is good, in milliseconds.
-pub const CONTINUATION_MS: u64 = 300_000;
 
 /// Where wrong answers are counted among what is kept.
 const ATTEMPTS: &str = "attempts";
@@ -31,20 +29,6 @@ pub enum Given<'g> {
     Digits(&'g str),
     /// One of the codes that were shown once.
     RecoveryCode(&'g str),
-}
-
-/// What is kept between the steps for who has proved by `method` to be `account`.
-#[must_use]
-pub fn continuation(account: &str, app: &str, method: &str, now_ms: u64) -> OneTime {
-    let mut data = Map::new();
-    data.insert(METHOD.to_owned(), method.into());
-    OneTime {
-        purpose: Purpose::SecondFactor,
-        account: account.to_owned(),
-        app: app.to_owned(),
-        expires_ms: now_ms.saturating_add(CONTINUATION_MS),
-        data: Value::Object(data),
-    }
 }
 
 /// How the first step was made.
@@ -116,8 +100,13 @@ mod tests {
 
     #[test]
     fn wrong_answers_are_counted_to_five() {
-        let mut one_time = continuation("id", "app", "mail_code", 1_000);
-        assert_eq!(one_time.expires_ms, 301_000);
+        let mut one_time = OneTime {
+            purpose: crate::one_time::Purpose::SecondFactor,
+            account: "id".to_owned(),
+            app: "app".to_owned(),
+            expires_ms: 301_000,
+            data: json!({"method": "mail_code"}),
+        };
         let again: Vec<bool> = (0..6).map(|_| may_try_again(&mut one_time)).collect();
         assert_eq!(again, [true, true, true, true, false, false]);
         assert_eq!(method(&one_time), "mail_code");

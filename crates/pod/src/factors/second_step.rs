@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::passkeys::{self, Answered};
 use super::{FactorError, Ground, Notice};
-use crate::begin_session::Proof;
+use crate::begin_session::{Face, Proof, SessionWanted};
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -47,7 +47,8 @@ enum Brought {
 }
 
 impl Pod {
-    /// Ends the second step: who has proved with two factors to be whom, and in which app he began.
+    /// Ends the second step: who has proved with two factors to be whom, and what session he asked for
+    /// when he began.
     ///
     /// # Errors
     /// [`FactorError::Expired`] if the continuation was used, is too old, or was guessed at too
@@ -58,7 +59,7 @@ impl Pod {
         answer: SecondAnswer,
         host: &str,
         address: IpAddr,
-    ) -> Result<(Proof, String), PodError> {
+    ) -> Result<(Proof, SessionWanted), PodError> {
         let kept = self.kept_step(continuation)?;
         let known = self.principal_of(&kept.account)?;
         let Some((record, document)) = known.and_then(|known| Some((known.record?, known.totp)))
@@ -84,7 +85,7 @@ impl Pod {
             step.take(tx, record, brought)
         });
         match done.await? {
-            Ok(()) => Ok((proof, kept.app)),
+            Ok(()) => Ok((proof, wanted(kept, address))),
             Err(error) => {
                 if error == FactorError::WrongCode {
                     self.count_failure(Some(guess), &record.name);
@@ -133,6 +134,17 @@ impl Pod {
             Err(error) => return Err(error),
         };
         Ok((brought, "passkey"))
+    }
+}
+
+/// The session that was asked for in the first step.
+fn wanted(kept: OneTime, address: IpAddr) -> SessionWanted {
+    let text = |name: &str| kept.data.get(name).and_then(Value::as_str).unwrap_or("");
+    SessionWanted {
+        face: Face::called(text("face")).unwrap_or_default(),
+        device: text("device").to_owned(),
+        app: kept.app,
+        address,
     }
 }
 
