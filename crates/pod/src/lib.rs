@@ -60,7 +60,7 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
-pub use factors::FactorError;
+pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
 pub use find::{
     Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
