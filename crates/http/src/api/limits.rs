@@ -39,6 +39,6 @@ fn kind_of(route: &Route) -> LimitKind {
 /// Refuses what comes too often.
 pub(super) fn check(exchange: &Exchange, route: &Route) -> Result<(), ApiError> {
     let pod = &exchange.app.pod;
-    let address = origin(&pod.auth(), &exchange.headers, exchange.peer.ip());
+    let address = origin(&pod.auth(), &exchange.headers, exchange.peer);
     Ok(pod.limit_address(kind_of(route), address)?)
 }
