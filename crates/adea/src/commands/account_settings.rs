@@ -1,6 +1,6 @@
 //! What the configuration says of accounts, sessions and what goes with them, as the pod wants it.
 
-use adea_pod::{AccountSettings, SessionSettings, SignUpMode, SignUpSettings};
+use adea_pod::{AccountSettings, LimitSettings, SessionSettings, SignUpMode, SignUpSettings};
 
 use crate::config::Config;
 
@@ -22,7 +22,21 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             required: config.session_required,
             plain_http: config.session_plain_http,
         },
+        limits: limits(config),
+        audit_keep_s: Some(config.audit_keep.as_secs()),
         ..AccountSettings::default()
+    }
+}
+
+fn limits(config: &Config) -> LimitSettings {
+    LimitSettings {
+        sign_in: config.limits_sign_in,
+        account_sign_in: config.limits_account_sign_in,
+        mail: config.limits_mail,
+        account_mail: config.limits_account_mail,
+        sign_up: config.limits_sign_up,
+        requests: config.limits_requests,
+        loopback: config.limits_loopback,
     }
 }
 
