@@ -195,7 +195,8 @@ impl Lives {
 
     fn look_at(&mut self, view: &dyn View, touched: HashMap<u64, u64>) -> Result<(), EngineError> {
         for (number, reached) in touched {
-            if number != DATABASES_TOPIC {
+            // The upper half of the numbers are topics of accounts and of what goes with them.
+            if number != DATABASES_TOPIC && number >> 63 == 0 {
                 self.look_again(view, number, reached)?;
             }
         }

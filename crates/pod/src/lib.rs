@@ -66,7 +66,7 @@ pub use find::{
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use links::LinkError;
-pub use mail::MailError;
+pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::OrganisationError;
 pub use partition::{InvalidPartitionedId, check_partition};
