@@ -31,6 +31,7 @@
 //! assert_eq!(session.name, "ann");
 //! ```
 
+pub mod apps;
 pub mod audit;
 mod credential;
 pub mod directory;

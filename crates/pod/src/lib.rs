@@ -22,6 +22,7 @@ mod factors;
 mod find;
 mod follow_changes;
 mod indexing;
+mod limits;
 mod links;
 mod mail;
 mod maintain;
@@ -55,7 +56,7 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::AccountError;
+pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
 pub use factors::FactorError;
 pub use find::{
@@ -65,6 +66,7 @@ pub use find::{
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
+pub use limits::LimitKind;
 pub use links::LinkError;
 pub use mail::MailError;
 pub use maintain::CompactionProgress;

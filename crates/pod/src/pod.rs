@@ -117,6 +117,8 @@ pub(crate) struct Inner {
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
+    /// How often something is asked.
+    pub(crate) limits: crate::limits::Limits,
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -247,6 +249,7 @@ impl Pod {
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
+                limits: crate::limits::Limits::new(&entropy),
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
@@ -275,6 +278,7 @@ impl Pod {
         };
         pod.apply_settings();
         pod.make_system_databases().await.map_err(Box::new)?;
+        pod.make_missing_records().await.map_err(Box::new)?;
         Ok(pod)
     }
 
