@@ -37,6 +37,7 @@ pub mod directory;
 pub mod keys;
 mod lockout;
 mod mac;
+pub mod oidc;
 pub mod one_time;
 mod password;
 mod password_rules;
