@@ -16,6 +16,7 @@ const ADDRESS: u8 = 5;
 const IDENTITY: u8 = 6;
 const PASSKEY: u8 = 7;
 const ONE_TIME: u8 = 8;
+const COMPLETE: u8 = 9;
 const SESSION: u8 = 10;
 const SESSION_OF: u8 = 11;
 const SIGNING_KEY: u8 = 12;
@@ -86,6 +87,11 @@ pub fn last_part(key: &[u8]) -> &[u8] {
 /// → how often what makes somebody's rights has changed.
 pub(crate) fn version() -> Vec<u8> {
     key(VERSION, &[])
+}
+
+/// → the `_users` database whose accounts all have records.
+pub(crate) fn complete() -> Vec<u8> {
+    key(COMPLETE, &[])
 }
 
 /// account → its record.

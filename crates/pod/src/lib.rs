@@ -55,7 +55,7 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::AccountError;
+pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
 pub use factors::FactorError;
 pub use find::{

@@ -275,6 +275,7 @@ impl Pod {
         };
         pod.apply_settings();
         pod.make_system_databases().await.map_err(Box::new)?;
+        pod.make_missing_records().await.map_err(Box::new)?;
         Ok(pod)
     }
 
