@@ -48,6 +48,7 @@ mod proxy;
 mod refusal;
 mod security;
 mod session;
+pub mod sessions;
 pub mod stored;
 mod token;
 mod totp;

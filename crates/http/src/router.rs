@@ -300,7 +300,7 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
     };
     let name = name.map_err(|_| adea_documents::DatabaseError::Missing)?;
     let entry = exchange.app.pod.database(&name)?;
-    let access = entry.security.access(&exchange.caller);
+    let access = entry.access(&exchange.caller);
     access.require_member()?;
     match (second.as_str(), more) {
         ("_design", [ddoc, function @ ..]) => {

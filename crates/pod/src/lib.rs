@@ -22,6 +22,7 @@ mod factors;
 mod find;
 mod follow_changes;
 mod indexing;
+mod limits;
 mod links;
 mod mail;
 mod maintain;
@@ -45,12 +46,14 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
-pub use apps::AppError;
+pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
-pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
+pub use begin_session::{
+    Begun, Credentials, Face, Proof, SessionError, SessionPage, SessionWanted, Standing,
+};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
@@ -65,6 +68,7 @@ pub use find::{
 };
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
+pub use limits::LimitKind;
 pub use links::LinkError;
 pub use mail::MailError;
 pub use maintain::CompactionProgress;

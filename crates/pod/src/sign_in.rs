@@ -28,6 +28,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::admins::ADMIN_ROLE;
+use crate::begin_session::{HANDLER, SessionError, temporary};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -57,8 +58,10 @@ pub enum SignIn<'a> {
         /// Where it comes from; who fails too often from there must wait.
         peer: Option<IpAddr>,
     },
-    /// The value of a session cookie.
+    /// The value of `CouchDB`'s session cookie.
     Cookie(&'a str),
+    /// The value of the cookie of a session that is kept.
+    SessionCookie(&'a str),
     /// A token.
     Bearer(&'a str),
     /// What a server in front says.
@@ -81,6 +84,8 @@ pub struct SignedIn {
     pub handler: Option<&'static str>,
     /// The value of a fresh cookie, if the session should get one with the answer.
     pub renewed_cookie: Option<String>,
+    /// The same for the cookie of a session that is kept.
+    pub renewed_session: Option<String>,
 }
 
 /// Accounts read before, and the room for slow hashes.
@@ -143,14 +148,17 @@ impl Pod {
                 password,
                 peer,
             } => {
+                if let Some(session) = temporary(name) {
+                    let caller = self.resume_basic(session, password)?;
+                    return Ok(SignedIn::by(HANDLER, caller));
+                }
                 let caller = self.verify_password(name, password, peer).await?;
+                self.may_use_password(name)?;
                 Ok(SignedIn::by("default", caller))
             }
             SignIn::Cookie(value) => self.resume_session(value),
-            SignIn::Bearer(token) if self.auth().tokens.enabled() => {
-                Ok(SignedIn::by("jwt", self.verify_token(token).await?))
-            }
-            SignIn::Bearer(_) => Ok(SignedIn::anonymous()),
+            SignIn::SessionCookie(value) => self.resume_cookie(value).await,
+            SignIn::Bearer(token) => self.bear(token).await,
             SignIn::Proxy { name, roles, token } => {
                 let caller = self.auth().proxy.caller(name, roles, token);
                 Ok(caller.map_or_else(SignedIn::anonymous, |caller| SignedIn::by("proxy", caller)))
@@ -198,6 +206,7 @@ impl Pod {
             return Err(locked_out());
         }
         if !self.was_right(name, password, credential.as_deref()) {
+            self.limit_attempt(name, peer)?;
             let stored = credential.clone();
             match self
                 .check_slowly(name, password, credential, attempt)
@@ -253,6 +262,7 @@ impl Pod {
         peer: IpAddr,
     ) -> Result<(Caller, String), PodError> {
         let known = self.prove(name, password, Some(peer)).await?;
+        self.may_use_password(name)?;
         if let Some(totp) = &known.totp {
             let now_s = self.inner.clock.now_unix_s();
             if !totp.accepts(digits.unwrap_or(""), now_s) {
@@ -390,6 +400,18 @@ impl Pod {
         credential.is_some_and(|stored| verified.contains(name, password, stored, now_s))
     }
 
+    /// Lets pass who may do with a name and a password what he asks for, where that is something
+    /// else than a session. It is asked when the password was right, so that nobody learns from it
+    /// which names there are. Administrators of the configuration keep a way in that needs nothing
+    /// else to work.
+    fn may_use_password(&self, name: &str) -> Result<(), PodError> {
+        let required = self.auth().accounts.sessions.required;
+        if required && self.inner.admins.read().find(name).is_none() {
+            return Err(SessionError::Required.into());
+        }
+        Ok(())
+    }
+
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
         let found = self.principal(presented.claimed_name())?;
@@ -405,6 +427,7 @@ impl Pod {
         let Ok(session) = sessions.verify_presented(presented, salt, now_s) else {
             return Ok(SignedIn::anonymous());
         };
+        self.may_use_password(&session.name)?;
         let renewed_cookie = salt
             .filter(|_| sessions.needs_renewal(&session, now_s))
             .map(|salt| sessions.issue(&session.name, salt, now_s));
@@ -412,6 +435,7 @@ impl Pod {
             caller,
             handler: Some("cookie"),
             renewed_cookie,
+            renewed_session: None,
         })
     }
 
@@ -495,11 +519,12 @@ impl Principal {
 }
 
 impl SignedIn {
-    fn by(handler: &'static str, caller: Caller) -> Self {
+    pub(crate) fn by(handler: &'static str, caller: Caller) -> Self {
         Self {
             caller,
             handler: Some(handler),
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 
@@ -508,6 +533,7 @@ impl SignedIn {
             caller: Caller::anonymous(),
             handler: None,
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 }

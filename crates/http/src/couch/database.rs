@@ -26,7 +26,7 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
     match exchange.method.as_str() {
         "GET" | "HEAD" => {
             let entry = exchange.app.pod.database(&name)?;
-            entry.security.access(&exchange.caller).require_member()?;
+            entry.access(&exchange.caller).require_member()?;
             let mut out = Vec::with_capacity(512);
             write_info(&mut out, &exchange, &entry)?;
             out.push(b'\n');
@@ -35,7 +35,7 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
         "PUT" => create(exchange, name).await,
         "POST" => {
             let entry = exchange.app.pod.database(&name)?;
-            entry.security.access(&exchange.caller).require_member()?;
+            entry.access(&exchange.caller).require_member()?;
             bulk::post(exchange, entry).await
         }
         "DELETE" => {
@@ -141,7 +141,7 @@ pub(super) fn require_admin(
     exchange: &Exchange,
     entry: &DatabaseEntry,
 ) -> Result<Access, ApiError> {
-    let access = entry.security.access(&exchange.caller);
+    let access = entry.access(&exchange.caller);
     access.require_admin()?;
     Ok(access)
 }

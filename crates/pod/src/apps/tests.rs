@@ -1,0 +1,1 @@
+//! Apps over a store in memory.
