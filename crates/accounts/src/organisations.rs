@@ -32,7 +32,7 @@ pub use invitation::{
     revoke, sweep_invitations,
 };
 pub use membership::{
-    forget_account, put_member, put_team_member, remove_member, remove_team_member, roles_of,
+    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member, roles_of,
 };
 pub use organisation::{
     NewOrganisation, OrganisationChange, change_organisation, close_organisation,
@@ -199,12 +199,4 @@ fn agree(wanted: Option<u64>, there: u64) -> Result<(), OrganisationError> {
         Some(wanted) if wanted != there => Err(OrganisationError::Changed(there)),
         Some(_) | None => Ok(()),
     }
-}
-
-/// Whether an organisation with other members would be nobody's without `account`.
-///
-/// # Errors
-/// [`EngineError`] if the store cannot be read.
-pub fn is_last_owner(_tx: &Transaction<'_>, _account: &str) -> Result<bool, EngineError> {
-    Ok(false)
 }

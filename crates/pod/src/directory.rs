@@ -4,13 +4,15 @@
 //! Whatever writes such a document makes the record follow in the same transaction (`life.rs`); the
 //! use cases here write both at once (`document.rs`).
 
+mod administer;
 mod change_password;
-mod create;
+pub(crate) mod create;
 mod destroy;
-mod document;
-mod edit;
+pub(crate) mod document;
+pub(crate) mod edit;
+mod export;
 mod holder;
-mod letters;
+pub(crate) mod letters;
 pub(crate) mod life;
 mod profile;
 mod recover;
@@ -20,6 +22,7 @@ mod verify_address;
 use adea_accounts::names::InvalidName;
 use serde_json::{Map, Value};
 
+pub use administer::{AccountChange, AccountGiven, AccountsAsked, AccountsPage, IMPORT_MAX};
 pub use create::NewAccount;
 pub use holder::Holder;
 pub use profile::ProfileChange;
@@ -88,6 +91,12 @@ pub enum AccountError {
     /// Neither the password nor a session that was begun a short while ago.
     #[error("Give the password, or sign in again and repeat this within ten minutes.")]
     NotFresh,
+    /// A credential that cannot be verified, or at no bearable cost.
+    #[error("this stands for no password that can be verified here")]
+    Credential,
+    /// Roles that nobody gives.
+    #[error("a role has 1 to 256 bytes, is none of the server's own or of a membership, and there are at most 100")]
+    Roles,
     /// Who asks has no account here.
     #[error("Who has signed in so has no account here that could be changed.")]
     NoAccount,

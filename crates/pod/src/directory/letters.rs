@@ -10,6 +10,7 @@ use adea_mail::{Kind, Outgoing};
 use adea_store::Transaction;
 use serde_json::{Value, json};
 
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 
 /// How long an address can be verified, in minutes.
@@ -27,20 +28,11 @@ pub(crate) struct Posted {
     link: String,
 }
 
-/// What a link in a mail is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Leads {
-    /// To prove an address.
-    Verify,
-    /// To set a new password.
-    Reset,
-}
-
 impl Pod {
     /// A secret for a link that leads to what `leads` says, in `app`.
-    pub(crate) fn posted(&self, leads: Leads, app: &str) -> Posted {
+    pub(crate) fn posted(&self, leads: LinkKind, app: &str) -> Posted {
         let secret = one_time::new_secret(&self.inner.entropy);
-        let link = self.mail_link(leads, app, &secret);
+        let link = self.link(leads, app, &secret);
         Posted {
             code: new_code(&self.inner.entropy),
             secret,
@@ -48,20 +40,9 @@ impl Pod {
         }
     }
 
-    /// Where a link in a mail leads.
-    fn mail_link(&self, leads: Leads, app: &str, secret: &str) -> String {
-        let auth = self.auth();
-        let base = auth.accounts.public_url.as_deref().unwrap_or_default();
-        let page = match leads {
-            Leads::Verify => "verify",
-            Leads::Reset => "reset",
-        };
-        format!("{}/_auth/pages/{page}?app={app}#{secret}", base.trim_end_matches('/'))
-    }
-
     /// Where somebody goes who wants to recover his account.
     pub(crate) fn recover_link(&self, app: &str) -> String {
-        self.mail_link(Leads::Reset, app, "")
+        self.link(LinkKind::Recover, app, "")
     }
 }
 

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use super::change_password::own_account;
 use super::document::{self, with_users};
 use super::edit::{edit_in, put_in, refuse};
-use super::letters::{Leads, letter, notify};
+use super::letters::{letter, notify};
 use super::{ADDRESSES_MAX, AccountError, check_language, check_profile};
 use crate::apps::Actor;
 use crate::error::PodError;
 use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 
 /// What is to be changed; what is `None` stays.
@@ -92,7 +93,7 @@ impl Pod {
         let account = own_account(&by)?;
         let address = self.new_address(address)?;
         self.limit(LimitKind::AccountMail, &address.normal)?;
-        let (ground, posted) = (self.ground()?, self.posted(Leads::Verify, ""));
+        let (ground, posted) = (self.ground()?, self.posted(LinkKind::Verify, ""));
         let (recover_link, store) = (self.recover_link(""), self.inner.store.clone());
         Self::to_the_end(async move {
             let added = store.transact(Self::permit(), move |tx| {

@@ -16,12 +16,13 @@ use serde_json::{Value, json};
 use super::AccountError;
 use super::document::{self, UserDocument, with_users};
 use super::edit::{edit_in, refuse};
-use super::letters::{Leads, letter, notify};
+use super::letters::{letter, notify};
 use super::life::hex;
 use super::sign_up::is_listed;
 use crate::apps::Actor;
 use crate::error::PodError;
 use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 use crate::settings::SignUpMode;
 
@@ -42,7 +43,7 @@ impl Pod {
             SignUpMode::Listed => is_listed(&rules, &address.normal),
             SignUpMode::Invited | SignUpMode::Closed => false,
         };
-        let (ground, posted) = (self.ground()?, self.posted(Leads::Reset, app));
+        let (ground, posted) = (self.ground()?, self.posted(LinkKind::Recover, app));
         let (app, store) = (app.to_owned(), self.inner.store.clone());
         Self::to_the_end(async move {
             let asked = store.transact(Self::permit(), move |tx| {

@@ -20,11 +20,12 @@ use serde_json::{Map, Value, json};
 
 use super::create::{NewAccount, create_in};
 use super::document::{self, with_users};
-use super::letters::{Leads, Posted, letter};
+use super::letters::{Posted, letter};
 use super::{AccountError, check_language, check_profile};
 use crate::apps::Actor;
 use crate::error::PodError;
 use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 use crate::settings::{SignUpMode, SignUpSettings};
 
@@ -104,7 +105,7 @@ impl Pod {
         };
         let asked = Asked {
             ground: self.ground()?,
-            posted: self.posted(Leads::Verify, &wanted.app),
+            posted: self.posted(LinkKind::Verify, &wanted.app),
             recover_link: self.recover_link(&wanted.app),
             new: NewAccount {
                 name,
