@@ -12,7 +12,7 @@ mod life;
 mod record;
 
 pub use life::{
-    Followed, Ground, Shown, complete, end_sessions, erase, follow, live, live_name, set_complete,
+    Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete,
 };
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
@@ -140,6 +140,12 @@ fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
     seen.seen_ms = record.seen_ms;
     seen.devices.clone_from(&record.devices);
     seen.totp_step = record.totp_step;
+    for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
+        if passkey.credential == used.credential {
+            passkey.used_ms = used.used_ms;
+            passkey.key.clone_from(&used.key);
+        }
+    }
     seen == *record
 }
 

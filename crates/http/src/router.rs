@@ -309,6 +309,10 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::route(exchange, &first, &rest).await;
     }
     let name = DatabaseName::parse(&first);
+    if let Ok(name) = &name {
+        // Before it is known whether there is such a database: that, too, is the app's own matter.
+        exchange.app.pod.may_enter(&exchange.caller, name)?;
+    }
     exchange.database = first;
     let Some((second, more)) = rest.split_first() else {
         return database::route(exchange, name?).await;

@@ -35,7 +35,7 @@ pub use standing::Standing;
 use crate::directory::Holder;
 
 /// How long the step between two factors may take.
-const CONTINUATION_MS: u64 = 600_000;
+const CONTINUATION_MS: u64 = 300_000;
 /// The most characters of what a device calls itself.
 const DEVICE_CHARS_MAX: usize = 256;
 
@@ -173,7 +173,7 @@ impl Pod {
         if let Owner::Account(holder) = &owner
             && !proof.strong
         {
-            let kinds = self.kinds_wanted(holder);
+            let kinds = self.second_factor(holder);
             if !kinds.is_empty() {
                 return self.ask_second_factor(&proof, &wanted, kinds).await;
             }
@@ -217,11 +217,6 @@ impl Pod {
         let holder = self.holder(account)?;
         let free = holder.filter(|holder| !holder.record.flags.blocked);
         Ok(free.map(|holder| Owner::Account(Box::new(holder))))
-    }
-
-    /// The second factors that an account wants to see.
-    fn kinds_wanted(&self, _holder: &Holder) -> Vec<&'static str> {
-        Vec::new()
     }
 
     /// Remembers what was proved and what is wanted, until the second factor comes. The data has the

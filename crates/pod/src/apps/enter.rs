@@ -22,7 +22,7 @@ impl Pod {
     /// # Errors
     /// [`AppError::NotJoined`] for everybody else who has a name.
     pub fn may_enter(&self, caller: &Caller, database: &DatabaseName) -> Result<(), PodError> {
-        match self.owner_of(database) {
+        match self.app_owning(database) {
             Some(known) if !known.roles.admit(caller) => {
                 Err(AppError::NotJoined(known.app.id.clone()).into())
             }
@@ -41,7 +41,7 @@ impl Pod {
         database: &DatabaseName,
     ) -> Result<(), PodError> {
         self.may_enter(caller, database)?;
-        let Some(known) = self.owner_of(database) else {
+        let Some(known) = self.app_owning(database) else {
             return Ok(());
         };
         match caller.account().filter(|_| !caller.is_admin()) {
@@ -53,7 +53,7 @@ impl Pod {
     /// Whether `caller` may make and drop databases of this name.
     #[must_use]
     pub fn may_make(&self, caller: &Caller, database: &DatabaseName) -> bool {
-        let owner = || self.owner_of(database);
+        let owner = || self.app_owning(database);
         caller.is_admin() || owner().is_some_and(|known| known.roles.administers(caller))
     }
 
@@ -87,19 +87,19 @@ impl Pod {
         name: &DatabaseName,
         by: &Actor,
     ) -> Option<adea_accounts::audit::AuditEntry> {
-        let owner = self.owner_of(name)?;
+        let owner = self.app_owning(name)?;
         let now_ms = self.inner.clock.now_unix_ms();
         Some(by.entry(action, name.as_str(), &owner.app.id, now_ms))
     }
 
     /// The app that owns databases of this name.
-    fn owner_of(&self, database: &DatabaseName) -> Option<Arc<Known>> {
+    fn app_owning(&self, database: &DatabaseName) -> Option<Arc<Known>> {
         self.inner.apps.find(namespace(database)?)
     }
 
     /// The roles of that app.
     pub(crate) fn roles_of_app(&self, database: &DatabaseName) -> Option<AppRoles> {
-        self.owner_of(database).map(|known| known.roles.clone())
+        self.app_owning(database).map(|known| known.roles.clone())
     }
 }
 
