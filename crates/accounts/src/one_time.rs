@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::keys;
 use crate::stored::{Source, get, put};
@@ -91,6 +92,12 @@ pub fn key_of_hex(hex: &str) -> Option<Vec<u8>> {
         *byte = u8::from_str_radix(pair, 16).ok()?;
     }
     Some(keys::one_time(&hash))
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 /// Stores what `secret` is good for.
