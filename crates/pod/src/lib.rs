@@ -70,7 +70,7 @@ pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, Sho
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::LinkError;
-pub use mail::MailError;
+pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::OrganisationError;
 pub use partition::{InvalidPartitionedId, check_partition};

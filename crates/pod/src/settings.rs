@@ -9,7 +9,7 @@ mod sessions;
 mod sign_up;
 
 pub use limits::{LimitRule, LimitSettings, written_limit};
-pub use mail::MailSettings;
+pub use mail::{LinkSettings, LinkTemplate, MailSettings};
 pub use providers::ProviderSettings;
 pub use sessions::SessionSettings;
 pub use sign_up::{SignUpMode, SignUpSettings};
