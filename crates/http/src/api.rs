@@ -122,6 +122,7 @@ impl Form {
 }
 
 /// An answer that a route gives.
+#[derive(Clone, Copy)]
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,

@@ -21,7 +21,7 @@ use forms::{
     SessionItem,
 };
 
-pub(crate) use forms::{SessionAnswer, SessionAsked};
+pub(crate) use forms::{FaceAsked, SessionAnswer, SessionAsked};
 
 /// What a route answers that signs somebody in.
 pub(crate) const BEGUN: &[Answer] = &[
