@@ -98,6 +98,7 @@ const KINDS: &[Kind] = &[
 const OF_PATHS: &[(&str, &str, &str)] = &[
     ("account", "The id of an account.", "string"),
     ("app", "The name of an app.", "app"),
+    ("email", "An address.", "string"),
     ("id", "The id.", "string"),
     ("invitation", "The id of an invitation.", "string"),
     ("kind", "Which kind of mail.", "string"),
