@@ -94,11 +94,4 @@ impl Pod {
         }
         Err(Refusal::Forbidden("You cannot sign up here.".into()).into())
     }
-
-    /// Where a link leads with which one signs in.
-    fn sign_in_link(&self, app: &str, secret: &str) -> String {
-        let auth = self.auth();
-        let base = auth.accounts.public_url.as_deref().unwrap_or("");
-        format!("{base}/_auth/pages/link?app={app}#{secret}")
-    }
 }

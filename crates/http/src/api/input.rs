@@ -67,6 +67,9 @@ pub(super) fn check_query(exchange: &Exchange, route: &Route) -> Result<(), ApiE
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in exchange.query.pairs() {
         let Some(parameter) = route.query.iter().find(|known| known.name == name) else {
+            if route.query.iter().any(|known| known.kind == kind::RETURNED) {
+                continue;
+            }
             return Err(ApiError::Input(format!("unknown query parameter `{name}`")));
         };
         if seen.contains(&name) {
