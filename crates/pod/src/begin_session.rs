@@ -217,8 +217,8 @@ impl Pod {
     }
 
     /// Whether the account may use the app that the session is for.
-    fn may_begin(&self, _proof: &Proof, _wanted: &SessionWanted) -> Result<(), PodError> {
-        Ok(())
+    fn may_begin(&self, proof: &Proof, wanted: &SessionWanted) -> Result<(), PodError> {
+        self.may_use_app(&proof.account, &wanted.app)
     }
 
     /// The second factors that an account wants to see.
@@ -266,8 +266,7 @@ impl Pod {
         proof: &Proof,
         wanted: &SessionWanted,
     ) -> (SessionRecord, Credentials) {
-        let auth = self.auth();
-        let settings = &auth.accounts.sessions;
+        let settings = self.session_spans(&wanted.app);
         let (entropy, seals) = (&self.inner.entropy, &self.inner.session_memory.seals);
         let now_ms = self.inner.clock.now_unix_ms();
         let id = adea_accounts::keys::new_id(entropy);

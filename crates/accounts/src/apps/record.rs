@@ -115,14 +115,13 @@ pub struct AppQuota {
     pub accounts: Option<u64>,
 }
 
-/// How long sessions last, in seconds; as the server has it where nothing is said.
+/// How long sessions last, in seconds; as the server has it where nothing is said. An access token is
+/// good no longer than the server's own, whose keys are kept so long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionSpans {
     /// How long an access token is good.
     pub access_s: Option<u64>,
-    /// After how long without use a session ends.
-    pub idle_s: Option<u64>,
     /// After how long a session ends in any case.
     pub lifetime_s: Option<u64>,
     /// How long a temporary name and password are good.
@@ -215,7 +214,7 @@ impl App {
 
 impl SessionSpans {
     fn make_sense(self) -> bool {
-        let all = [self.access_s, self.idle_s, self.lifetime_s, self.basic_s];
+        let all = [self.access_s, self.lifetime_s, self.basic_s];
         let most = self.lifetime_s.unwrap_or(SPAN_MAX_S).min(SPAN_MAX_S);
         let mut set = all.into_iter().flatten();
         set.all(|span| (1..=most).contains(&span)) && self.lifetime_s.unwrap_or(1) <= SPAN_MAX_S
@@ -416,10 +415,10 @@ mod tests {
         check(|app| app.language = Some("de_DE".to_owned()), Err("language"));
         check(|app| app.language = Some("de-DE".to_owned()), Ok(()));
         check(|app| app.quota.databases = Some(10_001), Err("quota"));
-        check(|app| app.sessions.idle_s = Some(0), Err("sessions"));
+        check(|app| app.sessions.access_s = Some(0), Err("sessions"));
         check(|app| app.sessions.lifetime_s = Some(u64::MAX), Err("sessions"));
         check(
-            |app| (app.sessions.idle_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
+            |app| (app.sessions.access_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
             Err("sessions"),
         );
         for wrong in ["", "a b@c.d", "@", "a@", "a@b@", "x\u{0}@b.c"] {

@@ -7,6 +7,7 @@ use adea_store::{Decline, EngineError, Transaction};
 
 use super::{Actor, AppError};
 use crate::apps::registry::Known;
+use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
 use std::sync::Arc;
@@ -28,6 +29,15 @@ impl Pod {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Lets enter this database who may, by its app and by what is set for it.
+    ///
+    /// # Errors
+    /// As [`Pod::may_enter`], or [`PodError::Refused`].
+    pub fn admit(&self, caller: &Caller, entry: &DatabaseEntry) -> Result<(), PodError> {
+        self.may_enter(caller, &entry.name)?;
+        Ok(entry.access(caller).require_member()?)
     }
 
     /// The same for a caller who was let in a while ago: whether he has left the app since is looked up
