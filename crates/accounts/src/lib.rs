@@ -31,19 +31,23 @@
 //! assert_eq!(session.name, "ann");
 //! ```
 
+pub mod apps;
 pub mod audit;
 mod credential;
 pub mod directory;
 pub mod keys;
 mod lockout;
 mod mac;
+pub mod names;
 pub mod one_time;
+pub mod organisations;
 mod password;
 mod password_rules;
 mod proxy;
 mod refusal;
 mod security;
 mod session;
+pub mod sessions;
 pub mod stored;
 mod token;
 mod totp;

@@ -46,17 +46,19 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
-pub use apps::AppError;
+pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
-pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
+pub use begin_session::{
+    Begun, Credentials, Face, Proof, SessionError, SessionPage, SessionWanted, Standing,
+};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::AccountError;
+pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
 pub use factors::FactorError;
 pub use find::{
