@@ -1,5 +1,5 @@
 //! What a server does by itself, again and again, for as long as it serves: notes the time, purges
-//! what has expired, and makes databases for accounts.
+//! what has expired, makes databases for accounts, and sends mail.
 
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ const TURN: Duration = Duration::from_secs(60);
 impl Pod {
     /// Does all of it, until it is dropped.
     pub async fn run_background(&self) {
-        tokio::join!(self.take_turns(), self.keep_user_databases());
+        tokio::join!(
+            self.take_turns(),
+            self.keep_user_databases(),
+            self.deliver_mail(),
+        );
     }
 
     /// Takes a turn at once and then each minute. What fails is logged, and tried again at the next
@@ -38,6 +42,11 @@ impl Pod {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
+        }
+        match self.remove_abandoned().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed {removed} abandoned accounts"),
+            Err(error) => tracing::error!(%error, "removing abandoned accounts failed: {error}"),
         }
         if let Err(error) = self.sweep_sessions().await {
             tracing::error!(%error, "sessions that are over stay: {error}");
