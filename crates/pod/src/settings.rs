@@ -28,8 +28,8 @@ pub struct AccountSettings {
     pub limits: LimitSettings,
     /// How mail is sent.
     pub mail: MailSettings,
-    /// Other providers to sign in with.
-    pub providers: Vec<ProviderSettings>,
+    /// Other ways in than a password.
+    pub providers: ProviderSettings,
     /// For how many seconds entries of the audit log are kept.
     pub audit_keep_s: Option<u64>,
 }
