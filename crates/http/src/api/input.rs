@@ -20,7 +20,15 @@ pub(crate) async fn read<T>(exchange: &mut Exchange) -> Result<T, ApiError>
 where
     T: DeserializeOwned + ToSchema + 'static,
 {
-    let body = intake::whole_up_to(exchange, BODY_MAX).await?;
+    read_up_to(exchange, BODY_MAX).await
+}
+
+/// As [`read`], where a body may be of `most` bytes.
+pub(crate) async fn read_up_to<T>(exchange: &mut Exchange, most: u64) -> Result<T, ApiError>
+where
+    T: DeserializeOwned + ToSchema + 'static,
+{
+    let body = intake::whole_up_to(exchange, most).await?;
     if body.is_empty() {
         return parse(b"{}");
     }

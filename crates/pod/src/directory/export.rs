@@ -111,16 +111,12 @@ impl Pod {
             entropy: self.inner.entropy.clone(),
             limits: Limits::default(),
         };
-        let part = Part {
-            limit: ROWS_MAX,
-            after: None,
-        };
+        let part = Part::new(ROWS_MAX, None).ok_or(PodError::Interrupted)?;
         let view = self.view();
         let view = view.as_ref();
         let told = |error: adea_store::Decline<organisations::OrganisationError>| match error {
-            adea_store::Decline::Refused(error) => {
-                PodError::from(crate::organisations::OrganisationError::from(error))
-            }
+            // He has an account, which is all that could be wrong.
+            adea_store::Decline::Refused(_) => AccountError::NoAccount.into(),
             adea_store::Decline::Engine(error) => PodError::Engine(error),
         };
         let memberships = organisations::memberships_of(view, &acting, &part).map_err(told)?;
@@ -150,7 +146,7 @@ impl Pod {
     /// Entries of the audit log that he made or that are about him, the newest first.
     fn audit_told(&self, account: &str) -> Result<Value, PodError> {
         let view = self.view();
-        let mut rows = view.range(Space::Index, keys::all_audit(), Direction::Backward)?;
+        let mut rows = view.range(Space::Index, keys::all_audit(), Direction::Reverse)?;
         let mut told = Vec::new();
         while let Some((_, value)) = rows.next()? {
             let Ok(entry) = decode::<AuditEntry>(value, "the audit log") else {
