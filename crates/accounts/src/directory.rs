@@ -8,8 +8,12 @@
 //! Invariants: a record is there exactly as long as the document is; an alias leads to a record that
 //! names it; a record of a `_users` database that was dropped is nobody's.
 
+mod life;
 mod record;
 
+pub use life::{
+    Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete,
+};
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
 use adea_store::{EngineError, Space, Transaction};
@@ -17,12 +21,15 @@ use adea_store::{EngineError, Space, Transaction};
 use crate::keys;
 use crate::stored::{Source, get, get_text, put};
 
+/// The first of the store's topics that are not of databases but of accounts and sessions.
+pub const FIRST_TOPIC: u64 = 1 << 63;
+
 /// The store's topic for a change of what `account` may do: feeds that it has open listen to it.
 #[must_use]
 pub fn topic_of(account: &str) -> u64 {
     // Numbers of databases are small; this half of the numbers is ours, but for the last ones.
     let hash = xxhash_rust::xxh3::xxh3_64(account.as_bytes());
-    (hash | 1 << 63) & !0xff
+    (hash | FIRST_TOPIC) & !0xff
 }
 
 /// How often what makes somebody's rights has changed: what was worked out under one version holds
@@ -114,15 +121,75 @@ pub fn store(
     record: &AccountRecord,
 ) -> Result<(), EngineError> {
     if let Some(before) = before {
-        for alias in aliases(before) {
-            tx.delete(Space::Index, alias);
-        }
+        forget_aliases(tx, before)?;
     }
     for alias in aliases(record) {
         tx.put(Space::Index, alias, record.id.clone().into_bytes());
     }
     put(tx, keys::account(&record.id), record);
+    if before.is_some_and(|before| differs_in_use_only(before, record)) {
+        return Ok(());
+    }
     rights_change(tx, &record.id)
+}
+
+/// Whether nothing changed but when and where it was used: nobody's rights follow from that, and to
+/// forget everybody's for each sign-in would be dear.
+fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
+    let mut seen = before.clone();
+    seen.seen_ms = record.seen_ms;
+    seen.devices.clone_from(&record.devices);
+    seen.totp_step = record.totp_step;
+    for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
+        if passkey.credential == used.credential {
+            passkey.used_ms = used.used_ms;
+            passkey.key.clone_from(&used.key);
+        }
+    }
+    seen == *record
+}
+
+/// What an alias is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// The name, or one that looks like it.
+    Name,
+    /// A verified address.
+    Address,
+    /// Who somebody is at another provider.
+    Identity,
+    /// A passkey.
+    Passkey,
+}
+
+/// The first alias of `record` that leads to another account of the same `_users` database.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn taken(tx: &Transaction<'_>, record: &AccountRecord) -> Result<Option<Alias>, EngineError> {
+    let addresses = record.addresses.iter();
+    let verified = addresses.filter(|address| address.verified_ms.is_some());
+    let identities = record.identities.iter();
+    let passkeys = record.passkeys.iter();
+    let named = std::iter::once(keys::name(&record.name))
+        .chain(record.lookalike.as_deref().map(keys::lookalike))
+        .map(|key| (Alias::Name, key));
+    let all = named
+        .chain(verified.map(|address| (Alias::Address, keys::address(&address.normal))))
+        .chain(identities.map(|known| {
+            let key = keys::identity(&known.provider, &known.subject);
+            (Alias::Identity, key)
+        }))
+        .chain(passkeys.map(|passkey| (Alias::Passkey, keys::passkey(&passkey.credential))));
+    for (alias, key) in all {
+        if let Some(other) = get_text(tx, &key)?
+            && other != record.id
+            && live(tx, record.users, &other)?.is_some()
+        {
+            return Ok(Some(alias));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes `record` and its aliases; what else belongs to the account is removed by who calls.
@@ -130,11 +197,19 @@ pub fn store(
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
 pub fn remove(tx: &mut Transaction<'_>, record: &AccountRecord) -> Result<(), EngineError> {
-    for alias in aliases(record) {
-        tx.delete(Space::Index, alias);
-    }
+    forget_aliases(tx, record)?;
     tx.delete(Space::Index, keys::account(&record.id));
     rights_change(tx, &record.id)
+}
+
+/// Removes the aliases of `record`. One that somebody else took over, when this was void, stays.
+fn forget_aliases(tx: &mut Transaction<'_>, record: &AccountRecord) -> Result<(), EngineError> {
+    for alias in aliases(record) {
+        if get_text(tx, &alias)?.is_some_and(|id| id == record.id) {
+            tx.delete(Space::Index, alias);
+        }
+    }
+    Ok(())
 }
 
 /// The keys that lead to `record`.

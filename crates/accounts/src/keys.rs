@@ -16,6 +16,7 @@ const ADDRESS: u8 = 5;
 const IDENTITY: u8 = 6;
 const PASSKEY: u8 = 7;
 const ONE_TIME: u8 = 8;
+const COMPLETE: u8 = 9;
 const SESSION: u8 = 10;
 const SESSION_OF: u8 = 11;
 const SIGNING_KEY: u8 = 12;
@@ -29,8 +30,13 @@ const INVITATION_OF: u8 = 26;
 const ORGANISATION_NAME: u8 = 27;
 const DOMAIN: u8 = 28;
 const INVITED: u8 = 29;
+const INVITATION_SECRET: u8 = 30;
+const CLOSING: u8 = 31;
 const APP: u8 = 40;
 const APP_OF: u8 = 41;
+const APP_ACCOUNT: u8 = 42;
+const APP_COUNT: u8 = 43;
+const APP_DOMAIN: u8 = 44;
 
 /// The number of characters of an id.
 pub const ID_LENGTH: usize = 26;
@@ -86,6 +92,11 @@ pub fn last_part(key: &[u8]) -> &[u8] {
 /// → how often what makes somebody's rights has changed.
 pub(crate) fn version() -> Vec<u8> {
     key(VERSION, &[])
+}
+
+/// → the `_users` database whose accounts all have records.
+pub(crate) fn complete() -> Vec<u8> {
+    key(COMPLETE, &[])
 }
 
 /// account → its record.
@@ -178,9 +189,24 @@ pub(crate) fn organisation_name(app: &str, normal: &str) -> Vec<u8> {
     key(ORGANISATION_NAME, &[app.as_bytes(), normal.as_bytes()])
 }
 
-/// domain → the organisation that it is verified for.
-pub(crate) fn domain(name: &str) -> Vec<u8> {
-    key(DOMAIN, &[name.as_bytes()])
+/// domain and app → the organisation there that it is verified for.
+pub(crate) fn domain(name: &str, app: &str) -> Vec<u8> {
+    key(DOMAIN, &[name.as_bytes(), app.as_bytes()])
+}
+
+/// All organisations that a domain is verified for, one an app.
+pub(crate) fn domains(name: &str) -> KeyRange {
+    below(DOMAIN, &[name.as_bytes()])
+}
+
+/// organisation or team that is gone, while something leads to it → which of them it was.
+pub(crate) fn closing(group: &str) -> Vec<u8> {
+    key(CLOSING, &[group.as_bytes()])
+}
+
+/// All organisations and teams that are gone while something leads to them.
+pub(crate) fn closings() -> KeyRange {
+    below(CLOSING, &[])
 }
 
 /// team → its record.
@@ -223,12 +249,22 @@ pub(crate) fn invitation(id: &str) -> Vec<u8> {
     key(INVITATION, &[id.as_bytes()])
 }
 
-/// organisation or team, and invitation → nothing.
+/// All invitations.
+pub(crate) fn invitations() -> KeyRange {
+    below(INVITATION, &[])
+}
+
+/// hash of the secret that an invitation was sent with → the invitation.
+pub(crate) fn invitation_secret(hash: &[u8; 32]) -> Vec<u8> {
+    key(INVITATION_SECRET, &[hash])
+}
+
+/// organisation, team or inviter, and invitation → nothing.
 pub(crate) fn invitation_of(group: &str, invitation: &str) -> Vec<u8> {
     key(INVITATION_OF, &[group.as_bytes(), invitation.as_bytes()])
 }
 
-/// All invitations to an organisation or a team.
+/// All invitations to an organisation or a team, or sent by an account.
 pub(crate) fn invitations_of(group: &str) -> KeyRange {
     below(INVITATION_OF, &[group.as_bytes()])
 }
@@ -261,6 +297,26 @@ pub(crate) fn app_of(account: &str, app: &str) -> Vec<u8> {
 /// All apps that an account has joined.
 pub(crate) fn apps_of(account: &str) -> KeyRange {
     below(APP_OF, &[account.as_bytes()])
+}
+
+/// app and account → since when it is joined, as under [`app_of`].
+pub(crate) fn app_account(app: &str, account: &str) -> Vec<u8> {
+    key(APP_ACCOUNT, &[app.as_bytes(), account.as_bytes()])
+}
+
+/// All accounts that have joined an app.
+pub(crate) fn app_accounts(app: &str) -> KeyRange {
+    below(APP_ACCOUNT, &[app.as_bytes()])
+}
+
+/// app → how many accounts have joined it.
+pub(crate) fn app_count(app: &str) -> Vec<u8> {
+    key(APP_COUNT, &[app.as_bytes()])
+}
+
+/// domain → the app that it stands for.
+pub(crate) fn app_domain(name: &str) -> Vec<u8> {
+    key(APP_DOMAIN, &[name.as_bytes()])
 }
 
 /// An entry of the audit log: time in milliseconds, then what tells it from others of that time.

@@ -21,7 +21,7 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK, OWN_PATH,
     Optional, Parsed, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
@@ -199,6 +199,30 @@ settings! {
         session_required: bool = "session.required", Switch, Some("false");
         /// Whether credentials are taken that come over plain HTTP from another machine.
         session_plain_http: bool = "session.plain_http", Switch, Some("false");
+    }
+    "Limits of requests" {
+        /// How often one address may try to sign in; passwords that were right a moment ago do not
+        /// count.
+        /// Under IPv6 an address is a network of 64 bits. More is answered 429, with Retry-After.
+        limits_sign_in: Option<adea_pod::LimitRule> = "limits.sign_in", LIMIT, Some("60/1m");
+        /// How often somebody may try to sign in to one account, wherever he is.
+        limits_account_sign_in: Option<adea_pod::LimitRule> =
+            "limits.account_sign_in", LIMIT, Some("100/10m");
+        /// How often one address may cause a mail.
+        limits_mail: Option<adea_pod::LimitRule> = "limits.mail", LIMIT, Some("30/10m");
+        /// How often a mail may go to one account or one mail address.
+        limits_account_mail: Option<adea_pod::LimitRule> =
+            "limits.account_mail", LIMIT, Some("10/1h");
+        /// How often one address may make an account.
+        limits_sign_up: Option<adea_pod::LimitRule> = "limits.sign_up", LIMIT, Some("30/1h");
+        /// How often one address may ask for anything else below /_auth, /_orgs and the like.
+        limits_requests: Option<adea_pod::LimitRule> = "limits.requests", LIMIT, Some("1200/1m");
+        /// Whether requests of this machine itself are counted, too.
+        /// Where a proxy runs on it, name it in auth.trusted_proxies: then its clients are counted.
+        limits_loopback: bool = "limits.loopback", Switch, Some("false");
+        /// Time that entries of the audit log are kept.
+        audit_keep: Duration = "audit.keep", Span { min: DAY, max: Duration::from_secs(100 * 366 * 86_400) },
+            Some("400d");
     }
     "Mail" {
         /// Server that mail is handed to, as smtps://name:password@mail.example.org:465.

@@ -106,6 +106,16 @@ impl<'w, 't> Writer<'w, 't> {
             .map_or(Ok(Record::default()), |bytes| Record::decode(&bytes))
     }
 
+    /// The stored body written under `sequence`, as this transaction leaves it; read it with
+    /// [`crate::record::split_body`].
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn body(&self, sequence: u64) -> Result<Option<Vec<u8>>, EngineError> {
+        let key = keys::body(self.database, sequence);
+        self.tx.get(Space::Body, &key)
+    }
+
     /// An ordinary edit: `based_on` is the revision that the client has seen, if any. Returns the
     /// new revision.
     ///

@@ -14,16 +14,20 @@ mod audit;
 mod auth;
 mod input;
 mod invitations;
+mod json;
+mod kind;
 mod limits;
 mod links;
 mod mail;
 mod memberships;
 mod openapi;
 mod organisations;
+pub(crate) mod paging;
 mod passkeys;
 mod providers;
 mod second_factor;
 mod sessions;
+mod shape;
 mod teams;
 
 use std::future::Future;
@@ -40,6 +44,7 @@ use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 
+pub(crate) use apps::{actor, app_of};
 pub(crate) use input::read;
 
 /// Who may call a route.
@@ -88,7 +93,9 @@ pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     /// What it says, in one line.
     pub(crate) about: &'static str,
-    /// Its type: `integer`, `string` or `boolean`.
+    /// Its kind, by name: `string`, `integer`, `boolean`, `id`, `time`, `app`, `limit`, `cursor`, or
+    /// one of some words, as `newest|oldest`. A value of another kind is refused before the handler
+    /// is called; see `kind.rs`.
     pub(crate) kind: &'static str,
 }
 
@@ -174,6 +181,12 @@ fn routes() -> impl Iterator<Item = &'static Route> {
 }
 
 impl Route {
+    /// The names of the parameters of its path, in their order.
+    fn parameters(&self) -> impl Iterator<Item = &'static str> {
+        let segments = self.path.split('/');
+        segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+
     /// What the parameters of its path are, if `segments` fit.
     fn matches(&self, segments: &[String]) -> Option<Captures> {
         let mut pattern = self.path.trim_start_matches('/').split('/');
@@ -214,6 +227,7 @@ pub(crate) async fn route(exchange: Exchange, segments: &[String]) -> Result<Res
     };
     limits::check(&exchange, route)?;
     permit(&exchange, route.who)?;
+    input::check_path(route, &captures)?;
     input::check_query(&exchange, route)?;
     (route.handle)(exchange, captures).await
 }

@@ -6,7 +6,7 @@
 //! The mark up to which a database was looked through is moved after the purges: a crash between
 //! them looks through a part again and finds nothing.
 
-use adea_base::DocumentId;
+use adea_base::{Caller, DocumentId};
 use adea_documents::expiry::{self, Expired, Expiry};
 use adea_documents::revision::Revision;
 use adea_documents::{DatabaseError, DatabaseNumber};
@@ -14,6 +14,7 @@ use adea_store::TransactError;
 use tokio::task::spawn_blocking;
 
 use crate::databases::{DatabaseEntry, no_database};
+use crate::directory::life::Touched;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -129,14 +130,23 @@ impl Pod {
             })?;
             revisions.push((id, leaves));
         }
+        let accounts = self.ground_if_users(number);
         let purged = self.inner.store.transact(Self::permit(), move |tx| {
+            let mut touched = Touched::default();
             let mut writer =
                 adea_documents::writer::Writer::open(tx, number).map_err(no_database)?;
             for (id, leaves) in &revisions {
                 // A document that was changed meanwhile keeps what came after.
                 writer.purge(id, leaves)?;
+                if accounts.is_some() {
+                    touched.note(id, &Caller::anonymous(), false);
+                }
             }
+            touched.read(&writer)?;
             let references = writer.finish()?;
+            if let Some(ground) = &accounts {
+                touched.follow(tx, ground)?;
+            }
             Ok(crate::maintain::settle_references(tx, &references, |_| {
                 None
             })?)

@@ -40,5 +40,13 @@ impl Pod {
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
         }
+        if let Err(error) = self.sweep_sessions().await {
+            tracing::error!(%error, "sessions that are over stay: {error}");
+        }
+        match self.rotate_old_signing_key().await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("a new key signs access tokens"),
+            Err(error) => tracing::error!(%error, "the old key goes on signing: {error}"),
+        }
     }
 }

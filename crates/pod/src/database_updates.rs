@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use adea_accounts::directory;
 use adea_documents::{DATABASES_TOPIC, DatabaseNumber, database, lifetimes};
 use adea_store::{EVERY_TOPIC, EngineError, Subscription, TransactError, View};
 
@@ -195,8 +196,7 @@ impl Lives {
 
     fn look_at(&mut self, view: &dyn View, touched: HashMap<u64, u64>) -> Result<(), EngineError> {
         for (number, reached) in touched {
-            // The upper half of the numbers are topics of accounts and of what goes with them.
-            if number != DATABASES_TOPIC && number >> 63 == 0 {
+            if number != DATABASES_TOPIC && number < directory::FIRST_TOPIC {
                 self.look_again(view, number, reached)?;
             }
         }

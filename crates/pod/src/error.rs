@@ -154,6 +154,12 @@ fn told_of(error: &ScriptError) -> String {
     }
 }
 
+impl From<adea_accounts::names::InvalidName> for PodError {
+    fn from(error: adea_accounts::names::InvalidName) -> Self {
+        Self::Account(error.into())
+    }
+}
+
 impl<E: Into<Self>> From<TransactError<E>> for PodError {
     fn from(error: TransactError<E>) -> Self {
         match error {

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adea_base::{DocumentId, Scope};
+use adea_base::{Caller, DocumentId, Scope};
 use adea_documents::database::{self, Settings};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::{Record, RecordHead};
@@ -26,6 +26,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::task::spawn_blocking;
 
 use crate::databases::{DatabaseEntry, no_database};
+use crate::directory::life::Touched;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -482,14 +483,23 @@ impl Pod {
         let number = entry.number;
         let designs = revisions.iter().any(|(id, _)| id.is_design());
         let design_changes = Arc::clone(&self.inner.design_changes);
+        let accounts = self.ground_if_users(number);
         let purged = self.inner.store.transact(Self::permit(), move |tx| {
             let mut writer = Writer::open(tx, number).map_err(no_database)?;
             let mut purged = Vec::with_capacity(revisions.len());
+            let mut touched = Touched::default();
             for (id, revisions) in &revisions {
                 let removed = writer.purge(id, revisions)?;
                 purged.push((id.as_str().to_owned(), removed));
+                if accounts.is_some() {
+                    touched.note(id, &Caller::anonymous(), false);
+                }
             }
+            touched.read(&writer)?;
             let references = writer.finish()?;
+            if let Some(ground) = &accounts {
+                touched.follow(tx, ground)?;
+            }
             if designs {
                 // A revision that lost may be the winner now.
                 design_changes.note(number, tx.sequence());

@@ -8,7 +8,7 @@ mod providers;
 mod sessions;
 mod sign_up;
 
-pub use limits::LimitSettings;
+pub use limits::{LimitRule, LimitSettings, written_limit};
 pub use mail::{LinkSettings, LinkTemplate, MailSettings};
 pub use providers::ProviderSettings;
 pub use sessions::SessionSettings;

@@ -14,10 +14,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adea_accounts::directory::{self, AccountRecord};
+use adea_accounts::names::normal_address;
 use adea_accounts::{
     Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
     Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
 };
+use adea_accounts::{apps, organisations};
 use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
 use adea_store::View;
@@ -25,6 +28,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::admins::ADMIN_ROLE;
+use crate::begin_session::{HANDLER, SessionError, temporary};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -54,8 +58,10 @@ pub enum SignIn<'a> {
         /// Where it comes from; who fails too often from there must wait.
         peer: Option<IpAddr>,
     },
-    /// The value of a session cookie.
+    /// The value of `CouchDB`'s session cookie.
     Cookie(&'a str),
+    /// The value of the cookie of a session that is kept.
+    SessionCookie(&'a str),
     /// A token.
     Bearer(&'a str),
     /// What a server in front says.
@@ -78,6 +84,8 @@ pub struct SignedIn {
     pub handler: Option<&'static str>,
     /// The value of a fresh cookie, if the session should get one with the answer.
     pub renewed_cookie: Option<String>,
+    /// The same for the cookie of a session that is kept.
+    pub renewed_session: Option<String>,
 }
 
 /// Accounts read before, and the room for slow hashes.
@@ -92,6 +100,10 @@ pub(crate) struct AccountCache {
     pub(crate) admin_changes: tokio::sync::Mutex<()>,
 }
 
+/// Why a password alone does not sign in.
+const SECOND_FACTOR_WANTED: &str =
+    "This account has a second factor: ask for a session at /_auth/login.";
+
 /// How a password was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checked {
@@ -103,17 +115,24 @@ enum Checked {
 
 /// Somebody with a name, before he proved to be it.
 #[derive(Clone)]
-struct Principal {
-    caller: Caller,
+pub(crate) struct Principal {
+    pub(crate) caller: Caller,
     /// Without one he cannot sign in.
-    credential: Option<Arc<StoredCredential>>,
+    pub(crate) credential: Option<Arc<StoredCredential>>,
     /// What makes the digits that he has to give besides, if he has to.
-    totp: Option<Totp>,
+    pub(crate) totp: Option<Totp>,
+    /// Whether his document says that he has to.
+    pub(crate) document_wants_digits: bool,
+    /// What is kept of his account; an administrator of the configuration has none.
+    pub(crate) record: Option<Arc<AccountRecord>>,
 }
 
+/// As of when something holds: a database, its last change, and the last change of what makes rights
+/// besides.
+type Moment = (DatabaseNumber, u64, u64);
+
 struct Remembered {
-    /// As of when this holds: a database and its last change.
-    moment: (DatabaseNumber, u64),
+    moment: Moment,
     principal: Principal,
 }
 
@@ -133,14 +152,17 @@ impl Pod {
                 password,
                 peer,
             } => {
+                if let Some(session) = temporary(name) {
+                    let caller = self.resume_basic(session, password)?;
+                    return Ok(SignedIn::by(HANDLER, caller));
+                }
                 let caller = self.verify_password(name, password, peer).await?;
+                self.may_use_password(name)?;
                 Ok(SignedIn::by("default", caller))
             }
             SignIn::Cookie(value) => self.resume_session(value),
-            SignIn::Bearer(token) if self.auth().tokens.enabled() => {
-                Ok(SignedIn::by("jwt", self.verify_token(token).await?))
-            }
-            SignIn::Bearer(_) => Ok(SignedIn::anonymous()),
+            SignIn::SessionCookie(value) => self.resume_cookie(value).await,
+            SignIn::Bearer(token) => self.bear(token).await,
             SignIn::Proxy { name, roles, token } => {
                 let caller = self.auth().proxy.caller(name, roles, token);
                 Ok(caller.map_or_else(SignedIn::anonymous, |caller| SignedIn::by("proxy", caller)))
@@ -162,9 +184,7 @@ impl Pod {
         peer: Option<IpAddr>,
     ) -> Result<Caller, PodError> {
         let known = self.prove(name, password, peer).await?;
-        if known.totp.is_some() {
-            return Err(wrong());
-        }
+        known.require_no_second_factor()?;
         Ok(known.caller)
     }
 
@@ -174,7 +194,11 @@ impl Pod {
         password: &str,
         peer: Option<IpAddr>,
     ) -> Result<Principal, PodError> {
-        let principal = self.principal(name)?;
+        let principal = self.principal_known_as(name)?;
+        // Guesses count for the account, by whichever of its names.
+        let own = principal.as_ref().and_then(|known| known.caller.name());
+        let name = own.map_or_else(|| name.to_owned(), str::to_owned);
+        let name = name.as_str();
         let credential = principal
             .as_ref()
             .and_then(|known| known.credential.clone());
@@ -184,6 +208,7 @@ impl Pod {
             return Err(locked_out());
         }
         if !self.was_right(name, password, credential.as_deref()) {
+            self.limit_attempt(name, peer)?;
             let stored = credential.clone();
             match self
                 .check_slowly(name, password, credential, attempt)
@@ -197,7 +222,33 @@ impl Pod {
                 self.strengthen(name, password, &stored).await;
             }
         }
-        principal.ok_or_else(wrong)
+        // Who is blocked is told no more than who guesses.
+        principal
+            .filter(|known| !known.is_blocked())
+            .ok_or_else(wrong)
+    }
+
+    /// The account of whoever has this name or verified address, and this password; failures are
+    /// counted and make him wait. An administrator of the configuration is `admin:<name>`.
+    ///
+    /// # Errors
+    /// As [`Pod::verify_password`]; an account whose document wants digits besides (`totp`) signs in
+    /// at `_session` only.
+    pub async fn prove_password(
+        &self,
+        identifier: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<String, PodError> {
+        let known = self.prove(identifier, password, Some(peer)).await?;
+        if known.document_wants_digits {
+            return Err(wrong());
+        }
+        match (&known.record, known.caller.name()) {
+            (Some(record), _) => Ok(record.id.clone()),
+            (None, Some(name)) if known.caller.is_admin() => Ok(format!("admin:{name}")),
+            (None, _) => Err(wrong()),
+        }
     }
 
     /// Signs somebody in for a session: who he is, and the value of his cookie.
@@ -213,15 +264,21 @@ impl Pod {
         peer: IpAddr,
     ) -> Result<(Caller, String), PodError> {
         let known = self.prove(name, password, Some(peer)).await?;
+        self.may_use_password(name)?;
         if let Some(totp) = &known.totp {
-            let now_s = self.inner.clock.now_unix_s();
-            if !totp.accepts(digits.unwrap_or(""), now_s) {
+            let (digits, now_s) = (digits.unwrap_or(""), self.inner.clock.now_unix_s());
+            let fits = match known.own_totp() {
+                Some(record) => self.take_digits(&record.id, digits).await?,
+                None => totp.accepts(digits, now_s),
+            };
+            if !fits {
                 let credential = known.credential.as_deref();
                 self.count_failure(Some(Attempt::new(peer, name, credential)), name);
                 return Err(wrong());
             }
         }
-        Ok((known.caller, self.issue_session(name)?))
+        let cookie = self.issue_session(known.caller.name().unwrap_or(name))?;
+        Ok((known.caller, cookie))
     }
 
     /// The cookie's value for a new session of `name`, who has just proved to be it.
@@ -315,7 +372,7 @@ impl Pod {
         verified.insert(name, password, credential, now_s);
     }
 
-    fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
+    pub(crate) fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
         let Some(attempt) = attempt else {
             return false;
         };
@@ -331,7 +388,7 @@ impl Pod {
         }
     }
 
-    fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
+    pub(crate) fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
         let Some(attempt) = attempt else {
             return;
         };
@@ -349,11 +406,24 @@ impl Pod {
         credential.is_some_and(|stored| verified.contains(name, password, stored, now_s))
     }
 
+    /// Lets pass who may do with a name and a password what he asks for, where that is something
+    /// else than a session. It is asked when the password was right, so that nobody learns from it
+    /// which names there are. Administrators of the configuration keep a way in that needs nothing
+    /// else to work.
+    fn may_use_password(&self, name: &str) -> Result<(), PodError> {
+        let required = self.auth().accounts.sessions.required;
+        if required && self.inner.admins.read().find(name).is_none() {
+            return Err(SessionError::Required.into());
+        }
+        Ok(())
+    }
+
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
+        let found = self.principal(presented.claimed_name())?;
         let Some(Principal {
             caller, credential, ..
-        }) = self.principal(presented.claimed_name())?
+        }) = found.filter(|known| !known.is_blocked())
         else {
             return Ok(SignedIn::anonymous());
         };
@@ -363,6 +433,7 @@ impl Pod {
         let Ok(session) = sessions.verify_presented(presented, salt, now_s) else {
             return Ok(SignedIn::anonymous());
         };
+        self.may_use_password(&session.name)?;
         let renewed_cookie = salt
             .filter(|_| sessions.needs_renewal(&session, now_s))
             .map(|salt| sessions.issue(&session.name, salt, now_s));
@@ -370,12 +441,14 @@ impl Pod {
             caller,
             handler: Some("cookie"),
             renewed_cookie,
+            renewed_session: None,
         })
     }
 
-    /// Who has the name `name`, with the roles that he has now.
+    /// Who has the name `name`, with the roles that he has now; nobody if he is blocked.
     pub(crate) fn caller_named(&self, name: &str) -> Result<Option<Caller>, PodError> {
-        Ok(self.principal(name)?.map(|known| known.caller))
+        let known = self.principal(name)?.filter(|known| !known.is_blocked());
+        Ok(known.map(|known| known.caller))
     }
 
     /// Who has the name `name`.
@@ -385,8 +458,40 @@ impl Pod {
                 caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
                 credential: Some(credential),
                 totp: None,
+                document_wants_digits: false,
+                record: None,
             }));
         }
+        self.remembered(name, |view, entry| read_account(view, entry, name))
+    }
+
+    /// Who has `identifier` for a name, or for a verified address: a name wins.
+    fn principal_known_as(&self, identifier: &str) -> Result<Option<Principal>, PodError> {
+        if let Some(found) = self.principal(identifier)? {
+            return Ok(Some(found));
+        }
+        let Ok(normal) = normal_address(identifier) else {
+            return Ok(None);
+        };
+        self.remembered(&format!("\0@{normal}"), |view, entry| {
+            let id = directory::find_address(view, &normal)?;
+            read_account_of(view, entry, id.as_deref())
+        })
+    }
+
+    /// Who the account `id` is.
+    pub(crate) fn principal_of(&self, id: &str) -> Result<Option<Principal>, PodError> {
+        self.remembered(&format!("\0{id}"), |view, entry| {
+            read_account_of(view, entry, Some(id))
+        })
+    }
+
+    /// What was read under `key`, or is read now, of the accounts as they stand.
+    fn remembered(
+        &self,
+        key: &str,
+        read: impl FnOnce(&dyn View, &DatabaseEntry) -> Result<Option<Principal>, PodError>,
+    ) -> Result<Option<Principal>, PodError> {
         let Ok(users) = DatabaseName::parse(USERS) else {
             return Ok(None);
         };
@@ -397,25 +502,52 @@ impl Pod {
         };
         let view = self.view();
         let statistics = database::statistics(view.as_ref(), entry.number)?;
-        let moment = (entry.number, statistics.update_sequence);
-        if let Some(known) = self.inner.accounts.get(name, moment) {
+        let version = directory::version(view.as_ref())?;
+        let moment = (entry.number, statistics.update_sequence, version);
+        if let Some(known) = self.inner.accounts.get(key, moment) {
             return Ok(Some(known));
         }
         // The same view as that of the count: what is read is of that very moment.
-        let found = read_account(view.as_ref(), &entry, name)?;
+        let found = read(view.as_ref(), &entry)?;
         if let Some(found) = &found {
-            self.inner.accounts.insert(name, moment, found);
+            self.inner.accounts.insert(key, moment, found);
         }
         Ok(found)
     }
 }
 
+impl Principal {
+    /// The record, if it has a key of its own that makes digits, of which each step is taken once.
+    fn own_totp(&self) -> Option<&AccountRecord> {
+        let record = self.record.as_deref();
+        record.filter(|record| record.totp.is_some())
+    }
+
+    /// Refuses whoever has to bring more than a password, where nothing else can be brought.
+    fn require_no_second_factor(&self) -> Result<(), PodError> {
+        match (&self.totp, self.own_totp()) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(wrong()),
+            (Some(_), Some(_)) => {
+                Err(Refusal::Unauthorized(Cow::Borrowed(SECOND_FACTOR_WANTED)).into())
+            }
+        }
+    }
+
+    /// Whether administrators have blocked him.
+    fn is_blocked(&self) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.flags.blocked)
+    }
+}
+
 impl SignedIn {
-    fn by(handler: &'static str, caller: Caller) -> Self {
+    pub(crate) fn by(handler: &'static str, caller: Caller) -> Self {
         Self {
             caller,
             handler: Some(handler),
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 
@@ -424,6 +556,7 @@ impl SignedIn {
             caller: Caller::anonymous(),
             handler: None,
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 }
@@ -441,13 +574,13 @@ impl Default for AccountCache {
 }
 
 impl AccountCache {
-    fn get(&self, name: &str, moment: (DatabaseNumber, u64)) -> Option<Principal> {
+    fn get(&self, name: &str, moment: Moment) -> Option<Principal> {
         let known = self.known.read();
         let remembered = known.get(name).filter(|known| known.moment == moment)?;
         Some(remembered.principal.clone())
     }
 
-    fn insert(&self, name: &str, moment: (DatabaseNumber, u64), principal: &Principal) {
+    fn insert(&self, name: &str, moment: Moment, principal: &Principal) {
         let mut known = self.known.write();
         if known.len() >= REMEMBERED_MAX && !known.contains_key(name) {
             known.clear();
@@ -457,12 +590,27 @@ impl AccountCache {
     }
 }
 
-fn locked_out() -> PodError {
+pub(crate) fn locked_out() -> PodError {
     Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
 
 fn wrong() -> PodError {
     Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)).into()
+}
+
+/// Reads the account `id`, by the name that it has.
+fn read_account_of(
+    view: &dyn View,
+    entry: &DatabaseEntry,
+    id: Option<&str>,
+) -> Result<Option<Principal>, PodError> {
+    let Some(id) = id else {
+        return Ok(None);
+    };
+    match directory::live(view, entry.number.0, id)? {
+        Some(record) => read_account(view, entry, &record.name),
+        None => Ok(None),
+    }
 }
 
 /// Reads an account; one that conflicts with itself is refused, anything else that is no account
@@ -475,22 +623,43 @@ fn read_account(
     let Some(user) = current_user(view, entry, &user_id(name), &Caller::anonymous())? else {
         return Ok(None);
     };
-    match Account::from_document(&user) {
-        Ok(account) => Ok(Some(Principal {
-            caller: Caller::named(&account.name, account.roles),
-            credential: account.credential.map(Arc::new),
-            totp: account.totp,
-        })),
-        Err(Refusal::NotFound) => Ok(None),
-        Err(refusal @ (Refusal::Unauthorized(_) | Refusal::Forbidden(_))) => Err(refusal.into()),
+    let account = match Account::from_document(&user) {
+        Ok(account) => account,
+        Err(Refusal::NotFound) => return Ok(None),
+        Err(refusal @ (Refusal::Unauthorized(_) | Refusal::Forbidden(_))) => {
+            return Err(refusal.into());
+        }
+    };
+    let record = directory::live_name(view, entry.number.0, name)?;
+    let mut roles = account.roles;
+    if let Some(record) = &record {
+        organisations::roles_of(view, &record.id, &mut roles)?;
+        apps::roles_of(view, &record.id, &mut roles)?;
+        if record.flags.admin {
+            roles.push(ADMIN_ROLE.to_owned());
+        }
     }
+    let caller = Caller::named(&account.name, roles);
+    // A second factor that was set up here is wanted as well.
+    let own = record.as_ref().and_then(|record| record.totp.as_deref());
+    let own = own.map(Totp::from_key);
+    Ok(Some(Principal {
+        caller: match &record {
+            Some(record) => caller.with_account(&record.id),
+            None => caller,
+        },
+        credential: account.credential.map(Arc::new),
+        document_wants_digits: account.totp.is_some(),
+        totp: own.or(account.totp),
+        record: record.map(Arc::new),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::write_user::tests::{
-        Edit, basic, caller, edit, is_wrong, pod, refused, signs_in, users, write,
+        Edit, basic, caller, edit, is_wrong, nameless_id, pod, refused, signs_in, users, write,
     };
     use adea_documents::revision::RevisionId;
     use serde_json::json;
@@ -558,7 +727,7 @@ mod tests {
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session, SignedIn::anonymous());
         assert!(is_wrong(&pod, NAME, "geheim").await);
-        assert_eq!(signs_in(&pod, NAME, "neu").await, who);
+        assert_eq!(signs_in(&pod, NAME, "neu").await, nameless_id(&who));
 
         let cookie = pod.issue_session(NAME).unwrap();
         let gone = json!({"_deleted":true});
@@ -745,15 +914,18 @@ mod tests {
             caller: Caller::anonymous(),
             credential: None,
             totp: None,
+            document_wants_digits: false,
+            record: None,
         };
-        let moment = (DatabaseNumber(1), 1);
+        let moment = (DatabaseNumber(1), 1, 0);
         for n in 0..=REMEMBERED_MAX {
             cache.insert(&n.to_string(), moment, &principal);
         }
         assert!(cache.known.read().len() <= REMEMBERED_MAX);
         let last = REMEMBERED_MAX.to_string();
         assert!(cache.get(&last, moment).is_some());
-        assert!(cache.get(&last, (DatabaseNumber(1), 2)).is_none());
-        assert!(cache.get(&last, (DatabaseNumber(2), 1)).is_none());
+        assert!(cache.get(&last, (DatabaseNumber(1), 2, 0)).is_none());
+        assert!(cache.get(&last, (DatabaseNumber(1), 1, 1)).is_none());
+        assert!(cache.get(&last, (DatabaseNumber(2), 1, 0)).is_none());
     }
 }

@@ -44,6 +44,8 @@ pub struct Prepared {
     pub(crate) account: Option<Vec<u8>>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
+    /// Whether what stands for the password is made anew from the same password.
+    pub(crate) same_password: bool,
     inline: HashMap<[u8; 32], Bytes>,
     /// Contents taken over from another document: their addresses and names. Its own reference to
     /// them may be gone by the time this is written.
@@ -114,6 +116,7 @@ impl Pod {
             caller: caller.clone(),
             account,
             judged: None,
+            same_password: false,
             inline: HashMap::new(),
             carried: Vec::new(),
             _pins: Vec::new(),
@@ -241,6 +244,7 @@ impl Pod {
             caller: caller.clone(),
             account: None,
             judged: None,
+            same_password: false,
             inline: HashMap::new(),
             carried: Vec::new(),
             _pins: Vec::new(),
@@ -298,6 +302,7 @@ impl Pod {
             caller: caller.clone(),
             account: None,
             judged: None,
+            same_password: false,
             inline: HashMap::new(),
             carried: body
                 .attachments
@@ -365,7 +370,7 @@ impl Prepared {
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
     entry.check_id(id)?;
     if id.is_design() {
-        entry.security.access(caller).require_admin()?;
+        entry.access(caller).require_admin()?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use adea_mail::SmtpServer;
 use adea_pod::{
-    AccountSettings, LinkSettings, MailSettings, SessionSettings, SignUpMode, SignUpSettings,
+    AccountSettings, LimitSettings, LinkSettings, MailSettings, SessionSettings, SignUpMode, SignUpSettings,
 };
 
 use crate::config::{Config, Secret};
@@ -25,8 +25,22 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             required: config.session_required,
             plain_http: config.session_plain_http,
         },
+        limits: limits(config),
+        audit_keep_s: Some(config.audit_keep.as_secs()),
         mail: mail_settings(config),
         ..AccountSettings::default()
+    }
+}
+
+fn limits(config: &Config) -> LimitSettings {
+    LimitSettings {
+        sign_in: config.limits_sign_in,
+        account_sign_in: config.limits_account_sign_in,
+        mail: config.limits_mail,
+        account_mail: config.limits_account_mail,
+        sign_up: config.limits_sign_up,
+        requests: config.limits_requests,
+        loopback: config.limits_loopback,
     }
 }
 

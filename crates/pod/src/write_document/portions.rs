@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use adea_accounts::directory::Ground;
 use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseNumber, WriteError};
@@ -15,9 +16,11 @@ use adea_store::{Decline, EngineError, TransactError, Transaction};
 
 use super::{DraftedEdit, Outcome, Prepared};
 use crate::databases::{DatabaseEntry, no_database};
+use crate::directory::life::Touched;
 use crate::error::PodError;
 use crate::maintain::settle_references;
 use crate::pod::Pod;
+use crate::sign_in::USERS;
 use crate::validate::DesignChanges;
 
 /// Drafts that are decided in one transaction.
@@ -62,6 +65,8 @@ struct Premise {
     changes: Arc<DesignChanges>,
     /// Whether each draft must have been judged.
     judged: bool,
+    /// There if the documents are accounts, whose records follow.
+    accounts: Option<Ground>,
 }
 
 impl Fate {
@@ -99,6 +104,7 @@ impl Pod {
             read_at: entry.read_at,
             changes: Arc::clone(&self.inner.design_changes),
             judged: entry.judges(),
+            accounts: (entry.name.as_str() == USERS).then(|| self.ground_of(entry.number)),
         }
     }
 
@@ -330,6 +336,7 @@ fn decide(
     let begun_at = tx.sequence();
     let mut writer = Writer::open(tx, premise.number).map_err(no_database)?;
     let (mut fates, mut designs) = (Vec::with_capacity(drafts.len()), false);
+    let mut touched = Touched::default();
     for (prepared, gone) in drafts.iter().zip(gone) {
         let stale = if premise.judged {
             prepared.stale(&writer, begun_at)?
@@ -342,8 +349,15 @@ fn decide(
             (None, None) => Fate::Done(write_one(&mut writer, prepared)?),
         });
         designs |= prepared.id().is_design();
+        if premise.accounts.is_some() && matches!(fates.last(), Some(Fate::Done(Ok(_)))) {
+            touched.note(prepared.id(), &prepared.caller, prepared.same_password);
+        }
     }
+    touched.read(&writer)?;
     let references = writer.finish()?;
+    if let Some(ground) = &premise.accounts {
+        touched.follow(tx, ground)?;
+    }
     if designs {
         premise.changes.note(premise.number, tx.sequence());
     }
