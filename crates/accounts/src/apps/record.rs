@@ -187,10 +187,18 @@ impl App {
             return Err(InvalidApp::Link(shortened(outside)));
         }
         self.language = self.language.filter(|tag| !tag.is_empty());
-        if self.language.as_deref().is_some_and(|tag| !is_language(tag)) {
+        if self
+            .language
+            .as_deref()
+            .is_some_and(|tag| !is_language(tag))
+        {
             return Err(InvalidApp::Language);
         }
-        if self.quota.databases.is_some_and(|most| most > DATABASES_MAX) {
+        if self
+            .quota
+            .databases
+            .is_some_and(|most| most > DATABASES_MAX)
+        {
             return Err(InvalidApp::Quota);
         }
         if !self.sessions.make_sense() {
@@ -386,11 +394,17 @@ mod tests {
     fn what_is_set_is_brought_into_one_form() {
         let given = App {
             title: "  Büchershop ".to_owned(),
-            domains: vec!["Bücher.Example.".to_owned(), "xn--bcher-kva.example".to_owned()],
+            domains: vec![
+                "Bücher.Example.".to_owned(),
+                "xn--bcher-kva.example".to_owned(),
+            ],
             origins: vec!["https://App.example:443".to_owned()],
             language: Some(String::new()),
             sign_up: AppSignUp {
-                allowed: Some(vec![" Ann@Example.ORG".to_owned(), "@Firm.example".to_owned()]),
+                allowed: Some(vec![
+                    " Ann@Example.ORG".to_owned(),
+                    "@Firm.example".to_owned(),
+                ]),
                 ..AppSignUp::default()
             },
             ..app()
@@ -400,7 +414,10 @@ mod tests {
         assert_eq!(normal.domains, ["xn--bcher-kva.example"]);
         assert_eq!(normal.origins, ["https://app.example"]);
         assert_eq!(normal.language, None);
-        assert_eq!(normal.sign_up.allowed.unwrap(), ["ann@example.org", "firm.example"]);
+        assert_eq!(
+            normal.sign_up.allowed.unwrap(),
+            ["ann@example.org", "firm.example"]
+        );
     }
 
     #[test]
@@ -411,13 +428,25 @@ mod tests {
         check(|app| app.title = "a\nb".to_owned(), Err("title"));
         check(|app| app.title = "x".repeat(129), Err("title"));
         check(|app| app.domains = vec!["a b".to_owned()], Err("domains"));
-        check(|app| app.domains = vec!["a.b".to_owned(); 33], Err("domains"));
-        check(|app| app.origins = vec!["http://a.example".to_owned()], Err("origins"));
-        check(|app| app.language = Some("de_DE".to_owned()), Err("language"));
+        check(
+            |app| app.domains = vec!["a.b".to_owned(); 33],
+            Err("domains"),
+        );
+        check(
+            |app| app.origins = vec!["http://a.example".to_owned()],
+            Err("origins"),
+        );
+        check(
+            |app| app.language = Some("de_DE".to_owned()),
+            Err("language"),
+        );
         check(|app| app.language = Some("de-DE".to_owned()), Ok(()));
         check(|app| app.quota.databases = Some(10_001), Err("quota"));
         check(|app| app.sessions.idle_s = Some(0), Err("sessions"));
-        check(|app| app.sessions.lifetime_s = Some(u64::MAX), Err("sessions"));
+        check(
+            |app| app.sessions.lifetime_s = Some(u64::MAX),
+            Err("sessions"),
+        );
         check(
             |app| (app.sessions.idle_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
             Err("sessions"),

@@ -39,7 +39,9 @@ impl Part {
             None => None,
             Some(text) => Some(URL_SAFE_NO_PAD.decode(text).ok()?),
         };
-        let fits = after.as_ref().is_none_or(|after| !after.is_empty() && !after.contains(&0));
+        let fits = after
+            .as_ref()
+            .is_none_or(|after| !after.is_empty() && !after.contains(&0));
         fits.then_some(Self { limit, after })
     }
 }
@@ -73,7 +75,11 @@ pub(super) fn find_place<S: Source + ?Sized>(
     organisation: &str,
     account: &str,
 ) -> Result<Option<Member>, EngineError> {
-    get(source, &keys::membership(organisation, account), "a membership")
+    get(
+        source,
+        &keys::membership(organisation, account),
+        "a membership",
+    )
 }
 
 /// The membership of `account` in a team.
@@ -127,7 +133,11 @@ pub(super) fn enter_team<S: Source + ?Sized>(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn find_organisation(view: &dyn View, by: &Acting, id: &str) -> Decided<(Organisation, Standing)> {
+pub fn find_organisation(
+    view: &dyn View,
+    by: &Acting,
+    id: &str,
+) -> Decided<(Organisation, Standing)> {
     enter(view, by, id)
 }
 
@@ -283,7 +293,12 @@ pub fn organisations_by_domain(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn teams_of(view: &dyn View, by: &Acting, organisation: &str, part: &Part) -> Decided<Page<Team>> {
+pub fn teams_of(
+    view: &dyn View,
+    by: &Acting,
+    organisation: &str,
+    part: &Part,
+) -> Decided<Page<Team>> {
     enter(view, by, organisation)?;
     walk(view, keys::teams_of(organisation), part, |_, value| {
         let id = text(value);
@@ -320,10 +335,15 @@ pub fn members(
     part: &Part,
 ) -> Decided<Page<(Member, String)>> {
     enter(view, by, organisation)?;
-    walk(view, keys::memberships(organisation), part, |account, value| {
-        let member: Member = decode(value, "a membership")?;
-        Ok(Some((member, name_of(view, &text(account))?)))
-    })
+    walk(
+        view,
+        keys::memberships(organisation),
+        part,
+        |account, value| {
+            let member: Member = decode(value, "a membership")?;
+            Ok(Some((member, name_of(view, &text(account))?)))
+        },
+    )
 }
 
 /// The members of a team, with the names of their accounts.
@@ -359,7 +379,10 @@ pub fn memberships_of(
             Place::Organisation(_) => (group.clone(), false),
             Place::Team(organisation, _) => (organisation, true),
         };
-        let there = [Some(keys::organisation(&organisation)), in_team.then(|| keys::team(&group))];
+        let there = [
+            Some(keys::organisation(&organisation)),
+            in_team.then(|| keys::team(&group)),
+        ];
         for key in there.iter().flatten() {
             if view.get(Space::Index, key)?.is_none() {
                 return Ok(None);
@@ -427,14 +450,19 @@ pub fn invitations_to(view: &dyn View, by: &Acting, limit: usize) -> Decided<Pag
             limit: limit.saturating_sub(items.len()),
             after: None,
         };
-        let page = walk(view, keys::invitations_to(&address.normal), &part, |id, _| {
-            let id = text(id);
-            let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-            let Some(found) = found else { return Ok(None) };
-            let there = keys::organisation(&found.organisation);
-            let there = view.get(Space::Index, &there)?.is_some();
-            Ok::<_, EngineError>(there.then_some(found))
-        })?;
+        let page = walk(
+            view,
+            keys::invitations_to(&address.normal),
+            &part,
+            |id, _| {
+                let id = text(id);
+                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
+                let Some(found) = found else { return Ok(None) };
+                let there = keys::organisation(&found.organisation);
+                let there = view.get(Space::Index, &there)?.is_some();
+                Ok::<_, EngineError>(there.then_some(found))
+            },
+        )?;
         items.extend(page.items);
     }
     Ok(Page { items, next: None })
