@@ -6,8 +6,8 @@
 //! runs nothing but its own script, and is shown in no other page.
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
 use http::HeaderValue;
+use http::header::{self, HeaderName};
 
 use super::{Answer, Answering, Captures, Route, Who, openapi};
 use crate::router::Exchange;
