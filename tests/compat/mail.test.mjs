@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Server, temporaryDirectory, within } from './harness/server.mjs';
+import { launchBrowser } from './harness/browser.mjs';
 import { CERTIFICATE, SmtpSink } from './harness/smtp.mjs';
 
 const FROM = 'Ädea <no-reply@example.org>';
@@ -329,5 +330,114 @@ describe('TLS to the mail server', () => {
     const told = await send({ starttls: true, password: 'right', who: 'ann:wrong@', query: '?tls=required' });
     assert.match(told, /signing in failed/);
     assert.ok(!told.includes('wrong'));
+  });
+});
+
+describe('pages that links in mail lead to', () => {
+  const TOKEN = 'nBH7lLwzgbNnvDOc_Xlqzn2tWm9vWc4rZzNq3WJtQ5M';
+  const PAGES = ['verify', 'reset', 'link', 'invitation'];
+  let server;
+  let browser;
+  before(async () => { server = await Server.start(); browser = await launchBrowser(); });
+  after(async () => { await browser?.close(); await server.stop(); });
+
+  it('are files with a strict policy, and asking for them is all that can be done', async () => {
+    for (const page of [...PAGES, 'page.css', 'page.js']) {
+      const answer = await server.request('GET', `/_auth/pages/${page}`, { as: null });
+      assert.equal(answer.status, 200);
+      assert.match(answer.headers['content-security-policy'], /^default-src 'none'; script-src 'self';/);
+      assert.ok(!answer.headers['content-security-policy'].includes('unsafe'));
+      assert.equal(answer.headers['referrer-policy'], 'no-referrer');
+      assert.equal(answer.headers['x-content-type-options'], 'nosniff');
+      assert.equal(answer.headers['x-frame-options'], 'DENY');
+      assert.ok(!/https?:/.test(answer.text));
+      const again = await server.request('GET', `/_auth/pages/${page}`, { as: null, headers: { 'if-none-match': answer.headers.etag } });
+      assert.equal(again.status, 304);
+      assert.equal((await server.request('POST', `/_auth/pages/${page}`, { as: null, body: {} })).status, 405);
+      assert.equal((await server.request('GET', `/_auth/pages/${page}?token=x`, { as: null })).status, 400);
+    }
+    for (const page of ['', 'x', '..%2fpage.js', 'verify/x']) {
+      assert.equal((await server.request('GET', `/_auth/pages/${page}`, { as: null })).status, 404, page);
+    }
+  });
+
+  /** Opens a page, as somebody who reads `locale`, with a server behind it that answers as told. */
+  async function open(page, { locale = 'en-GB', token = TOKEN, status = 200, json = { ok: true } } = {}) {
+    const context = await browser.newContext({ locale });
+    const tab = await context.newPage();
+    const posted = [];
+    const faults = [];
+    tab.on('pageerror', (error) => faults.push(String(error)));
+    tab.on('console', (message) => { if (/Content Security Policy/.test(message.text())) faults.push(message.text()); });
+    await tab.route(/_auth\/(verifyEmail|reset|link|csrf)$|_invitations\//, (route) => {
+      const request = route.request();
+      if (request.method() === 'POST') {
+        posted.push([new URL(request.url()).pathname, request.postDataJSON(), request.headers()['x-csrf-token']]);
+        return route.fulfill({ status, json });
+      }
+      return route.fulfill({ status: 200, json: { csrf: 'of-the-cookie' } });
+    });
+    await tab.goto(`${server.origin}/_auth/pages/${page}#token=${token}&app=shop`);
+    await tab.waitForFunction(() => document.title !== '…');
+    return { tab, posted, faults, told: () => tab.textContent('#outcome'), close: () => context.close() };
+  }
+  const said = (tab) => tab.waitForFunction(() => document.querySelector('#outcome').textContent !== '');
+
+  it('do what the mail says when the button is pressed, and nothing before', async () => {
+    const routes = {
+      verify: ['/_auth/verifyEmail', { token: TOKEN }, /confirmed/],
+      reset: ['/_auth/reset', { token: TOKEN, password: 'correct horse' }, /password is set/],
+      link: ['/_auth/link', { token: TOKEN, face: 'cookie' }, /signed in/],
+      invitation: ['/_invitations/accept', { token: TOKEN }, /accepted/],
+    };
+    for (const page of PAGES) {
+      const { tab, posted, faults, told, close } = await open(page);
+      assert.equal(tab.url(), `${server.origin}/_auth/pages/${page}`);
+      assert.deepEqual(posted, []);
+      if (page === 'reset') {
+        await tab.click('#do');
+        assert.deepEqual(posted, []);
+        await tab.fill('#password', 'correct horse');
+      }
+      await tab.click('#do');
+      await said(tab);
+      const [route, body, words] = routes[page];
+      assert.deepEqual(posted, [[route, body, 'of-the-cookie']]);
+      assert.match(await told(), words);
+      assert.equal(await tab.isVisible('#form'), false);
+      assert.deepEqual(faults, []);
+      await close();
+    }
+  });
+
+  it('let an invitation be declined, and speak German', async () => {
+    const { tab, posted, told, close } = await open('invitation', { locale: 'de-AT' });
+    assert.equal(await tab.title(), 'Du bist eingeladen');
+    assert.equal(await tab.getAttribute('html', 'lang'), 'de');
+    await tab.click('#decline');
+    await said(tab);
+    assert.deepEqual(posted.map(([route, body]) => [route, body]), [['/_invitations/decline', { token: TOKEN }]]);
+    assert.equal(await told(), 'Du hast die Einladung abgelehnt.');
+    await close();
+  });
+
+  it('say what went wrong, and show nothing as HTML', async () => {
+    for (const [page, status, json, words] of [
+      ['verify', 410, {}, /used already/], ['verify', 404, {}, /used already/], ['invitation', 401, {}, /Sign in first/],
+      ['verify', 429, {}, /too often/], ['verify', 409, { reason: '<img src=x>' }, /<img src=x>/], ['link', 200, { continuation: 'x' }, /second step/],
+    ]) {
+      const { tab, told, close } = await open(page, { status, json });
+      await tab.click('#do');
+      await said(tab);
+      assert.match(await told(), words);
+      assert.equal(await tab.locator('img').count(), 0);
+      await close();
+    }
+    for (const token of ['', 'x', '%22%3E%3Cscript%3E']) {
+      const { tab, told, close } = await open('verify', { token });
+      assert.match(await told(), /incomplete/);
+      assert.equal(await tab.isVisible('#form'), false);
+      await close();
+    }
   });
 });
