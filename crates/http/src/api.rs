@@ -22,6 +22,7 @@ mod mail;
 mod memberships;
 mod openapi;
 mod organisations;
+mod pages;
 pub(crate) mod paging;
 mod passkeys;
 mod providers;
@@ -157,6 +158,7 @@ const AREAS: &[&[Route]] = &[
     invitations::ROUTES,
     apps::ROUTES,
     mail::ROUTES,
+    pages::ROUTES,
     audit::ROUTES,
     openapi::ROUTES,
 ];

@@ -16,7 +16,7 @@ pub(crate) mod letters;
 pub(crate) mod life;
 mod profile;
 mod recover;
-mod sign_up;
+pub(crate) mod sign_up;
 mod verify_address;
 
 use adea_accounts::names::InvalidName;

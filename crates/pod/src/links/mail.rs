@@ -273,7 +273,6 @@ impl Pod {
         };
         if !kept.account.is_empty() {
             edit_in(tx, ground.users, &kept.account, |_, record| {
-                record.flags.anonymous = false;
                 let others = |address: &Address| address.normal != proved.normal;
                 record.addresses.retain(others);
                 record.addresses.push(proved);
