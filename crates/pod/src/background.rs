@@ -36,5 +36,8 @@ impl Pod {
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
         }
+        if let Err(error) = self.tidy_organisations().await {
+            tracing::warn!(%error, "what is left of organisations could not be removed: {error}");
+        }
     }
 }
