@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 pub use adea_accounts::organisations::OrganisationError;
 use adea_accounts::organisations::{
-    self as verbs, Acting, Decided, Invitation, Member, NewDomain, NewOrganisation, NewTeam,
+    self as verbs, Acting, Decided, Invited, Member, NewDomain, NewOrganisation, NewTeam,
     Organisation, OrganisationChange, OrganisationRole, Page, Part, Standing, Team, TeamChange,
     TeamMember, TeamRole,
 };
@@ -387,7 +387,7 @@ impl Pod {
         by: &Acting,
         which: &WhichInvitations,
         part: &Part,
-    ) -> Result<Page<Invitation>, PodError> {
+    ) -> Result<Page<Invited>, PodError> {
         self.find_there(|view| match which {
             WhichInvitations::Sent => verbs::invitations_sent(view, by, part),
             WhichInvitations::Received => verbs::invitations_to(view, by, part),
@@ -399,7 +399,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`OrganisationError::Missing`].
-    pub fn invitation(&self, by: &Acting, id: &str) -> Result<Invitation, PodError> {
+    pub fn invitation(&self, by: &Acting, id: &str) -> Result<Invited, PodError> {
         self.find_there(|view| verbs::find_invitation(view, by, id))
     }
 }

@@ -25,14 +25,14 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Organisation`]; [`PodError::Limited`] if he was written to too often.
-    pub async fn invite(&self, by: Acting, new: NewInvitation) -> Result<Invitation, PodError> {
+    pub async fn invite(&self, by: Acting, new: NewInvitation) -> Result<Invited, PodError> {
         let address = normal_address(&new.address).map_err(OrganisationError::Name)?;
         self.limit(LimitKind::AccountMail, &address)?;
         let post = Post { pod: self.clone() };
         self.organise(move |tx| {
             let made = verbs::invite(tx, &by, &new)?;
             post.send(tx, &by, &made);
-            Ok(made.invited.invitation)
+            Ok(made.invited)
         })
         .await
     }
@@ -41,12 +41,12 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Organisation`]; [`PodError::Limited`] if it was sent a moment ago.
-    pub async fn resend_invitation(&self, by: Acting, id: String) -> Result<Invitation, PodError> {
+    pub async fn resend_invitation(&self, by: Acting, id: String) -> Result<Invited, PodError> {
         let post = Post { pod: self.clone() };
         self.organise(move |tx| {
             let made = verbs::resend(tx, &by, &id)?;
             post.send(tx, &by, &made);
-            Ok(made.invited.invitation)
+            Ok(made.invited)
         })
         .await
     }
