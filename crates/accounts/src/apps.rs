@@ -1,28 +1,26 @@
-//! Apps: namespaces of databases with sign-up rules of their own.
+//! Apps: namespaces of databases, and who has joined them.
+//!
+//! A registered app `shop` owns the databases `shop` and `shop/…`, also those that were there before
+//! it. Whoever has a name and is to enter one of them has joined the app, which gives him the role
+//! `app:shop`; its administrators hold `app:shop:admin` besides. Databases of other names, and those
+//! that are `CouchDB`'s own (`shop/_users`), are the server's.
+//!
+//! Invariants: a join belongs to one registration of an app, so that an app which is registered anew
+//! under an old name has nobody in it; the two ways round of a join (by account, by app) are written
+//! together; a domain leads to the one app that names it.
 
-use adea_store::{EngineError, Space, Transaction, View};
+mod joined;
+mod name;
+mod record;
+mod target;
 
-use crate::keys;
-
-/// Adds the roles that `account` holds by the apps that it has joined to `roles`.
-///
-/// # Errors
-/// [`EngineError`] if the store cannot be read.
-pub fn roles_of(
-    _view: &dyn View,
-    _account: &str,
-    _roles: &mut Vec<String>,
-) -> Result<(), EngineError> {
-    Ok(())
-}
-
-/// Forgets which apps `account`, which is going away, has joined.
-///
-/// # Errors
-/// [`EngineError`] if the store cannot be read.
-pub fn forget_account(tx: &mut Transaction<'_>, account: &str) -> Result<(), EngineError> {
-    for (key, _) in tx.range(Space::Index, &keys::apps_of(account), usize::MAX)? {
-        tx.delete(Space::Index, key);
-    }
-    Ok(())
-}
+pub use joined::{
+    AppAccount, JoinRefused, Joined, JoinedApp, accounts, appoint, count, forget_accounts, join,
+    joined, joined_apps, leave, leave_everywhere, roles_of,
+};
+pub use name::{AppRoles, is_app_id, namespace};
+pub use record::{
+    APPS_MAX, App, AppLinks, AppQuota, AppSignUp, InvalidApp, SessionSpans, SignUpWord, all,
+    domain_taken, find, remove, store,
+};
+pub use target::{is_below, normal_host, normal_origin};

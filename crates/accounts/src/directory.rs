@@ -11,9 +11,7 @@
 mod life;
 mod record;
 
-pub use life::{
-    Followed, Ground, Shown, complete, end_sessions, erase, follow, live, live_name, set_complete,
-};
+pub use life::{Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete};
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
 use adea_store::{EngineError, Space, Transaction};
@@ -21,12 +19,15 @@ use adea_store::{EngineError, Space, Transaction};
 use crate::keys;
 use crate::stored::{Source, get, get_text, put};
 
+/// The first of the store's topics that are not of databases but of accounts and sessions.
+pub const FIRST_TOPIC: u64 = 1 << 63;
+
 /// The store's topic for a change of what `account` may do: feeds that it has open listen to it.
 #[must_use]
 pub fn topic_of(account: &str) -> u64 {
     // Numbers of databases are small; this half of the numbers is ours, but for the last ones.
     let hash = xxhash_rust::xxh3::xxh3_64(account.as_bytes());
-    (hash | 1 << 63) & !0xff
+    (hash | FIRST_TOPIC) & !0xff
 }
 
 /// How often what makes somebody's rights has changed: what was worked out under one version holds
@@ -137,6 +138,12 @@ fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
     seen.seen_ms = record.seen_ms;
     seen.devices.clone_from(&record.devices);
     seen.totp_step = record.totp_step;
+    for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
+        if passkey.credential == used.credential {
+            passkey.used_ms = used.used_ms;
+            passkey.key.clone_from(&used.key);
+        }
+    }
     seen == *record
 }
 

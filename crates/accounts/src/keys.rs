@@ -34,6 +34,9 @@ const INVITATION_SECRET: u8 = 30;
 const CLOSING: u8 = 31;
 const APP: u8 = 40;
 const APP_OF: u8 = 41;
+const APP_ACCOUNT: u8 = 42;
+const APP_COUNT: u8 = 43;
+const APP_DOMAIN: u8 = 44;
 
 /// The number of characters of an id.
 pub const ID_LENGTH: usize = 26;
@@ -294,6 +297,26 @@ pub(crate) fn app_of(account: &str, app: &str) -> Vec<u8> {
 /// All apps that an account has joined.
 pub(crate) fn apps_of(account: &str) -> KeyRange {
     below(APP_OF, &[account.as_bytes()])
+}
+
+/// app and account → since when it is joined, as under [`app_of`].
+pub(crate) fn app_account(app: &str, account: &str) -> Vec<u8> {
+    key(APP_ACCOUNT, &[app.as_bytes(), account.as_bytes()])
+}
+
+/// All accounts that have joined an app.
+pub(crate) fn app_accounts(app: &str) -> KeyRange {
+    below(APP_ACCOUNT, &[app.as_bytes()])
+}
+
+/// app → how many accounts have joined it.
+pub(crate) fn app_count(app: &str) -> Vec<u8> {
+    key(APP_COUNT, &[app.as_bytes()])
+}
+
+/// domain → the app that it stands for.
+pub(crate) fn app_domain(name: &str) -> Vec<u8> {
+    key(APP_DOMAIN, &[name.as_bytes()])
 }
 
 /// An entry of the audit log: time in milliseconds, then what tells it from others of that time.

@@ -28,6 +28,8 @@ pub enum Purpose {
     MailCode,
     /// To bring the second factor.
     SecondFactor,
+    /// To confirm the key that makes digits. No secret that somebody is given is for this.
+    Totp,
     /// To answer a challenge with a passkey.
     Passkey,
     /// To come back from another provider.

@@ -49,6 +49,15 @@ impl Caller {
         }
     }
 
+    /// The same caller, holding `role` besides.
+    #[must_use]
+    pub fn with_role(self, role: String) -> Self {
+        Self {
+            roles: self.roles.iter().cloned().chain([role]).collect(),
+            ..self
+        }
+    }
+
     /// The immutable id of the caller's account. Administrators of the configuration and holders of
     /// somebody else's tokens have none.
     #[must_use]

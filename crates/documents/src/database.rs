@@ -179,6 +179,23 @@ pub fn names(
     Ok(found)
 }
 
+/// Names that begin with `prefix`, in their order, until `limit`, as the transaction leaves them.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn names_below(
+    tx: &Transaction<'_>,
+    prefix: &str,
+    limit: usize,
+) -> Result<Vec<String>, EngineError> {
+    let range = KeyRange::prefix(&keys::database_name(prefix));
+    let rows = tx.range(Space::Index, &range, limit)?;
+    let name = |key: &[u8]| keys::name_of(key).map(str::to_owned);
+    rows.iter()
+        .map(|(key, _)| name(key).ok_or_else(|| corrupt("a database's name")))
+        .collect()
+}
+
 /// Makes the database `name`.
 ///
 /// # Errors

@@ -44,6 +44,7 @@ use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 
+pub(crate) use apps::{actor, app_of};
 pub(crate) use input::read;
 
 /// Who may call a route.

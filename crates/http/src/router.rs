@@ -294,13 +294,17 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::route(exchange, &first, &rest).await;
     }
     let name = DatabaseName::parse(&first);
+    if let Ok(name) = &name {
+        // Before it is known whether there is such a database: that, too, is the app's own matter.
+        exchange.app.pod.may_enter(&exchange.caller, name)?;
+    }
     exchange.database = first;
     let Some((second, more)) = rest.split_first() else {
         return database::route(exchange, name?).await;
     };
     let name = name.map_err(|_| adea_documents::DatabaseError::Missing)?;
     let entry = exchange.app.pod.database(&name)?;
-    let access = entry.security.access(&exchange.caller);
+    let access = entry.access(&exchange.caller);
     access.require_member()?;
     match (second.as_str(), more) {
         ("_design", [ddoc, function @ ..]) => {

@@ -11,12 +11,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{InvalidCredential, Refusal, StoredCredential};
 use adea_store::key::POD;
 use adea_store::{Direction, EngineError, KeyRange, Space, TransactError, View};
 
 use crate::error::PodError;
-use crate::pod::{Pod, put};
+use crate::pod::Pod;
 
 /// Where administrators are stored, by name.
 const ADMINS: &[u8] = &[POD, b'a'];
@@ -138,12 +139,13 @@ impl Pod {
                     return Err(Refusal::Forbidden(Cow::Borrowed(reason)).into());
                 }
             }
-            let key = key_of(&name);
+            let (key, account) = (key_of(&name), format!("{ADMIN_PREFIX}{name}"));
             let done: Result<(), TransactError<PodError>> = pod
                 .inner
                 .store
                 .transact(Self::permit(), move |tx| {
                     tx.delete(Space::Index, key);
+                    Self::end_sessions(tx, &account, None)?;
                     Ok(())
                 })
                 .await;
@@ -176,7 +178,21 @@ impl Pod {
         }
         let mut value = vec![FORMAT];
         value.extend_from_slice(credential.to_text().as_bytes());
-        put(&self.inner.store, &key_of(name), value).await?;
+        let (key, account) = (key_of(name), format!("{ADMIN_PREFIX}{name}"));
+        // The same password in a better form ends nothing.
+        let same = expected.is_some();
+        let done: Result<(), TransactError<PodError>> = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                tx.put(Space::Index, key, value);
+                if !same {
+                    Self::end_sessions(tx, &account, None)?;
+                }
+                Ok(())
+            })
+            .await;
+        done?;
         let mut admins = self.inner.admins.write();
         admins.by_name.insert(name.to_owned(), Arc::new(credential));
         Ok(())

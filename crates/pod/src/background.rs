@@ -1,5 +1,5 @@
 //! What a server does by itself, again and again, for as long as it serves: notes the time, purges
-//! what has expired, and makes databases for accounts.
+//! what has expired, makes databases for accounts, and sends mail.
 
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ const TURN: Duration = Duration::from_secs(60);
 impl Pod {
     /// Does all of it, until it is dropped.
     pub async fn run_background(&self) {
-        tokio::join!(self.take_turns(), self.keep_user_databases());
+        tokio::join!(
+            self.take_turns(),
+            self.keep_user_databases(),
+            self.deliver_mail(),
+        );
     }
 
     /// Takes a turn at once and then each minute. What fails is logged, and tried again at the next
@@ -36,8 +40,18 @@ impl Pod {
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
         }
+<<<<<<< HEAD
         if let Err(error) = self.tidy_organisations().await {
             tracing::warn!(%error, "what is left of organisations could not be removed: {error}");
+=======
+        if let Err(error) = self.sweep_sessions().await {
+            tracing::error!(%error, "sessions that are over stay: {error}");
+        }
+        match self.rotate_old_signing_key().await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("a new key signs access tokens"),
+            Err(error) => tracing::error!(%error, "the old key goes on signing: {error}"),
+>>>>>>> main
         }
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use adea_accounts::directory;
 use adea_documents::{DATABASES_TOPIC, DatabaseNumber, database, lifetimes};
 use adea_store::{EVERY_TOPIC, EngineError, Subscription, TransactError, View};
 
@@ -195,7 +196,7 @@ impl Lives {
 
     fn look_at(&mut self, view: &dyn View, touched: HashMap<u64, u64>) -> Result<(), EngineError> {
         for (number, reached) in touched {
-            if number != DATABASES_TOPIC {
+            if number != DATABASES_TOPIC && number < directory::FIRST_TOPIC {
                 self.look_again(view, number, reached)?;
             }
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adea_accounts::Security;
+use adea_accounts::apps::AppRoles;
+use adea_accounts::audit::{self, AuditEntry};
+use adea_accounts::{Access, Security};
 use adea_base::{Caller, DatabaseName, Scope};
 use adea_documents::database::{
     self, Database, PURGES_LIMIT, REVISIONS_LIMIT, Settings, Statistics,
@@ -30,6 +32,8 @@ pub struct DatabaseEntry {
     pub settings: Settings,
     /// Who may enter.
     pub security: Security,
+    /// The roles of the app that it belongs to, if it belongs to one.
+    pub app: Option<AppRoles>,
     /// What stands behind the number in its sequences: nobody else's sequences have it.
     pub sequence_tag: String,
     /// What judges each document that is written.
@@ -43,6 +47,17 @@ impl DatabaseEntry {
     #[must_use]
     pub fn holds_descriptions(&self) -> bool {
         crate::replicate::is_replicator(&self.name)
+    }
+
+    /// What `caller` is to the database: as its `_security` says, and an administrator of its app is
+    /// one of it. Whether he may enter databases of that app at all is another question; see
+    /// [`Pod::may_enter`].
+    #[must_use]
+    pub fn access(&self, caller: &Caller) -> Access {
+        match &self.app {
+            Some(app) if app.administers(caller) => Access::Admin,
+            Some(_) | None => self.security.access(caller),
+        }
     }
 
     /// Changes whenever sequences given out before mean nothing any more.
@@ -166,6 +181,7 @@ impl Pod {
             number: found.number,
             settings: found.settings,
             security,
+            app: self.roles_of_app(name),
             sequence_tag: sequence_tag(&seed),
             validators: Arc::new(self.validators(found.number)?),
             read_at,
@@ -217,6 +233,16 @@ impl Pod {
         name: &DatabaseName,
         partitioned: bool,
     ) -> Result<(), PodError> {
+        self.create_audited(name, partitioned, None).await
+    }
+
+    /// Makes a database, and writes down what is to be told of it.
+    pub(crate) async fn create_audited(
+        &self,
+        name: &DatabaseName,
+        partitioned: bool,
+        told: Option<AuditEntry>,
+    ) -> Result<(), PodError> {
         let settings = Settings {
             created_unix_s: self.inner.clock.now_unix_s(),
             revisions_limit: REVISIONS_LIMIT,
@@ -228,7 +254,12 @@ impl Pod {
         Self::to_the_end(async move {
             let wanted = name.clone();
             let created = pod.inner.store.transact(Self::permit(), move |tx| {
-                database::create(tx, &wanted, &settings)
+                let number = database::create(tx, &wanted, &settings).map_err(no_database)?;
+                crate::apps::keep_quota(tx, &wanted)?;
+                if let Some(entry) = &told {
+                    audit::append(tx, entry)?;
+                }
+                Ok::<_, Decline<PodError>>(number)
             });
             created.await?;
             pod.inner.databases.forget(name.as_str());
@@ -243,13 +274,25 @@ impl Pod {
     /// # Errors
     /// [`DatabaseError::Missing`] if there is none of that name.
     pub async fn drop_database(&self, name: &DatabaseName) -> Result<(), PodError> {
+        self.drop_audited(name, None).await
+    }
+
+    /// Drops a database, and writes down what is to be told of it.
+    pub(crate) async fn drop_audited(
+        &self,
+        name: &DatabaseName,
+        told: Option<AuditEntry>,
+    ) -> Result<(), PodError> {
         let (pod, name) = (self.clone(), name.clone());
         Self::to_the_end(async move {
             let unwanted = name.clone();
             let dropped = pod.inner.store.transact(Self::permit(), move |tx| {
-                let number = database::drop_database(tx, &unwanted)?;
+                let number = database::drop_database(tx, &unwanted).map_err(no_database)?;
                 tx.delete(Space::Index, time_sequence::reset_key(number));
-                Ok(number)
+                if let Some(entry) = &told {
+                    audit::append(tx, entry)?;
+                }
+                Ok::<_, Decline<PodError>>(number)
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());

@@ -46,19 +46,21 @@ mod write_document;
 mod write_user;
 
 pub use admins::FirstAdmin;
-pub use apps::AppError;
+pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
     AuthSettings, CookieSettings, Network, PerUserSettings, Strangers, TokenSettings, UsersSettings,
 };
 pub use backup::{BackupError, BackupReport, restore};
-pub use begin_session::{Begun, Credentials, Face, Proof, SessionError, SessionWanted};
+pub use begin_session::{
+    Begun, Credentials, Face, Proof, SessionError, SessionPage, SessionWanted, Standing,
+};
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
-pub use factors::FactorError;
+pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
 pub use find::{
     Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
@@ -68,7 +70,7 @@ pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, Sho
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::LinkError;
-pub use mail::MailError;
+pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::{OrganisationError, Placing, WhichInvitations, WhichOrganisations};
 pub use partition::{InvalidPartitionedId, check_partition};

@@ -18,7 +18,9 @@ use adea_store::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::admins::Admins;
+use crate::apps::AppRegistry;
 use crate::auth_settings::AuthSettings;
+use crate::begin_session::SessionMemory;
 use crate::configuration::{AUTH_SECTIONS, Configuration};
 use crate::database_updates::Lives;
 use crate::databases::DatabaseCache;
@@ -114,11 +116,13 @@ pub(crate) struct Inner {
     pub(crate) options: PodOptions,
     pub(crate) identity: Identity,
     pub(crate) sessions: Sessions,
+    pub(crate) session_memory: SessionMemory,
     pub(crate) verified: VerifiedCredentials,
     pub(crate) admins: RwLock<Admins>,
     pub(crate) accounts: AccountCache,
     /// How often something is asked.
     pub(crate) limits: crate::limits::Limits,
+    pub(crate) apps: AppRegistry,
     pub(crate) auth: RwLock<Arc<AuthSettings>>,
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
@@ -244,14 +248,17 @@ impl Pod {
             },
         };
         let admins = Admins::load(store.view().as_ref())?;
+        let apps = AppRegistry::load(store.view().as_ref())?;
         let moments = Moments::load(store.view().as_ref())?;
         let pod = Self {
             inner: Arc::new(Inner {
                 sessions: Sessions::new(&secret, options.session_timeout_s),
+                session_memory: SessionMemory::new(&secret),
                 verified: VerifiedCredentials::new(&entropy),
                 admins: RwLock::new(admins),
                 accounts: AccountCache::default(),
                 limits: crate::limits::Limits::new(&entropy),
+                apps,
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),

@@ -10,7 +10,7 @@ mod sessions;
 mod sign_up;
 
 pub use limits::{LimitRule, LimitSettings, written_limit};
-pub use mail::MailSettings;
+pub use mail::{LinkSettings, LinkTemplate, MailSettings};
 pub use organisations::OrganisationSettings;
 pub use providers::ProviderSettings;
 pub use sessions::SessionSettings;

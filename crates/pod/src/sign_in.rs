@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use adea_accounts::directory::{self, AccountRecord};
 use adea_accounts::names::normal_address;
-use adea_accounts::{apps, organisations};
 use adea_accounts::{
     Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
     Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
 };
+use adea_accounts::{apps, organisations};
 use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
 use adea_store::View;
@@ -28,6 +28,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::admins::ADMIN_ROLE;
+use crate::begin_session::{HANDLER, SessionError, temporary};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -57,8 +58,10 @@ pub enum SignIn<'a> {
         /// Where it comes from; who fails too often from there must wait.
         peer: Option<IpAddr>,
     },
-    /// The value of a session cookie.
+    /// The value of `CouchDB`'s session cookie.
     Cookie(&'a str),
+    /// The value of the cookie of a session that is kept.
+    SessionCookie(&'a str),
     /// A token.
     Bearer(&'a str),
     /// What a server in front says.
@@ -81,6 +84,8 @@ pub struct SignedIn {
     pub handler: Option<&'static str>,
     /// The value of a fresh cookie, if the session should get one with the answer.
     pub renewed_cookie: Option<String>,
+    /// The same for the cookie of a session that is kept.
+    pub renewed_session: Option<String>,
 }
 
 /// Accounts read before, and the room for slow hashes.
@@ -94,6 +99,10 @@ pub(crate) struct AccountCache {
     /// Held while administrators change.
     pub(crate) admin_changes: tokio::sync::Mutex<()>,
 }
+
+/// Why a password alone does not sign in.
+const SECOND_FACTOR_WANTED: &str =
+    "This account has a second factor: ask for a session at /_auth/login.";
 
 /// How a password was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +120,7 @@ pub(crate) struct Principal {
     /// Without one he cannot sign in.
     pub(crate) credential: Option<Arc<StoredCredential>>,
     /// What makes the digits that he has to give besides, if he has to.
-    totp: Option<Totp>,
+    pub(crate) totp: Option<Totp>,
     /// Whether his document says that he has to.
     pub(crate) document_wants_digits: bool,
     /// What is kept of his account; an administrator of the configuration has none.
@@ -143,14 +152,17 @@ impl Pod {
                 password,
                 peer,
             } => {
+                if let Some(session) = temporary(name) {
+                    let caller = self.resume_basic(session, password)?;
+                    return Ok(SignedIn::by(HANDLER, caller));
+                }
                 let caller = self.verify_password(name, password, peer).await?;
+                self.may_use_password(name)?;
                 Ok(SignedIn::by("default", caller))
             }
             SignIn::Cookie(value) => self.resume_session(value),
-            SignIn::Bearer(token) if self.auth().tokens.enabled() => {
-                Ok(SignedIn::by("jwt", self.verify_token(token).await?))
-            }
-            SignIn::Bearer(_) => Ok(SignedIn::anonymous()),
+            SignIn::SessionCookie(value) => self.resume_cookie(value).await,
+            SignIn::Bearer(token) => self.bear(token).await,
             SignIn::Proxy { name, roles, token } => {
                 let caller = self.auth().proxy.caller(name, roles, token);
                 Ok(caller.map_or_else(SignedIn::anonymous, |caller| SignedIn::by("proxy", caller)))
@@ -172,9 +184,7 @@ impl Pod {
         peer: Option<IpAddr>,
     ) -> Result<Caller, PodError> {
         let known = self.prove(name, password, peer).await?;
-        if known.totp.is_some() {
-            return Err(wrong());
-        }
+        known.require_no_second_factor()?;
         Ok(known.caller)
     }
 
@@ -254,9 +264,14 @@ impl Pod {
         peer: IpAddr,
     ) -> Result<(Caller, String), PodError> {
         let known = self.prove(name, password, Some(peer)).await?;
+        self.may_use_password(name)?;
         if let Some(totp) = &known.totp {
-            let now_s = self.inner.clock.now_unix_s();
-            if !totp.accepts(digits.unwrap_or(""), now_s) {
+            let (digits, now_s) = (digits.unwrap_or(""), self.inner.clock.now_unix_s());
+            let fits = match known.own_totp() {
+                Some(record) => self.take_digits(&record.id, digits).await?,
+                None => totp.accepts(digits, now_s),
+            };
+            if !fits {
                 let credential = known.credential.as_deref();
                 self.count_failure(Some(Attempt::new(peer, name, credential)), name);
                 return Err(wrong());
@@ -357,7 +372,7 @@ impl Pod {
         verified.insert(name, password, credential, now_s);
     }
 
-    fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
+    pub(crate) fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
         let Some(attempt) = attempt else {
             return false;
         };
@@ -373,7 +388,7 @@ impl Pod {
         }
     }
 
-    fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
+    pub(crate) fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
         let Some(attempt) = attempt else {
             return;
         };
@@ -391,6 +406,18 @@ impl Pod {
         credential.is_some_and(|stored| verified.contains(name, password, stored, now_s))
     }
 
+    /// Lets pass who may do with a name and a password what he asks for, where that is something
+    /// else than a session. It is asked when the password was right, so that nobody learns from it
+    /// which names there are. Administrators of the configuration keep a way in that needs nothing
+    /// else to work.
+    fn may_use_password(&self, name: &str) -> Result<(), PodError> {
+        let required = self.auth().accounts.sessions.required;
+        if required && self.inner.admins.read().find(name).is_none() {
+            return Err(SessionError::Required.into());
+        }
+        Ok(())
+    }
+
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
         let found = self.principal(presented.claimed_name())?;
@@ -406,6 +433,7 @@ impl Pod {
         let Ok(session) = sessions.verify_presented(presented, salt, now_s) else {
             return Ok(SignedIn::anonymous());
         };
+        self.may_use_password(&session.name)?;
         let renewed_cookie = salt
             .filter(|_| sessions.needs_renewal(&session, now_s))
             .map(|salt| sessions.issue(&session.name, salt, now_s));
@@ -413,6 +441,7 @@ impl Pod {
             caller,
             handler: Some("cookie"),
             renewed_cookie,
+            renewed_session: None,
         })
     }
 
@@ -488,6 +517,23 @@ impl Pod {
 }
 
 impl Principal {
+    /// The record, if it has a key of its own that makes digits, of which each step is taken once.
+    fn own_totp(&self) -> Option<&AccountRecord> {
+        let record = self.record.as_deref();
+        record.filter(|record| record.totp.is_some())
+    }
+
+    /// Refuses whoever has to bring more than a password, where nothing else can be brought.
+    fn require_no_second_factor(&self) -> Result<(), PodError> {
+        match (&self.totp, self.own_totp()) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(wrong()),
+            (Some(_), Some(_)) => {
+                Err(Refusal::Unauthorized(Cow::Borrowed(SECOND_FACTOR_WANTED)).into())
+            }
+        }
+    }
+
     /// Whether administrators have blocked him.
     fn is_blocked(&self) -> bool {
         let record = self.record.as_ref();
@@ -496,11 +542,12 @@ impl Principal {
 }
 
 impl SignedIn {
-    fn by(handler: &'static str, caller: Caller) -> Self {
+    pub(crate) fn by(handler: &'static str, caller: Caller) -> Self {
         Self {
             caller,
             handler: Some(handler),
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 
@@ -509,6 +556,7 @@ impl SignedIn {
             caller: Caller::anonymous(),
             handler: None,
             renewed_cookie: None,
+            renewed_session: None,
         }
     }
 }
@@ -542,7 +590,7 @@ impl AccountCache {
     }
 }
 
-fn locked_out() -> PodError {
+pub(crate) fn locked_out() -> PodError {
     Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
 
@@ -594,7 +642,7 @@ fn read_account(
     let caller = Caller::named(&account.name, roles);
     // A second factor that was set up here is wanted as well.
     let own = record.as_ref().and_then(|record| record.totp.as_deref());
-    let own = own.map(|secret| serde_json::json!({ "key": secret }));
+    let own = own.map(Totp::from_key);
     Ok(Some(Principal {
         caller: match &record {
             Some(record) => caller.with_account(&record.id),
@@ -602,7 +650,7 @@ fn read_account(
         },
         credential: account.credential.map(Arc::new),
         document_wants_digits: account.totp.is_some(),
-        totp: account.totp.or_else(|| Totp::from_field(own.as_ref())),
+        totp: own.or(account.totp),
         record: record.map(Arc::new),
     }))
 }

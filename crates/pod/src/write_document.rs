@@ -370,7 +370,7 @@ impl Prepared {
 fn may_write(entry: &DatabaseEntry, caller: &Caller, id: &DocumentId) -> Result<(), PodError> {
     entry.check_id(id)?;
     if id.is_design() {
-        entry.security.access(caller).require_admin()?;
+        entry.access(caller).require_admin()?;
     }
     Ok(())
 }

@@ -149,6 +149,12 @@ impl Subscription {
         self.seen = self.topic.touches.load(Ordering::Acquire);
     }
 
+    /// Whether there was a change since this was last waited for or taken as seen.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.topic.touches.load(Ordering::Acquire) != self.seen
+    }
+
     /// The sequence of the commit that touched the topic last; 0 if that was before anybody
     /// listened.
     #[must_use]

@@ -3,8 +3,8 @@
 use adea_base::Entropy;
 use adea_store::{EngineError, Space, Transaction};
 
-use super::{AccountRecord, find, find_name, remove, rights_change, store, topic_of};
-use crate::{apps, keys, organisations};
+use super::{AccountRecord, find, find_name, remove, rights_change, store};
+use crate::{apps, keys, organisations, sessions};
 
 /// What a change of accounts needs to know besides the transaction.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ pub fn follow(
             record.password_fingerprint = shown.fingerprint;
             if !shown.same_password {
                 record.epoch += 1;
-                end_sessions(tx, &record.id, None)?;
+                sessions::end_all(tx, &record.id, None)?;
             }
             store(tx, Some(&before), &record)?;
             Ok(Followed::Kept(record.id))
@@ -124,32 +124,10 @@ pub fn follow(
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
 pub fn erase(tx: &mut Transaction<'_>, record: &AccountRecord) -> Result<(), EngineError> {
-    end_sessions(tx, &record.id, None)?;
+    sessions::end_all(tx, &record.id, None)?;
     organisations::forget_account(tx, &record.id)?;
-    apps::forget_account(tx, &record.id)?;
+    apps::leave_everywhere(tx, &record.id)?;
     remove(tx, record)
-}
-
-/// Ends the sessions of `account`, but for `except`, and closes what they have open.
-///
-/// # Errors
-/// [`EngineError`] if the store cannot be read.
-pub fn end_sessions(
-    tx: &mut Transaction<'_>,
-    account: &str,
-    except: Option<&str>,
-) -> Result<(), EngineError> {
-    for (key, _) in tx.range(Space::Index, &keys::sessions_of(account), usize::MAX)? {
-        let session = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
-        if except == Some(session.as_str()) {
-            continue;
-        }
-        tx.delete(Space::Index, keys::session(&session));
-        tx.delete(Space::Index, key);
-        tx.touch(topic_of(&session));
-    }
-    tx.touch(topic_of(account));
-    Ok(())
 }
 
 /// Whether every account of database `users` has its record: documents that were written before there

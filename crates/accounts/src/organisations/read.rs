@@ -35,9 +35,21 @@ impl Part {
     /// At most `limit` rows behind what an earlier page called `next`; `None` if none calls anything
     /// so.
     #[must_use]
+<<<<<<< HEAD
     pub fn new(limit: usize, after: Option<Vec<u8>>) -> Option<Self> {
         let none = after.as_ref().is_some_and(|after| after.is_empty() || after.contains(&0));
         (!none).then_some(Self { limit, after })
+=======
+    pub fn new(limit: usize, after: Option<&str>) -> Option<Self> {
+        let after = match after {
+            None => None,
+            Some(text) => Some(URL_SAFE_NO_PAD.decode(text).ok()?),
+        };
+        let fits = after
+            .as_ref()
+            .is_none_or(|after| !after.is_empty() && !after.contains(&0));
+        fits.then_some(Self { limit, after })
+>>>>>>> main
     }
 }
 
@@ -70,7 +82,11 @@ pub(super) fn find_place<S: Source + ?Sized>(
     organisation: &str,
     account: &str,
 ) -> Result<Option<Member>, EngineError> {
-    get(source, &keys::membership(organisation, account), "a membership")
+    get(
+        source,
+        &keys::membership(organisation, account),
+        "a membership",
+    )
 }
 
 /// The membership of `account` in a team.
@@ -124,7 +140,11 @@ pub(super) fn enter_team<S: Source + ?Sized>(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn find_organisation(view: &dyn View, by: &Acting, id: &str) -> Decided<(Organisation, Standing)> {
+pub fn find_organisation(
+    view: &dyn View,
+    by: &Acting,
+    id: &str,
+) -> Decided<(Organisation, Standing)> {
     enter(view, by, id)
 }
 
@@ -279,7 +299,12 @@ pub fn organisations_by_domain(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn teams_of(view: &dyn View, by: &Acting, organisation: &str, part: &Part) -> Decided<Page<Team>> {
+pub fn teams_of(
+    view: &dyn View,
+    by: &Acting,
+    organisation: &str,
+    part: &Part,
+) -> Decided<Page<Team>> {
     enter(view, by, organisation)?;
     walk(view, keys::teams_of(organisation), part, |_, value| {
         let id = text(value);
@@ -316,10 +341,15 @@ pub fn members(
     part: &Part,
 ) -> Decided<Page<(Member, String)>> {
     enter(view, by, organisation)?;
-    walk(view, keys::memberships(organisation), part, |account, value| {
-        let member: Member = decode(value, "a membership")?;
-        Ok(Some((member, name_of(view, &text(account))?)))
-    })
+    walk(
+        view,
+        keys::memberships(organisation),
+        part,
+        |account, value| {
+            let member: Member = decode(value, "a membership")?;
+            Ok(Some((member, name_of(view, &text(account))?)))
+        },
+    )
 }
 
 /// The members of a team, with the names of their accounts.
@@ -355,7 +385,10 @@ pub fn memberships_of(
             Place::Organisation(_) => (group.clone(), false),
             Place::Team(organisation, _) => (organisation, true),
         };
-        let there = [Some(keys::organisation(&organisation)), in_team.then(|| keys::team(&group))];
+        let there = [
+            Some(keys::organisation(&organisation)),
+            in_team.then(|| keys::team(&group)),
+        ];
         for key in there.iter().flatten() {
             if view.get(Space::Index, key)?.is_none() {
                 return Ok(None);
@@ -411,6 +444,7 @@ pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Pa
 /// [`OrganisationError::NoAccount`] if he has no account.
 pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
+<<<<<<< HEAD
     let record = directory::live(view, by.users, account)?;
     let addresses = record.iter().flat_map(|record| &record.addresses);
     let verified = addresses.filter(|address| address.verified_ms.is_some());
@@ -424,6 +458,32 @@ pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page
             invited(view, &text(id))
         })?;
         all.extend(page.items);
+=======
+    let record = directory::find(view, account)?;
+    let mut items = Vec::new();
+    for address in record.iter().flat_map(|record| &record.addresses) {
+        if address.verified_ms.is_none() {
+            continue;
+        }
+        let part = Part {
+            limit: limit.saturating_sub(items.len()),
+            after: None,
+        };
+        let page = walk(
+            view,
+            keys::invitations_to(&address.normal),
+            &part,
+            |id, _| {
+                let id = text(id);
+                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
+                let Some(found) = found else { return Ok(None) };
+                let there = keys::organisation(&found.organisation);
+                let there = view.get(Space::Index, &there)?.is_some();
+                Ok::<_, EngineError>(there.then_some(found))
+            },
+        )?;
+        items.extend(page.items);
+>>>>>>> main
     }
     all.sort_by(|a, b| a.invitation.id.cmp(&b.invitation.id));
     let after = part.after.as_deref().unwrap_or_default();

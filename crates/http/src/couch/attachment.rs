@@ -32,7 +32,7 @@ pub(crate) async fn route(
     }
     if entry.holds_descriptions() && !exchange.reads() {
         // Nor do those for descriptions, and whoever sees one without its secrets would write it so.
-        entry.security.access(&exchange.caller).require_admin()?;
+        entry.access(&exchange.caller).require_admin()?;
     }
     match exchange.method.as_str() {
         "GET" | "HEAD" => get(exchange, &entry, &id, &name).await,

@@ -26,7 +26,7 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
     match exchange.method.as_str() {
         "GET" | "HEAD" => {
             let entry = exchange.app.pod.database(&name)?;
-            entry.security.access(&exchange.caller).require_member()?;
+            entry.access(&exchange.caller).require_member()?;
             let mut out = Vec::with_capacity(512);
             write_info(&mut out, &exchange, &entry)?;
             out.push(b'\n');
@@ -35,17 +35,18 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
         "PUT" => create(exchange, name).await,
         "POST" => {
             let entry = exchange.app.pod.database(&name)?;
-            entry.security.access(&exchange.caller).require_member()?;
+            entry.access(&exchange.caller).require_member()?;
             bulk::post(exchange, entry).await
         }
         "DELETE" => {
-            exchange.require_server_admin()?;
+            require_maker(&exchange, &name)?;
             if exchange.query.get("rev").is_some() {
                 return Err(ApiError::bad(
                     "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?",
                 ));
             }
-            exchange.app.pod.drop_database(&name).await?;
+            let by = crate::api::actor(&exchange);
+            exchange.app.pod.unmake_database(&name, &by).await?;
             Ok(reply::ok(StatusCode::OK))
         }
         "OPTIONS" => Ok(crate::router::options("DELETE, GET, HEAD, POST, PUT")),
@@ -53,10 +54,20 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
     }
 }
 
+/// Lets make and drop a database of this name server administrators, and those of the app that it
+/// belongs to.
+fn require_maker(exchange: &Exchange, name: &DatabaseName) -> Result<(), ApiError> {
+    if exchange.app.pod.may_make(&exchange.caller, name) {
+        return Ok(());
+    }
+    exchange.require_server_admin()
+}
+
 async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
-    exchange.require_server_admin()?;
+    require_maker(&exchange, &name)?;
     let partitioned = read_creation(&exchange, &name)?;
-    exchange.app.pod.create_database(&name, partitioned).await?;
+    let (pod, by) = (&exchange.app.pod, crate::api::actor(&exchange));
+    pod.make_database(&name, partitioned, &by).await?;
     let mut response = reply::ok(StatusCode::CREATED);
     let location = exchange.url(&format!("/{}", reply::path_segment(name.as_str())));
     reply::set(&mut response, header::LOCATION, &location);
@@ -141,7 +152,7 @@ pub(super) fn require_admin(
     exchange: &Exchange,
     entry: &DatabaseEntry,
 ) -> Result<Access, ApiError> {
-    let access = entry.security.access(&exchange.caller);
+    let access = entry.access(&exchange.caller);
     access.require_admin()?;
     Ok(access)
 }

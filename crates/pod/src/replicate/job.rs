@@ -175,7 +175,12 @@ impl Pod {
             Ok(Some(caller)) => {
                 let mut roles = caller.roles().to_vec();
                 roles.retain(|role| job.caller.roles().contains(role));
-                Caller::named(name, roles)
+                let narrowed = Caller::named(name, roles);
+                // By his account it is noticed while the job runs that he leaves an app.
+                match caller.account() {
+                    Some(account) => narrowed.with_account(account),
+                    None => narrowed,
+                }
             }
             // The account is gone, and its rights with it.
             Ok(None) if job.local => Caller::anonymous(),

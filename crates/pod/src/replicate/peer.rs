@@ -21,6 +21,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
+use crate::apps::Actor;
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -41,8 +42,10 @@ pub(crate) struct LocalPeer {
 impl LocalPeer {
     /// The database as it is now, if the caller may enter.
     pub(crate) fn entry(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
+        let may = self.pod.may_still_enter(&self.caller, &self.name);
+        may.map_err(of_pod)?;
         let entry = self.pod.database(&self.name).map_err(of_pod)?;
-        let access = entry.security.access(&self.caller);
+        let access = entry.access(&self.caller);
         access
             .require_member()
             .map_err(|refusal| of_pod(refusal.into()))?;
@@ -73,7 +76,7 @@ impl LocalPeer {
     }
 
     async fn make(&self, parameters: &[(String, String)]) -> Result<(), PeerError> {
-        if !self.caller.is_admin() {
+        if !self.pod.may_make(&self.caller, &self.name) {
             if self.entry().is_ok() {
                 return Ok(());
             }
@@ -84,7 +87,9 @@ impl LocalPeer {
         let partitioned = parameters
             .iter()
             .any(|(name, value)| name == "partitioned" && value == "true");
-        match self.pod.create_database(&self.name, partitioned).await {
+        let by = Actor::of(&self.caller, None);
+        let made = self.pod.make_database(&self.name, partitioned, &by);
+        match made.await {
             Ok(()) | Err(PodError::Database(DatabaseError::Exists)) => Ok(()),
             Err(error) => Err(of_pod(error)),
         }
@@ -301,6 +306,7 @@ pub(crate) fn of_pod(error: PodError) -> PeerError {
         }
         PodError::Refused(Refusal::Forbidden(reason)) => PeerError::Forbidden(reason.into_owned()),
         PodError::Refused(Refusal::NotFound) => PeerError::Missing,
+        PodError::App(error) => PeerError::Forbidden(error.to_string()),
         PodError::Write(WriteError::MissingStub { id, name }) => {
             PeerError::MissingStub(format!("{name} of {id}"))
         }

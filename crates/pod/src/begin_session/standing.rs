@@ -1,0 +1,105 @@
+//! Whether a feed may go on: who listens is looked at again whenever that may have changed.
+//!
+//! A feed is opened with one request and may last for days. It listens to its account's topic, which
+//! is touched when a session of the account ends, when it is blocked, deleted, or given other
+//! rights; then it asks anew who its listener is. A session's own end is a time, and a feed is
+//! woken for it. Who listens without an account or a session pays for none of this.
+
+use std::time::Duration;
+
+use adea_accounts::directory::topic_of;
+use adea_accounts::sessions;
+use adea_base::Caller;
+use adea_store::Subscription;
+use tokio::time::Instant;
+
+use crate::error::PodError;
+use crate::pod::Pod;
+
+/// The longest time until the end of a session is looked at again.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(86_400);
+
+/// What a feed must know of its listener to go on.
+pub struct Standing {
+    subscription: Subscription,
+    /// The epoch of the account when the feed was opened, where there is no session that knows it.
+    epoch: Option<u64>,
+    /// When the session ends, unless it is used meanwhile.
+    ends_at: Option<Instant>,
+    /// Whether it was looked at since the subscription began.
+    looked: bool,
+}
+
+impl Pod {
+    /// What a feed of `caller` must follow; `None` if nothing can end it but itself.
+    #[must_use]
+    pub fn follow_caller(&self, caller: &Caller) -> Option<Box<Standing>> {
+        if caller.account().is_none() && caller.session().is_none() {
+            return None;
+        }
+        let account = Self::account_of(caller)?;
+        Some(Box::new(Standing {
+            subscription: self.inner.store.watch().subscribe(topic_of(&account)),
+            epoch: None,
+            ends_at: None,
+            looked: false,
+        }))
+    }
+
+    /// Who the caller of a feed is now; `None` if he may not listen any more.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn caller_again(
+        &self,
+        caller: &Caller,
+        standing: &mut Standing,
+    ) -> Result<Option<Caller>, PodError> {
+        standing.subscription.mark_seen();
+        standing.looked = true;
+        if let Some(id) = caller.session() {
+            let found = sessions::find(self.view().as_ref(), id)?;
+            let (now_ms, idle_ms) = (self.inner.clock.now_unix_ms(), self.idle_ms());
+            let Some(record) = found.filter(|found| !found.is_over(now_ms, idle_ms)) else {
+                return Ok(None);
+            };
+            let left = Duration::from_millis(record.ends_ms(idle_ms).saturating_sub(now_ms));
+            standing.ends_at = Some(Instant::now() + left.min(LOOK_AGAIN_MAX));
+            return self.speaker(&record);
+        }
+        let Some(account) = caller.account() else {
+            return Ok(Some(caller.clone()));
+        };
+        let holder = self.holder(account)?;
+        let Some(holder) = holder.filter(|holder| !holder.record.flags.blocked) else {
+            return Ok(None);
+        };
+        let epoch = *standing.epoch.get_or_insert(holder.record.epoch);
+        Ok((epoch == holder.record.epoch).then_some(holder.caller))
+    }
+}
+
+impl Standing {
+    /// Whether the caller is to be looked at again.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        !self.looked
+            || self.subscription.has_changed()
+            || self.ends_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Waits until [`Standing::is_due`].
+    pub async fn due(&mut self) {
+        if self.is_due() {
+            return;
+        }
+        match self.ends_at {
+            None => self.subscription.changed().await,
+            Some(at) => tokio::select! {
+                () = self.subscription.changed() => {}
+                () = tokio::time::sleep_until(at) => {}
+            },
+        }
+        self.looked = false;
+    }
+}
