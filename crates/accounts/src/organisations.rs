@@ -44,13 +44,8 @@ pub use read::{
     organisations_by_domain, organisations_of, team_members, teams, teams_of,
 };
 pub use record::{
-<<<<<<< HEAD
-    Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota, Team,
-    SHARED_DOMAINS, TeamMember,
-=======
     Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota,
-    Team, TeamMember,
->>>>>>> main
+    SHARED_DOMAINS, Team, TeamMember,
 };
 pub use role::{OrganisationRole, Standing, TeamRole};
 pub use team::{NewTeam, TeamChange, change_team, close_team, create_team};

@@ -40,10 +40,6 @@ impl Pod {
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
         }
-<<<<<<< HEAD
-        if let Err(error) = self.tidy_organisations().await {
-            tracing::warn!(%error, "what is left of organisations could not be removed: {error}");
-=======
         if let Err(error) = self.sweep_sessions().await {
             tracing::error!(%error, "sessions that are over stay: {error}");
         }
@@ -51,7 +47,9 @@ impl Pod {
             Ok(false) => {}
             Ok(true) => tracing::info!("a new key signs access tokens"),
             Err(error) => tracing::error!(%error, "the old key goes on signing: {error}"),
->>>>>>> main
+        }
+        if let Err(error) = self.tidy_organisations().await {
+            tracing::warn!(%error, "what is left of organisations could not be removed: {error}");
         }
     }
 }

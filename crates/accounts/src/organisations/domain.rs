@@ -77,17 +77,12 @@ fn prove(tx: &Transaction<'_>, by: &Acting, domain: &str) -> Decided<DomainProof
     if by.admin {
         return Ok(DomainProof::Administrator);
     }
-<<<<<<< HEAD
-    let shared = by.limits.shared_domains.iter().any(|shared| shared == domain);
-    let record = person(tx, by, by.account()?)?;
-=======
     let shared = by
         .limits
         .shared_domains
         .iter()
         .any(|shared| shared == domain);
-    let record = person(tx, by.account()?)?;
->>>>>>> main
+    let record = person(tx, by, by.account()?)?;
     let mut domains = verified_domains(&record);
     if shared || !domains.any(|own| own == domain) {
         return Err(OrganisationError::DomainUnproved.into());

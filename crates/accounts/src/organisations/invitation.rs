@@ -204,15 +204,10 @@ fn inviter(tx: &Transaction<'_>, by: &Acting) -> Decided<String> {
     if by.admin {
         return Ok(by.name.clone());
     }
-<<<<<<< HEAD
     let record = person(tx, by, by.account()?)?;
-    let address = record.verified_address().ok_or(OrganisationError::Unverified)?;
-=======
-    let record = person(tx, by.account()?)?;
     let address = record
         .verified_address()
         .ok_or(OrganisationError::Unverified)?;
->>>>>>> main
     // An account that was given no name has its id for one, which tells nobody who he is.
     if record.name == record.id {
         return Ok(address.address.clone());

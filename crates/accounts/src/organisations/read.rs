@@ -35,21 +35,11 @@ impl Part {
     /// At most `limit` rows behind what an earlier page called `next`; `None` if none calls anything
     /// so.
     #[must_use]
-<<<<<<< HEAD
     pub fn new(limit: usize, after: Option<Vec<u8>>) -> Option<Self> {
-        let none = after.as_ref().is_some_and(|after| after.is_empty() || after.contains(&0));
-        (!none).then_some(Self { limit, after })
-=======
-    pub fn new(limit: usize, after: Option<&str>) -> Option<Self> {
-        let after = match after {
-            None => None,
-            Some(text) => Some(URL_SAFE_NO_PAD.decode(text).ok()?),
-        };
-        let fits = after
+        let none = after
             .as_ref()
-            .is_none_or(|after| !after.is_empty() && !after.contains(&0));
-        fits.then_some(Self { limit, after })
->>>>>>> main
+            .is_some_and(|after| after.is_empty() || after.contains(&0));
+        (!none).then_some(Self { limit, after })
     }
 }
 
@@ -444,7 +434,6 @@ pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Pa
 /// [`OrganisationError::NoAccount`] if he has no account.
 pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
-<<<<<<< HEAD
     let record = directory::live(view, by.users, account)?;
     let addresses = record.iter().flat_map(|record| &record.addresses);
     let verified = addresses.filter(|address| address.verified_ms.is_some());
@@ -454,42 +443,23 @@ pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page
     };
     let mut all = Vec::new();
     for address in verified {
-        let page = walk(view, keys::invitations_to(&address.normal), &whole, |id, _| {
-            invited(view, &text(id))
-        })?;
-        all.extend(page.items);
-=======
-    let record = directory::find(view, account)?;
-    let mut items = Vec::new();
-    for address in record.iter().flat_map(|record| &record.addresses) {
-        if address.verified_ms.is_none() {
-            continue;
-        }
-        let part = Part {
-            limit: limit.saturating_sub(items.len()),
-            after: None,
-        };
         let page = walk(
             view,
             keys::invitations_to(&address.normal),
-            &part,
-            |id, _| {
-                let id = text(id);
-                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-                let Some(found) = found else { return Ok(None) };
-                let there = keys::organisation(&found.organisation);
-                let there = view.get(Space::Index, &there)?.is_some();
-                Ok::<_, EngineError>(there.then_some(found))
-            },
+            &whole,
+            |id, _| invited(view, &text(id)),
         )?;
-        items.extend(page.items);
->>>>>>> main
+        all.extend(page.items);
     }
     all.sort_by(|a, b| a.invitation.id.cmp(&b.invitation.id));
     let after = part.after.as_deref().unwrap_or_default();
-    let mut rest = all.into_iter().filter(|found| found.invitation.id.as_bytes() > after);
+    let mut rest = all
+        .into_iter()
+        .filter(|found| found.invitation.id.as_bytes() > after);
     let items: Vec<Invited> = rest.by_ref().take(part.limit).collect();
-    let last = items.last().map(|last| last.invitation.id.clone().into_bytes());
+    let last = items
+        .last()
+        .map(|last| last.invitation.id.clone().into_bytes());
     let next = last.filter(|_| rest.next().is_some());
     Ok(Page { items, next })
 }

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::organisations::forms::{InvitationAnswer, MembershipAnswer, RoleWord};
-use super::organisations::{
-    CONFLICT, DONE, MISSING, acting, done, gives, makes, part, ready,
-};
+use super::organisations::{CONFLICT, DONE, MISSING, acting, done, gives, makes, part, ready};
 use super::paging::{AFTER, LIMIT, Paged};
 use super::{Answer, Captures, Form, Parameter, Route, Who, answer, read};
 use crate::body::Response;
@@ -36,7 +34,10 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some(Form::of::<InvitationCreation>()),
         answers: &[
-            makes("The invitation, on its way.", Form::of::<InvitationAnswer>()),
+            makes(
+                "The invitation, on its way.",
+                Form::of::<InvitationAnswer>(),
+            ),
             MISSING,
             CONFLICT,
         ],
@@ -63,7 +64,10 @@ pub(super) const ROUTES: &[Route] = &[
             },
         ],
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<InvitationAnswer>>()), MISSING],
+        answers: &[
+            gives("A page of them.", Form::of::<Paged<InvitationAnswer>>()),
+            MISSING,
+        ],
         handle: |exchange, _| ready(list(&exchange)),
     },
     Route {
@@ -115,7 +119,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: None,
-        answers: &[gives("The invitation.", Form::of::<InvitationAnswer>()), MISSING],
+        answers: &[
+            gives("The invitation.", Form::of::<InvitationAnswer>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(show(&exchange, captures.get(0))),
     },
     Route {
@@ -250,7 +257,9 @@ fn roles(asked: &InvitationCreation) -> Result<(OrganisationRole, TeamRole), Api
         (_, None) => {}
         (Some(_), Some(word)) => team_role = word.of_team().ok_or_else(|| wrong("a team"))?,
         (None, Some(word)) => {
-            role = word.of_organisation().ok_or_else(|| wrong("an organisation"))?;
+            role = word
+                .of_organisation()
+                .ok_or_else(|| wrong("an organisation"))?;
         }
     }
     Ok((role, team_role))
@@ -271,7 +280,10 @@ fn list(exchange: &Exchange) -> Result<Response, ApiError> {
     let page = exchange.app.pod.invitations(&by, &which, &part)?;
     let items = page.items.into_iter();
     let items = items.map(|found| InvitationAnswer::new(found, by.now_ms));
-    Ok(answer(StatusCode::OK, &Paged::new(items.collect(), page.next)))
+    Ok(answer(
+        StatusCode::OK,
+        &Paged::new(items.collect(), page.next),
+    ))
 }
 
 async fn look(mut exchange: Exchange) -> Result<Response, ApiError> {
@@ -314,7 +326,10 @@ async fn decline(mut exchange: Exchange) -> Result<Response, ApiError> {
 fn show(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
     let by = acting(exchange)?;
     let found = exchange.app.pod.invitation(&by, id)?;
-    Ok(answer(StatusCode::OK, &InvitationAnswer::new(found, by.now_ms)))
+    Ok(answer(
+        StatusCode::OK,
+        &InvitationAnswer::new(found, by.now_ms),
+    ))
 }
 
 async fn revoke(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
@@ -328,5 +343,8 @@ async fn resend(exchange: Exchange, captures: Captures) -> Result<Response, ApiE
     let by = acting(&exchange)?;
     let (now_ms, id) = (by.now_ms, captures.get(0).to_owned());
     let invited = exchange.app.pod.resend_invitation(by, id).await?;
-    Ok(answer(StatusCode::OK, &InvitationAnswer::new(invited, now_ms)))
+    Ok(answer(
+        StatusCode::OK,
+        &InvitationAnswer::new(invited, now_ms),
+    ))
 }

@@ -29,7 +29,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: QUERY,
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<MembershipAnswer>>())],
+        answers: &[gives(
+            "A page of them.",
+            Form::of::<Paged<MembershipAnswer>>(),
+        )],
         handle: |exchange, _| ready(list(&exchange)),
     },
     Route {
@@ -55,7 +58,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: None,
-        answers: &[gives("The membership.", Form::of::<MembershipAnswer>()), MISSING],
+        answers: &[
+            gives("The membership.", Form::of::<MembershipAnswer>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(show(&exchange, captures.get(0))),
     },
     Route {
@@ -213,9 +219,11 @@ async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiE
     let pod = &exchange.app.pod;
     let of = of(pod, &by, captures.get(0))?;
     if of.in_team {
-        pod.remove_team_member(by, of.group, of.account, if_revision).await?;
+        pod.remove_team_member(by, of.group, of.account, if_revision)
+            .await?;
     } else {
-        pod.remove_member(by, of.group, of.account, if_revision).await?;
+        pod.remove_member(by, of.group, of.account, if_revision)
+            .await?;
     }
     Ok(done())
 }

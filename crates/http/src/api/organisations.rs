@@ -105,7 +105,10 @@ pub(super) const ROUTES: &[Route] = &[
             },
         ],
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<OrganisationAnswer>>())],
+        answers: &[gives(
+            "A page of them.",
+            Form::of::<Paged<OrganisationAnswer>>(),
+        )],
         handle: |exchange, _| ready(list(&exchange)),
     },
     Route {
@@ -127,7 +130,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: None,
-        answers: &[gives("The organisation.", Form::of::<OrganisationAnswer>()), MISSING],
+        answers: &[
+            gives("The organisation.", Form::of::<OrganisationAnswer>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(show(&exchange, captures.get(0))),
     },
     Route {
@@ -205,7 +211,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: QUERY,
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<TeamAnswer>>()), MISSING],
+        answers: &[
+            gives("A page of them.", Form::of::<Paged<TeamAnswer>>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(teams(&exchange, captures.get(0))),
     },
     Route {
@@ -216,7 +225,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: QUERY,
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<MembershipAnswer>>()), MISSING],
+        answers: &[
+            gives("A page of them.", Form::of::<Paged<MembershipAnswer>>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(members(&exchange, captures.get(0))),
     },
     Route {
@@ -227,7 +239,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: None,
-        answers: &[gives("The membership.", Form::of::<MembershipAnswer>()), MISSING],
+        answers: &[
+            gives("The membership.", Form::of::<MembershipAnswer>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(member(&exchange, &captures)),
     },
     Route {
@@ -337,7 +352,10 @@ fn list(exchange: &Exchange) -> Result<Response, ApiError> {
     let page = exchange.app.pod.organisations(&by, which, &part)?;
     let items = page.items.into_iter();
     let items = items.map(|(found, role)| OrganisationAnswer::new(found, role, &by.limits));
-    Ok(answer(StatusCode::OK, &Paged::new(items.collect(), page.next)))
+    Ok(answer(
+        StatusCode::OK,
+        &Paged::new(items.collect(), page.next),
+    ))
 }
 
 fn joinable(exchange: &Exchange) -> Result<Response, ApiError> {
@@ -375,7 +393,11 @@ async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiE
     let by = acting(&exchange)?;
     let if_revision = exchange.query.count("if_revision")?;
     let id = captures.get(0).to_owned();
-    exchange.app.pod.delete_organisation(by, id, if_revision).await?;
+    exchange
+        .app
+        .pod
+        .delete_organisation(by, id, if_revision)
+        .await?;
     Ok(done())
 }
 
@@ -389,14 +411,19 @@ async fn set_domain(mut exchange: Exchange, captures: Captures) -> Result<Respon
     };
     let id = captures.get(0);
     let pod = &exchange.app.pod;
-    pod.set_organisation_domain(by, id.to_owned(), Some(domain)).await?;
+    pod.set_organisation_domain(by, id.to_owned(), Some(domain))
+        .await?;
     show(&exchange, id)
 }
 
 async fn unset_domain(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let by = acting(&exchange)?;
     let id = captures.get(0).to_owned();
-    exchange.app.pod.set_organisation_domain(by, id, None).await?;
+    exchange
+        .app
+        .pod
+        .set_organisation_domain(by, id, None)
+        .await?;
     Ok(done())
 }
 
@@ -420,7 +447,10 @@ fn members(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
     let page = exchange.app.pod.members(&by, id, &part)?;
     let items = page.items.into_iter();
     let items = items.map(|(member, name)| MembershipAnswer::from(member).named(name));
-    Ok(answer(StatusCode::OK, &Paged::new(items.collect(), page.next)))
+    Ok(answer(
+        StatusCode::OK,
+        &Paged::new(items.collect(), page.next),
+    ))
 }
 
 fn member(exchange: &Exchange, captures: &Captures) -> Result<Response, ApiError> {

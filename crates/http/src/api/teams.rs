@@ -27,7 +27,11 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: Some(Form::of::<TeamCreation>()),
-        answers: &[makes("The team.", Form::of::<TeamAnswer>()), MISSING, CONFLICT],
+        answers: &[
+            makes("The team.", Form::of::<TeamAnswer>()),
+            MISSING,
+            CONFLICT,
+        ],
         handle: |exchange, _| Box::pin(create(exchange)),
     },
     Route {
@@ -46,7 +50,10 @@ pub(super) const ROUTES: &[Route] = &[
             },
         ],
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<TeamAnswer>>()), MISSING],
+        answers: &[
+            gives("A page of them.", Form::of::<Paged<TeamAnswer>>()),
+            MISSING,
+        ],
         handle: |exchange, _| ready(list(&exchange)),
     },
     Route {
@@ -68,7 +75,11 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: Some(Form::of::<TeamPatch>()),
-        answers: &[gives("The team.", Form::of::<TeamAnswer>()), MISSING, CONFLICT],
+        answers: &[
+            gives("The team.", Form::of::<TeamAnswer>()),
+            MISSING,
+            CONFLICT,
+        ],
         handle: |exchange, captures| Box::pin(change(exchange, captures)),
     },
     Route {
@@ -90,7 +101,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: QUERY,
         body: None,
-        answers: &[gives("A page of them.", Form::of::<Paged<MembershipAnswer>>()), MISSING],
+        answers: &[
+            gives("A page of them.", Form::of::<Paged<MembershipAnswer>>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(members(&exchange, captures.get(0))),
     },
     Route {
@@ -101,7 +115,10 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: None,
-        answers: &[gives("The membership.", Form::of::<MembershipAnswer>()), MISSING],
+        answers: &[
+            gives("The membership.", Form::of::<MembershipAnswer>()),
+            MISSING,
+        ],
         handle: |exchange, captures| ready(member(&exchange, &captures)),
     },
     Route {
@@ -233,7 +250,10 @@ fn members(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
     let page = exchange.app.pod.team_members(&by, id, &part)?;
     let items = page.items.into_iter();
     let items = items.map(|(member, name)| MembershipAnswer::from(member).named(name));
-    Ok(answer(StatusCode::OK, &Paged::new(items.collect(), page.next)))
+    Ok(answer(
+        StatusCode::OK,
+        &Paged::new(items.collect(), page.next),
+    ))
 }
 
 fn member(exchange: &Exchange, captures: &Captures) -> Result<Response, ApiError> {

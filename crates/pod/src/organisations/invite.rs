@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::error::PodError;
 use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 
 const DAY_MS: u64 = 86_400_000;
@@ -68,7 +69,8 @@ impl Pod {
         by: Acting,
         claim: Claim,
     ) -> Result<Invitation, PodError> {
-        self.organise(move |tx| verbs::decline(tx, &by, &claim)).await
+        self.organise(move |tx| verbs::decline(tx, &by, &claim))
+            .await
     }
 
     /// Joins by an invitation.
@@ -80,7 +82,8 @@ impl Pod {
         by: Acting,
         claim: Claim,
     ) -> Result<(Member, Option<TeamMember>), PodError> {
-        self.organise(move |tx| verbs::accept(tx, &by, &claim)).await
+        self.organise(move |tx| verbs::accept(tx, &by, &claim))
+            .await
     }
 
     /// What somebody is invited to who holds `secret`.
@@ -90,13 +93,6 @@ impl Pod {
     pub fn look_at_invitation(&self, secret: &str) -> Result<Invited, PodError> {
         let now_ms = self.inner.clock.now_unix_ms();
         self.find_there(|view| verbs::look(view, secret, now_ms))
-    }
-
-    /// The address of the page where `secret` accepts an invitation.
-    fn invitation_link(&self, _app: &str, secret: &str) -> String {
-        let auth = self.auth();
-        let base = auth.accounts.public_url.as_deref().unwrap_or_default();
-        format!("{base}/_auth/invitation#token={secret}")
     }
 }
 
@@ -123,7 +119,7 @@ impl Post {
                 "team": team.as_ref().map(|team| &team.name),
                 "inviter": made.inviter,
                 "role": role,
-                "link": self.pod.invitation_link(&organisation.app, &made.secret),
+                "link": self.pod.link(LinkKind::Invitation, &organisation.app, &made.secret),
                 "days": lasting_ms.div_ceil(DAY_MS),
             }),
         };
