@@ -77,3 +77,6 @@ impl Pod {
         set.clone().unwrap_or_else(own).fill(app, secret)
     }
 }
+
+#[cfg(test)]
+mod tests;

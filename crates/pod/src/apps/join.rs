@@ -6,7 +6,7 @@ use adea_accounts::apps::{self, App, AppAccount, AppLinks, JoinRefused, JoinedAp
 use adea_accounts::audit;
 use adea_accounts::directory::{self, AccountRecord};
 use adea_base::Caller;
-use adea_store::Decline;
+use adea_store::{Decline, Transaction};
 
 use super::{Actor, AppError};
 use crate::apps::registry::Known;
@@ -68,8 +68,7 @@ impl Pod {
         };
         let own = known.app.sessions;
         SessionSettings {
-            access_s: own.access_s.unwrap_or(server.access_s),
-            idle_s: own.idle_s.unwrap_or(server.idle_s),
+            access_s: own.access_s.map_or(server.access_s, |own| own.min(server.access_s)),
             lifetime_s: own.lifetime_s.unwrap_or(server.lifetime_s),
             basic_s: own.basic_s.unwrap_or(server.basic_s),
             ..server
@@ -282,9 +281,26 @@ fn of_join(decline: Decline<JoinRefused>) -> Decline<AppError> {
     }
 }
 
+/// Has an account join `app`, to which it was let in already; no app is joined by everybody.
+///
+/// # Errors
+/// [`AppError::Unknown`] or [`AppError::QuotaExceeded`], or that the store cannot be read.
+pub(crate) fn join_in(
+    tx: &mut Transaction<'_>,
+    account: &str,
+    app: &str,
+    now_ms: u64,
+) -> Result<(), Decline<PodError>> {
+    match apps::join(tx, account, app, now_ms).map_err(of_join) {
+        Ok(_) => Ok(()),
+        Err(Decline::Refused(refused)) => Err(Decline::Refused(refused.into())),
+        Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
+    }
+}
+
 /// Ends the memberships of `account` in organisations of the app `id`.
 fn leave_organisations(
-    _tx: &mut adea_store::Transaction<'_>,
+    _tx: &mut Transaction<'_>,
     _account: &str,
     _id: &str,
 ) -> Result<(), Decline<AppError>> {

@@ -248,9 +248,6 @@ pub(super) struct SessionSpans {
     /// How long an access token is good.
     #[schema(minimum = 1)]
     access_s: Option<u64>,
-    /// After how long without use a session ends.
-    #[schema(minimum = 1)]
-    idle_s: Option<u64>,
     /// After how long a session ends in any case.
     #[schema(minimum = 1)]
     lifetime_s: Option<u64>,
@@ -263,7 +260,6 @@ impl From<SessionSpans> for Spans {
     fn from(given: SessionSpans) -> Self {
         Self {
             access_s: given.access_s,
-            idle_s: given.idle_s,
             lifetime_s: given.lifetime_s,
             basic_s: given.basic_s,
         }
@@ -353,7 +349,6 @@ impl AppSettings {
             },
             sessions: SessionSpans {
                 access_s: app.sessions.access_s,
-                idle_s: app.sessions.idle_s,
                 lifetime_s: app.sessions.lifetime_s,
                 basic_s: app.sessions.basic_s,
             },
