@@ -287,7 +287,7 @@ describe('an administrator of an app', () => {
     assert.deepEqual(told(await change({ origins: ['https://evil.example'] })), [403, 'forbidden']);
     assert.deepEqual(told(await change({ quota: {} })), [200, undefined]);
     assert.deepEqual(told(await change({ quota: { accounts: 1 } })), [403, 'forbidden']);
-    assert.deepEqual(told(await change({ links: { reset: 'https://evil.example/' } })), [400, 'invalid_input']);
+    assert.deepEqual(told(await change({ links: { recover: 'https://evil.example/{token}' } })), [400, 'invalid_input']);
     assert.deepEqual(told(await change({ title: 'x' }, BOB)), [403, 'forbidden']);
     assert.deepEqual(told(await change({ title: 'x' }, ANN, other)), [403, 'forbidden']);
     assert.deepEqual(told(await change({ title: 'x' }, null)), [401, 'unauthorized']);
@@ -301,7 +301,7 @@ describe('the routes of apps', () => {
   it('register, show, change and remove', async () => {
     const id = freshApp();
     const settings = { id, title: 'Shop', domains: ['Shop.Example'], origins: ['http://localhost:5173'], language: 'de',
-      links: { reset: 'https://shop.example/reset' }, sign_up: { mode: 'listed', allowed: ['firm.example'] }, sessions: { lifetime_s: 60 } };
+      links: { recover: 'https://shop.example/reset#{token}' }, sign_up: { mode: 'listed', allowed: ['firm.example'] }, sessions: { lifetime_s: 60 } };
     const made = await ask('POST', '/_apps', undefined, settings);
     assert.equal(made.status, 201, made.text);
     assert.deepEqual(made.json().settings.domains, ['shop.example']);
@@ -315,7 +315,7 @@ describe('the routes of apps', () => {
     const { revision } = (await ask('GET', `/_apps/${id}`)).json().settings;
     const changed = await ask('PATCH', `/_apps/${id}`, undefined, { title: 'Other', if_revision: revision });
     assert.equal(changed.json().settings.revision, revision + 1);
-    assert.deepEqual(changed.json().settings.links.reset, 'https://shop.example/reset');
+    assert.deepEqual(changed.json().settings.links.recover, 'https://shop.example/reset#{token}');
     assert.deepEqual(told(await ask('PATCH', `/_apps/${id}`, undefined, { title: 'Late', if_revision: revision })), [409, 'conflict']);
     assert.deepEqual(told(await ask('DELETE', `/_apps/${id}`)), [400, 'not_confirmed']);
     assert.deepEqual(told(await ask('DELETE', `/_apps/${id}?confirm=${id}&if_revision=${revision}`)), [409, 'conflict']);
@@ -373,7 +373,7 @@ describe('the routes of apps', () => {
     for (const wrong of [
       { ...base, title: '' }, { ...base, title: 'x'.repeat(129) }, { ...base, title: 1 }, { id: 'sense' }, { ...base, unknown: 1 },
       { ...base, domains: ['a b'] }, { ...base, domains: 'a' }, { ...base, domains: Array(33).fill('a.example') },
-      { ...base, origins: ['http://a.example'] }, { ...base, origins: ['javascript://x'] }, { ...base, links: { reset: 'https://a.example/' } },
+      { ...base, origins: ['http://a.example'] }, { ...base, origins: ['javascript://x'] }, { ...base, links: { recover: 'https://a.example/{token}' } },
       { ...base, sign_up: { mode: 'some' } }, { ...base, sign_up: { allowed: ['@'] } }, { ...base, quota: { databases: -1 } },
       { ...base, quota: { databases: 10_001 } }, { ...base, sessions: { access_s: 0 } }, { ...base, language: 'de\r\nBcc: x' }, [], null, 'x',
     ]) {

@@ -140,6 +140,12 @@ fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
     seen.seen_ms = record.seen_ms;
     seen.devices.clone_from(&record.devices);
     seen.totp_step = record.totp_step;
+    for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
+        if passkey.credential == used.credential {
+            passkey.used_ms = used.used_ms;
+            passkey.key.clone_from(&used.key);
+        }
+    }
     seen == *record
 }
 

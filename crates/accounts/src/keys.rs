@@ -30,6 +30,8 @@ const INVITATION_OF: u8 = 26;
 const ORGANISATION_NAME: u8 = 27;
 const DOMAIN: u8 = 28;
 const INVITED: u8 = 29;
+const INVITATION_SECRET: u8 = 30;
+const CLOSING: u8 = 31;
 const APP: u8 = 40;
 const APP_OF: u8 = 41;
 const APP_ACCOUNT: u8 = 42;
@@ -187,9 +189,24 @@ pub(crate) fn organisation_name(app: &str, normal: &str) -> Vec<u8> {
     key(ORGANISATION_NAME, &[app.as_bytes(), normal.as_bytes()])
 }
 
-/// domain → the organisation that it is verified for.
-pub(crate) fn domain(name: &str) -> Vec<u8> {
-    key(DOMAIN, &[name.as_bytes()])
+/// domain and app → the organisation there that it is verified for.
+pub(crate) fn domain(name: &str, app: &str) -> Vec<u8> {
+    key(DOMAIN, &[name.as_bytes(), app.as_bytes()])
+}
+
+/// All organisations that a domain is verified for, one an app.
+pub(crate) fn domains(name: &str) -> KeyRange {
+    below(DOMAIN, &[name.as_bytes()])
+}
+
+/// organisation or team that is gone, while something leads to it → which of them it was.
+pub(crate) fn closing(group: &str) -> Vec<u8> {
+    key(CLOSING, &[group.as_bytes()])
+}
+
+/// All organisations and teams that are gone while something leads to them.
+pub(crate) fn closings() -> KeyRange {
+    below(CLOSING, &[])
 }
 
 /// team → its record.
@@ -232,12 +249,22 @@ pub(crate) fn invitation(id: &str) -> Vec<u8> {
     key(INVITATION, &[id.as_bytes()])
 }
 
-/// organisation or team, and invitation → nothing.
+/// All invitations.
+pub(crate) fn invitations() -> KeyRange {
+    below(INVITATION, &[])
+}
+
+/// hash of the secret that an invitation was sent with → the invitation.
+pub(crate) fn invitation_secret(hash: &[u8; 32]) -> Vec<u8> {
+    key(INVITATION_SECRET, &[hash])
+}
+
+/// organisation, team or inviter, and invitation → nothing.
 pub(crate) fn invitation_of(group: &str, invitation: &str) -> Vec<u8> {
     key(INVITATION_OF, &[group.as_bytes(), invitation.as_bytes()])
 }
 
-/// All invitations to an organisation or a team.
+/// All invitations to an organisation or a team, or sent by an account.
 pub(crate) fn invitations_of(group: &str) -> KeyRange {
     below(INVITATION_OF, &[group.as_bytes()])
 }

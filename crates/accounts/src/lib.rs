@@ -39,12 +39,16 @@ pub mod keys;
 mod lockout;
 mod mac;
 pub mod names;
+pub mod oidc;
 pub mod one_time;
 pub mod organisations;
+pub mod passkeys;
 mod password;
 mod password_rules;
 mod proxy;
+pub mod recovery_codes;
 mod refusal;
+pub mod second_step;
 mod security;
 mod session;
 pub mod sessions;
@@ -72,7 +76,7 @@ pub use token::{
     ClaimPath, InvalidRequiredClaims, InvalidTokenKey, KeyKind, PresentedToken, PublishedKeys,
     RequiredClaims, TokenError, TokenHolder, TokenKeys, TokenRules, VerifiedTokens,
 };
-pub use totp::Totp;
+pub use totp::{Totp, new_totp_key, otpauth_url};
 pub use user_document::{
     Account, USER_ID_PREFIX, new_password, prepare, public_view, put_credential, user_id, validate,
 };

@@ -38,7 +38,9 @@ pub enum InvalidName {
     #[error("a name must not have control, format or unassigned characters")]
     Character,
     /// It means something else where people sign in.
-    #[error("a user name must not begin with `_`, must not have `:`, `@` or `/`, and must not be an id")]
+    #[error(
+        "a user name must not begin with `_`, must not have `:`, `@` or `/`, and must not be an id"
+    )]
     Reserved,
     /// It is no address.
     #[error("this is no e-mail address that mail can be sent to")]
@@ -207,9 +209,23 @@ mod tests {
         assert_eq!(normal_name("ﬁne"), Ok("fine".to_owned()));
         assert_eq!(normal_name(" "), Err(InvalidName::Empty));
         assert_eq!(normal_name(&"x".repeat(65)), Err(InvalidName::TooLong));
-        assert_eq!(normal_name(&"é".repeat(64)).map(|n| n.chars().count()), Ok(64));
-        for hidden in ["a\nb", "a\u{200b}b", "a\u{202e}b", "a\u{feff}", "a\0", "a\u{e0041}"] {
-            assert_eq!(normal_name(hidden), Err(InvalidName::Character), "{hidden:?}");
+        assert_eq!(
+            normal_name(&"é".repeat(64)).map(|n| n.chars().count()),
+            Ok(64)
+        );
+        for hidden in [
+            "a\nb",
+            "a\u{200b}b",
+            "a\u{202e}b",
+            "a\u{feff}",
+            "a\0",
+            "a\u{e0041}",
+        ] {
+            assert_eq!(
+                normal_name(hidden),
+                Err(InvalidName::Character),
+                "{hidden:?}"
+            );
         }
         for reserved in ["_ann", "a:b", "a@b", "a/b", "abcdefghijklmnopqrstuvwxyz"] {
             assert_eq!(normal_user_name(reserved), Err(InvalidName::Reserved));

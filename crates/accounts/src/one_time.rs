@@ -28,6 +28,8 @@ pub enum Purpose {
     MailCode,
     /// To bring the second factor.
     SecondFactor,
+    /// To confirm the key that makes digits. No secret that somebody is given is for this.
+    Totp,
     /// To answer a challenge with a passkey.
     Passkey,
     /// To come back from another provider.
@@ -36,6 +38,8 @@ pub enum Purpose {
     Invitation,
     /// To make the first administrator.
     FirstAdmin,
+    /// For nothing: it counts what was sent to an address to sign in with.
+    MailsSent,
 }
 
 /// A secret that is good once, as it is stored.
@@ -101,6 +105,11 @@ pub fn take(
         tx.delete(Space::Index, keys::one_time(&hash(secret)));
     }
     Ok(found)
+}
+
+/// Makes the secret with this hash good for nothing.
+pub fn withdraw(tx: &mut Transaction<'_>, hash: &[u8; 32]) {
+    tx.delete(Space::Index, keys::one_time(hash));
 }
 
 /// Removes those that have expired, at most `limit` of those looked at; what is behind the last one

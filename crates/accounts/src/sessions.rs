@@ -59,8 +59,7 @@ pub enum Refreshed {
 /// The id of the session that a temporary name belongs to, if it is one.
 #[must_use]
 pub fn of_basic_name(name: &str) -> Option<&str> {
-    name.strip_prefix(BASIC_PREFIX)
-        .filter(|id| keys::is_id(id))
+    name.strip_prefix(BASIC_PREFIX).filter(|id| keys::is_id(id))
 }
 
 /// The session with this id, whether it is over or not.

@@ -10,18 +10,26 @@
 //! number of digits (6). As in `CouchDB` such an account signs in for a session only, and the digits
 //! before and after the present ones do as well.
 //!
+//! A key that is made here is in the account's record: 160 random bits, SHA-1 and six digits, which is
+//! what every device that shows digits understands. There each step of time is taken once.
+//!
 //! Invariant: an account with a `totp` that cannot be read is signed in by nobody.
 
+use adea_base::Entropy;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 /// How long digits are shown, in seconds.
 const STEP_S: u64 = 30;
 /// The longest key.
 const KEY_BYTES_MAX: usize = 256;
+/// The length of a key that is made here: that of the hash.
+const KEY_BYTES: usize = 20;
+/// The letters of Base32, in the order of their values.
+const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// What makes an account's digits.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +58,19 @@ impl Totp {
             key: Vec::new(),
             length: 6,
         }))
+    }
+
+    /// What makes the digits of a key that was made here.
+    #[must_use]
+    pub fn from_key(key: &str) -> Self {
+        let key = base32(key).filter(|key| !key.is_empty());
+        Self {
+            algorithm: key
+                .as_ref()
+                .map_or(Algorithm::Unreadable, |_| Algorithm::Sha1),
+            key: key.unwrap_or_default(),
+            length: 6,
+        }
     }
 
     fn read(field: &Value) -> Option<Self> {
@@ -92,6 +113,24 @@ impl Totp {
         bool::from(fits)
     }
 
+    /// The step of time that these digits are shown in, if it is the one of `now_s` or next to it, and
+    /// later than `after`: whose digits were taken already, or came before those.
+    #[must_use]
+    pub fn step_of(&self, digits: &str, now_s: u64, after: u64) -> Option<u64> {
+        let now = now_s / STEP_S;
+        let (mut fits, mut found) = (Choice::from(0), 0);
+        for step in [now.saturating_sub(1), now, now.saturating_add(1)] {
+            let Some(shown) = self.digits(step.saturating_mul(STEP_S)) else {
+                continue;
+            };
+            let this = shown.as_bytes().ct_eq(digits.as_bytes());
+            let this = this & Choice::from(u8::from(step > after));
+            found.conditional_assign(&step, this);
+            fits |= this;
+        }
+        bool::from(fits).then_some(found)
+    }
+
     /// The digits that are shown at a time; none if it cannot be read.
     #[must_use]
     pub fn digits(&self, at_s: u64) -> Option<String> {
@@ -119,6 +158,46 @@ impl Totp {
         let digits = number % 10_u32.checked_pow(self.length)?;
         Some(format!("{digits:0width$}"))
     }
+}
+
+/// A fresh key, in Base32.
+#[must_use]
+pub fn new_totp_key(entropy: &Entropy) -> String {
+    let bytes: [u8; KEY_BYTES] = entropy.bytes();
+    let (mut out, mut held, mut bits) = (String::new(), 0_u32, 0_u32);
+    for byte in bytes {
+        held = (held << 8 | u32::from(byte)) & 0xffff;
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            let place = usize::try_from(held >> bits & 31).unwrap_or(0);
+            out.push(char::from(*LETTERS.get(place).unwrap_or(&b'A')));
+        }
+    }
+    out
+}
+
+/// What a device scans to show the digits of `key`, for the account `name` at `issuer`.
+#[must_use]
+pub fn otpauth_url(issuer: &str, name: &str, key: &str) -> String {
+    let (issuer, name) = (escaped(issuer), escaped(name));
+    format!(
+        "otpauth://totp/{issuer}:{name}?secret={key}&issuer={issuer}&algorithm=SHA1&digits=6&period={STEP_S}"
+    )
+}
+
+/// Escapes everything that a part of a URL cannot hold as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }
 
 /// The key stays out of logs.
@@ -184,6 +263,52 @@ mod tests {
         }
         let six = Totp::from_field(Some(&json!({"key":keys[0].1}))).unwrap();
         assert!(six.accepts("287082", 59) && six.accepts("287082", 0));
+    }
+
+    #[test]
+    fn digits_of_a_step_are_taken_once_and_next_to_now_only() {
+        let totp = Totp::from_key("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        // RFC 6238, appendix B, of which the last six digits: 59 s is in step 1.
+        assert_eq!(totp.step_of("287082", 59, 0), Some(1));
+        for (now_s, after, step) in [
+            (0, 0, Some(1)),
+            (30, 0, Some(1)),
+            (89, 0, Some(1)),
+            (90, 0, None),
+            (59, 1, None),
+            (59, 2, None),
+        ] {
+            assert_eq!(
+                totp.step_of("287082", now_s, after),
+                step,
+                "{now_s} {after}"
+            );
+        }
+        for digits in ["", "287083", "87082", "2870820", "94287082"] {
+            assert_eq!(totp.step_of(digits, 59, 0), None, "{digits}");
+        }
+        assert_eq!(totp.step_of("287082", u64::MAX, 0), None);
+    }
+
+    #[test]
+    fn a_fresh_key_is_read_by_who_made_it() {
+        let key = new_totp_key(&Entropy::System);
+        assert_eq!(key.len(), 32);
+        assert_ne!(key, new_totp_key(&Entropy::System));
+        let (made, field) = (Totp::from_key(&key), json!({ "key": key }));
+        assert!(made == Totp::from_field(Some(&field)).unwrap());
+        assert_eq!(made.key.len(), KEY_BYTES);
+        let url = otpauth_url("a b&c.example", "ann@x:y/ä", "KEY");
+        assert_eq!(
+            url,
+            "otpauth://totp/a%20b%26c.example:ann%40x%3Ay%2F%C3%A4?secret=KEY\
+             &issuer=a%20b%26c.example&algorithm=SHA1&digits=6&period=30"
+        );
+        for broken in ["", "=", "01", "ä"] {
+            let totp = Totp::from_key(broken);
+            assert_eq!(totp.step_of("000000", 59, 0), None);
+            assert!(!totp.accepts("", 0), "{broken}");
+        }
     }
 
     #[test]

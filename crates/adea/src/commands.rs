@@ -67,6 +67,14 @@ pub(crate) enum CommandError {
         /// What the system said.
         error: io::Error,
     },
+    /// The certificates of the mail server cannot be read.
+    #[error("mail.authorities: {}: {error}", path.display())]
+    Certificates {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Serving ended with a fault.
     #[error("serving: {0}")]
     Serve(#[source] io::Error),

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 mod file;
 mod kind;
 mod layers;
+mod mail_kind;
 mod quantity;
 mod setting;
 mod suggestion;
@@ -20,13 +21,14 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, ListOf, NETWORK, OWN_PATH,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK, OWN_PATH,
     Optional, Parsed, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
     Vhosts, WebOrigins,
 };
+use mail_kind::{LANGUAGE, LINK, SENDER, SMTP_SERVER};
 use setting::settings;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -197,6 +199,55 @@ settings! {
         session_required: bool = "session.required", Switch, Some("false");
         /// Whether credentials are taken that come over plain HTTP from another machine.
         session_plain_http: bool = "session.plain_http", Switch, Some("false");
+    }
+    "Limits of requests" {
+        /// How often one address may try to sign in; passwords that were right a moment ago do not
+        /// count.
+        /// Under IPv6 an address is a network of 64 bits. More is answered 429, with Retry-After.
+        limits_sign_in: Option<adea_pod::LimitRule> = "limits.sign_in", LIMIT, Some("60/1m");
+        /// How often somebody may try to sign in to one account, wherever he is.
+        limits_account_sign_in: Option<adea_pod::LimitRule> =
+            "limits.account_sign_in", LIMIT, Some("100/10m");
+        /// How often one address may cause a mail.
+        limits_mail: Option<adea_pod::LimitRule> = "limits.mail", LIMIT, Some("30/10m");
+        /// How often a mail may go to one account or one mail address.
+        limits_account_mail: Option<adea_pod::LimitRule> =
+            "limits.account_mail", LIMIT, Some("10/1h");
+        /// How often one address may make an account.
+        limits_sign_up: Option<adea_pod::LimitRule> = "limits.sign_up", LIMIT, Some("30/1h");
+        /// How often one address may ask for anything else below /_auth, /_orgs and the like.
+        limits_requests: Option<adea_pod::LimitRule> = "limits.requests", LIMIT, Some("1200/1m");
+        /// Whether requests of this machine itself are counted, too.
+        /// Where a proxy runs on it, name it in auth.trusted_proxies: then its clients are counted.
+        limits_loopback: bool = "limits.loopback", Switch, Some("false");
+        /// Time that entries of the audit log are kept.
+        audit_keep: Duration = "audit.keep", Span { min: DAY, max: Duration::from_secs(100 * 366 * 86_400) },
+            Some("400d");
+    }
+    "Mail" {
+        /// Server that mail is handed to, as smtps://name:password@mail.example.org:465.
+        /// smtp:// begins TLS after a greeting (STARTTLS) unless the server is on this machine; behind
+        /// ?tls= may stand required, opportunistic or none. What is special in name and password is
+        /// escaped (%40 for @). Without a server, mail is captured and shown at /_mail/captured.
+        mail_smtp: Option<Secret> = "mail.smtp", SMTP_SERVER, None;
+        /// File of certificates (PEM) of that server to believe instead of the list of Mozilla.
+        mail_authorities: Option<PathBuf> = "mail.authorities", OptionalPath, None;
+        /// Whom mail comes from, as Adea <no-reply@example.org>.
+        mail_from: Option<adea_mail::Sender> = "mail.from", Optional(SENDER), None;
+        /// Whom mail is answered to, if not to that one.
+        mail_reply_to: Option<adea_mail::Sender> = "mail.reply_to", Optional(SENDER), None;
+        /// Language of mail for who wants none, or one that there is no template in.
+        mail_default_language: adea_mail::Language = "mail.default_language", LANGUAGE, Some("en");
+        /// Where the link to verify an address leads; {token} and {app} are filled in.
+        /// Without it, to a page of this server, under `public_url`. The same goes for the others.
+        mail_link_verify: Option<adea_pod::LinkTemplate> = "mail.link.verify", Optional(LINK), None;
+        /// Where the link to choose a new password leads.
+        mail_link_recover: Option<adea_pod::LinkTemplate> = "mail.link.recover", Optional(LINK), None;
+        /// Where the link to sign in leads.
+        mail_link_sign_in: Option<adea_pod::LinkTemplate> = "mail.link.sign_in", Optional(LINK), None;
+        /// Where the link to accept an invitation leads.
+        mail_link_invitation: Option<adea_pod::LinkTemplate> =
+            "mail.link.invitation", Optional(LINK), None;
     }
     "Authentication" {
         /// Whether everybody must sign in, for everything but POST /_session.
@@ -392,6 +443,11 @@ fn contradiction(config: &Config, values: &Values) -> Option<Fault> {
                 .to_owned(),
         ));
     }
+    if config.mail_smtp.is_some() && config.mail_from.is_none() {
+        return Some(Fault::Contradiction(
+            "mail.smtp needs mail.from: servers take no mail that comes from nobody".to_owned(),
+        ));
+    }
     (config.max_document_size > config.max_request_size).then(|| {
         let said = |key| values.entry(key).map_or_else(String::new, said);
         Fault::Contradiction(format!(
@@ -410,6 +466,20 @@ fn said(entry: &layers::Entry) -> String {
 /// Settings that have no effect, or more of it than was meant.
 fn oddities(config: &Config, values: &Values) -> Vec<String> {
     let mut found = Vec::new();
+    let links = [
+        &config.mail_link_verify,
+        &config.mail_link_recover,
+        &config.mail_link_sign_in,
+        &config.mail_link_invitation,
+    ];
+    let own_links = links.iter().any(|link| link.is_none());
+    if config.mail_smtp.is_some() && config.public_url.is_none() && own_links {
+        found.push(
+            "mail is sent, and its links lead to the address that the server listens on, which may \
+             be reached from this machine only: set public_url"
+                .to_owned(),
+        );
+    }
     if let Some(entry) = values.entry("durability_interval")
         && entry.origin != Origin::Default
         && config.durability == Durability::Strict

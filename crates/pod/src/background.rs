@@ -1,5 +1,5 @@
 //! What a server does by itself, again and again, for as long as it serves: notes the time, purges
-//! what has expired, and makes databases for accounts.
+//! what has expired, makes databases for accounts, and sends mail.
 
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ const TURN: Duration = Duration::from_secs(60);
 impl Pod {
     /// Does all of it, until it is dropped.
     pub async fn run_background(&self) {
-        tokio::join!(self.take_turns(), self.keep_user_databases());
+        tokio::join!(
+            self.take_turns(),
+            self.keep_user_databases(),
+            self.deliver_mail(),
+        );
     }
 
     /// Takes a turn at once and then each minute. What fails is logged, and tried again at the next

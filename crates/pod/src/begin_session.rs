@@ -35,7 +35,7 @@ pub use standing::Standing;
 use crate::directory::Holder;
 
 /// How long the step between two factors may take.
-const CONTINUATION_MS: u64 = 600_000;
+const CONTINUATION_MS: u64 = 300_000;
 /// The most characters of what a device calls itself.
 const DEVICE_CHARS_MAX: usize = 256;
 
@@ -169,11 +169,11 @@ impl Pod {
         wanted: SessionWanted,
     ) -> Result<Begun, PodError> {
         let owner = self.session_owner(&proof.account)?.ok_or_else(wrong)?;
-        self.may_begin(&proof, &wanted)?;
+        self.may_use_app(&proof.account, &wanted.app)?;
         if let Owner::Account(holder) = &owner
             && !proof.strong
         {
-            let kinds = self.kinds_wanted(holder);
+            let kinds = self.second_factor(holder);
             if !kinds.is_empty() {
                 return self.ask_second_factor(&proof, &wanted, kinds).await;
             }
@@ -183,13 +183,16 @@ impl Pod {
         }
         let (record, mut credentials) = self.new_session(&owner, &proof, &wanted);
         let stored = record.clone();
-        let admin = matches!(owner, Owner::Admin(_));
+        let users = match &owner {
+            Owner::Account(holder) => Some(holder.record.users),
+            Owner::Admin(_) => None,
+        };
         let (pod, name) = (self.clone(), credentials.name.clone());
         Self::to_the_end(async move {
             let store = pod.inner.store.clone();
             let begun = store.transact(Self::permit(), move |tx| {
-                if !admin {
-                    check_account(tx, &stored)?;
+                if let Some(users) = users {
+                    check_account(tx, users, &stored)?;
                 }
                 sessions::begin(tx, &stored)?;
                 audit::append(tx, &entry("session.begin", &stored, &name, stored.begun_ms))?;
@@ -214,16 +217,6 @@ impl Pod {
         let holder = self.holder(account)?;
         let free = holder.filter(|holder| !holder.record.flags.blocked);
         Ok(free.map(|holder| Owner::Account(Box::new(holder))))
-    }
-
-    /// Whether the account may use the app that the session is for.
-    fn may_begin(&self, proof: &Proof, wanted: &SessionWanted) -> Result<(), PodError> {
-        self.may_use_app(&proof.account, &wanted.app)
-    }
-
-    /// The second factors that an account wants to see.
-    fn kinds_wanted(&self, _holder: &Holder) -> Vec<&'static str> {
-        Vec::new()
     }
 
     /// Remembers what was proved and what is wanted, until the second factor comes. The data has the
@@ -322,9 +315,10 @@ impl Pod {
 /// was proved.
 fn check_account(
     tx: &mut Transaction<'_>,
+    users: u64,
     session: &SessionRecord,
 ) -> Result<(), Decline<PodError>> {
-    let before = directory::find(tx, &session.account)?;
+    let before = directory::live(tx, users, &session.account)?;
     let before = before.ok_or_else(|| Decline::Refused(wrong()))?;
     if before.flags.blocked || before.epoch != session.epoch {
         return Err(Decline::Refused(wrong()));

@@ -60,7 +60,7 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{AccountError, Holder, NewAccount};
 pub use error::PodError;
-pub use factors::FactorError;
+pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
 pub use find::{
     Aggregate, AggregateQuery, Aggregated, COLUMNS_MAX, Candidate, Explained, FindError, FindPage,
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
@@ -70,7 +70,7 @@ pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, Sho
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::LinkError;
-pub use mail::MailError;
+pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::OrganisationError;
 pub use partition::{InvalidPartitionedId, check_partition};

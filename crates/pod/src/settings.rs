@@ -9,7 +9,7 @@ mod sessions;
 mod sign_up;
 
 pub use limits::{LimitRule, LimitSettings, written_limit};
-pub use mail::MailSettings;
+pub use mail::{LinkSettings, LinkTemplate, MailSettings};
 pub use providers::ProviderSettings;
 pub use sessions::SessionSettings;
 pub use sign_up::{SignUpMode, SignUpSettings};
@@ -28,8 +28,8 @@ pub struct AccountSettings {
     pub limits: LimitSettings,
     /// How mail is sent.
     pub mail: MailSettings,
-    /// Other providers to sign in with.
-    pub providers: Vec<ProviderSettings>,
+    /// Other ways in than a password.
+    pub providers: ProviderSettings,
     /// For how many seconds entries of the audit log are kept.
     pub audit_keep_s: Option<u64>,
 }

@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use adea_accounts::directory::{self, AccountRecord};
 use adea_accounts::names::normal_address;
-use adea_accounts::{apps, organisations};
 use adea_accounts::{
     Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
     Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
 };
+use adea_accounts::{apps, organisations};
 use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
 use adea_store::View;
@@ -100,6 +100,10 @@ pub(crate) struct AccountCache {
     pub(crate) admin_changes: tokio::sync::Mutex<()>,
 }
 
+/// Why a password alone does not sign in.
+const SECOND_FACTOR_WANTED: &str =
+    "This account has a second factor: ask for a session at /_auth/login.";
+
 /// How a password was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checked {
@@ -116,7 +120,7 @@ pub(crate) struct Principal {
     /// Without one he cannot sign in.
     pub(crate) credential: Option<Arc<StoredCredential>>,
     /// What makes the digits that he has to give besides, if he has to.
-    totp: Option<Totp>,
+    pub(crate) totp: Option<Totp>,
     /// Whether his document says that he has to.
     pub(crate) document_wants_digits: bool,
     /// What is kept of his account; an administrator of the configuration has none.
@@ -180,9 +184,7 @@ impl Pod {
         peer: Option<IpAddr>,
     ) -> Result<Caller, PodError> {
         let known = self.prove(name, password, peer).await?;
-        if known.totp.is_some() {
-            return Err(wrong());
-        }
+        known.require_no_second_factor()?;
         Ok(known.caller)
     }
 
@@ -264,8 +266,12 @@ impl Pod {
         let known = self.prove(name, password, Some(peer)).await?;
         self.may_use_password(name)?;
         if let Some(totp) = &known.totp {
-            let now_s = self.inner.clock.now_unix_s();
-            if !totp.accepts(digits.unwrap_or(""), now_s) {
+            let (digits, now_s) = (digits.unwrap_or(""), self.inner.clock.now_unix_s());
+            let fits = match known.own_totp() {
+                Some(record) => self.take_digits(&record.id, digits).await?,
+                None => totp.accepts(digits, now_s),
+            };
+            if !fits {
                 let credential = known.credential.as_deref();
                 self.count_failure(Some(Attempt::new(peer, name, credential)), name);
                 return Err(wrong());
@@ -366,7 +372,7 @@ impl Pod {
         verified.insert(name, password, credential, now_s);
     }
 
-    fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
+    pub(crate) fn is_locked_out(&self, attempt: Option<Attempt>) -> bool {
         let Some(attempt) = attempt else {
             return false;
         };
@@ -382,7 +388,7 @@ impl Pod {
         }
     }
 
-    fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
+    pub(crate) fn count_failure(&self, attempt: Option<Attempt>, name: &str) {
         let Some(attempt) = attempt else {
             return;
         };
@@ -511,6 +517,23 @@ impl Pod {
 }
 
 impl Principal {
+    /// The record, if it has a key of its own that makes digits, of which each step is taken once.
+    fn own_totp(&self) -> Option<&AccountRecord> {
+        let record = self.record.as_deref();
+        record.filter(|record| record.totp.is_some())
+    }
+
+    /// Refuses whoever has to bring more than a password, where nothing else can be brought.
+    fn require_no_second_factor(&self) -> Result<(), PodError> {
+        match (&self.totp, self.own_totp()) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(wrong()),
+            (Some(_), Some(_)) => {
+                Err(Refusal::Unauthorized(Cow::Borrowed(SECOND_FACTOR_WANTED)).into())
+            }
+        }
+    }
+
     /// Whether administrators have blocked him.
     fn is_blocked(&self) -> bool {
         let record = self.record.as_ref();
@@ -567,7 +590,7 @@ impl AccountCache {
     }
 }
 
-fn locked_out() -> PodError {
+pub(crate) fn locked_out() -> PodError {
     Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
 
@@ -619,7 +642,7 @@ fn read_account(
     let caller = Caller::named(&account.name, roles);
     // A second factor that was set up here is wanted as well.
     let own = record.as_ref().and_then(|record| record.totp.as_deref());
-    let own = own.map(|secret| serde_json::json!({ "key": secret }));
+    let own = own.map(Totp::from_key);
     Ok(Some(Principal {
         caller: match &record {
             Some(record) => caller.with_account(&record.id),
@@ -627,7 +650,7 @@ fn read_account(
         },
         credential: account.credential.map(Arc::new),
         document_wants_digits: account.totp.is_some(),
-        totp: account.totp.or_else(|| Totp::from_field(own.as_ref())),
+        totp: own.or(account.totp),
         record: record.map(Arc::new),
     }))
 }

@@ -220,7 +220,10 @@ mod tests {
         let (seals, id) = (seals(), new_id(&Entropy::System));
         let value = seals.cookie(&id, 1_795_246_129_000);
         let read = seals.read_cookie(&value).unwrap();
-        assert_eq!((read.session, read.issued_ms), (id.clone(), 1_795_246_129_000));
+        assert_eq!(
+            (read.session, read.issued_ms),
+            (id.clone(), 1_795_246_129_000)
+        );
         assert_eq!(Seals::new(b"another secret").read_cookie(&value), None);
         let bytes = URL_SAFE_NO_PAD.decode(&value).unwrap();
         for at in 0..bytes.len() {

@@ -449,9 +449,17 @@ mod tests {
     fn tokens_of_others_are_told_apart() {
         let keys = keys();
         for (header, claims, ours) in [
-            (json!({"alg": "RS256", "kid": "x"}), json!({"iss": "https://id"}), false),
+            (
+                json!({"alg": "RS256", "kid": "x"}),
+                json!({"iss": "https://id"}),
+                false,
+            ),
             (json!({"alg": "RS256"}), json!({}), false),
-            (json!({"alg": "RS256", "kid": "x"}), json!({"iss": "adea:here"}), true),
+            (
+                json!({"alg": "RS256", "kid": "x"}),
+                json!({"iss": "adea:here"}),
+                true,
+            ),
             (
                 json!({"kid": format!("adea-{}", "a".repeat(26))}),
                 json!({}),

@@ -1,8 +1,11 @@
 //! What the configuration says of accounts, sessions and what goes with them, as the pod wants it.
 
-use adea_pod::{AccountSettings, SessionSettings, SignUpMode, SignUpSettings};
+use adea_mail::SmtpServer;
+use adea_pod::{
+    AccountSettings, LimitSettings, LinkSettings, MailSettings, SessionSettings, SignUpMode, SignUpSettings,
+};
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 
 /// What the configuration says of accounts.
 pub(super) fn account_settings(config: &Config) -> AccountSettings {
@@ -22,7 +25,42 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             required: config.session_required,
             plain_http: config.session_plain_http,
         },
+        limits: limits(config),
+        audit_keep_s: Some(config.audit_keep.as_secs()),
+        mail: mail_settings(config),
         ..AccountSettings::default()
+    }
+}
+
+fn limits(config: &Config) -> LimitSettings {
+    LimitSettings {
+        sign_in: config.limits_sign_in,
+        account_sign_in: config.limits_account_sign_in,
+        mail: config.limits_mail,
+        account_mail: config.limits_account_mail,
+        sign_up: config.limits_sign_up,
+        requests: config.limits_requests,
+        loopback: config.limits_loopback,
+    }
+}
+
+/// What the configuration says of mail. Certificates and the own address are added at the start.
+fn mail_settings(config: &Config) -> MailSettings {
+    // It was parsed when the configuration was read.
+    let server = config.mail_smtp.as_ref().map(Secret::reveal);
+    let server = server.and_then(|url| SmtpServer::parse(url).ok());
+    MailSettings {
+        server,
+        from: config.mail_from.clone(),
+        reply_to: config.mail_reply_to.clone(),
+        language: config.mail_default_language.clone(),
+        links: LinkSettings {
+            verify: config.mail_link_verify.clone(),
+            recover: config.mail_link_recover.clone(),
+            sign_in: config.mail_link_sign_in.clone(),
+            invitation: config.mail_link_invitation.clone(),
+        },
+        own_url: format!("http://{}", config.listen),
     }
 }
 

@@ -3,13 +3,13 @@
 //! Standard output carries what a person or a script waits for: a password made up at the first
 //! start, once, and one line when requests are answered. Everything else is in the log.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use adea_http::{
     App, CorsOptions, Door, HttpOptions, Outside, Server, SettingHook, ShutdownSignal,
 };
-use adea_pod::{FirstAdmin, Pod};
+use adea_pod::{FirstAdmin, MailSettings, Pod};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -45,7 +45,9 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     // An address that is taken is found out before anything is made on disk.
     let listener = listen(config.listen).await?;
     let address = listener.local_addr().map_err(CommandError::Serve)?;
-    let pod = Pod::open(pod_options(config)).await?;
+    let mut options = pod_options(config);
+    complete_mail_settings(&mut options.auth.accounts.mail, config, address)?;
+    let pod = Pod::open(options).await?;
     announce_admin(&pod, config).await?;
     let resuming = pod.clone();
     tokio::spawn(async move { resuming.resume_maintenance().await });
@@ -115,6 +117,33 @@ fn room_for_connections(wanted: usize) -> usize {
         );
     }
     room.min(wanted)
+}
+
+/// What is known of mail only when the server starts: where it listens, and what is in the file of
+/// certificates.
+fn complete_mail_settings(
+    settings: &mut MailSettings,
+    config: &Config,
+    address: SocketAddr,
+) -> Result<(), CommandError> {
+    let mut reached = address;
+    if address.ip().is_unspecified() {
+        // Every address of the machine; this one it certainly has.
+        reached.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    settings.own_url = format!("http://{reached}");
+    if let Some(path) = &config.mail_authorities {
+        let read = std::fs::read(path);
+        let pem = read.map_err(|error| CommandError::Certificates {
+            path: path.clone(),
+            error,
+        })?;
+        settings.server = settings.server.take().map(|server| server.trusting(pem));
+    }
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adea_accounts::{PasswordRequirement, RequiredClaims, TokenKeys};
-use adea_pod::Network;
+use adea_pod::{LimitRule, Network};
 
 use super::kind::{Kind, Raw};
 
@@ -25,6 +25,13 @@ pub(crate) struct ListOf<T: 'static> {
     /// What stands between them where they are written as one text.
     pub(crate) separator: char,
 }
+
+/// How often something may be asked.
+pub(crate) const LIMIT: Parsed<Option<LimitRule>> = Parsed {
+    read: |text| LimitRule::parse(text).ok_or_else(|| "it is no such rule".to_owned()),
+    allowed: "a number in a time, as 10/1m, and where it differs how many at once, as 10/1m 50; or \
+              off",
+};
 
 /// The keys of tokens, which hold secrets.
 pub(crate) struct TokenKeyList;

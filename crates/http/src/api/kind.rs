@@ -130,6 +130,15 @@ pub(super) fn schema(name: &str) -> Value {
     kind.map_or_else(|| json!({"type": "string"}), |kind| (kind.schema)())
 }
 
+/// How the kind is described in a path, where it is one segment.
+pub(super) fn path_schema(name: &str) -> Value {
+    match name {
+        "string" => json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAX,
+                           "pattern": "^[^/\\x00-\\x1f\\x7f]+$"}),
+        name => schema(name),
+    }
+}
+
 /// What a parameter of a path is, and its kind.
 pub(super) fn of_path(name: &str) -> (&'static str, &'static str) {
     let found = OF_PATHS.iter().find(|(known, ..)| *known == name);

@@ -20,7 +20,7 @@ use http::StatusCode;
 
 use crate::App;
 use crate::body::Response;
-use crate::couch::configuration::known::{Changeable, Known, REQUESTS, SIGN_IN};
+use crate::couch::configuration::known::{Changeable, Known, LIMITS, REQUESTS, SIGN_IN};
 use crate::couch::intake;
 use crate::error::ApiError;
 use crate::reply;
@@ -109,7 +109,7 @@ pub(crate) fn put_in_force(started: &HttpOptions, pod: &Pod) -> HttpOptions {
 
 /// All settings that mean something here.
 fn known() -> impl Iterator<Item = &'static Known> {
-    REQUESTS.iter().chain(SIGN_IN)
+    REQUESTS.iter().chain(SIGN_IN).chain(LIMITS)
 }
 
 fn find_known(section: &str, key: &str) -> Option<&'static Known> {

@@ -26,7 +26,7 @@ impl Pod {
         let presented = seals.read_refresh_token(token).ok_or_else(unproved)?;
         let found = sessions::find(self.view().as_ref(), &presented.session)?;
         let found = found.ok_or_else(unproved)?;
-        let owner = self.owner_of(&found)?.ok_or_else(unproved)?;
+        let owner = self.owner_of_session(&found)?.ok_or_else(unproved)?;
         self.ensure_signing_key().await?;
         let (now_ms, idle_ms) = (self.inner.clock.now_unix_ms(), self.idle_ms());
         let name = owner.name().to_owned();
@@ -78,7 +78,7 @@ impl Pod {
     }
 
     /// Whom a session speaks for, if he may still sign in and has not ended all sessions since.
-    pub(super) fn owner_of(&self, session: &SessionRecord) -> Result<Option<Owner>, PodError> {
+    pub(super) fn owner_of_session(&self, session: &SessionRecord) -> Result<Option<Owner>, PodError> {
         let owner = self.session_owner(&session.account)?;
         Ok(owner.filter(|owner| owner.epoch() == session.epoch))
     }

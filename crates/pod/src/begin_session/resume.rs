@@ -117,12 +117,26 @@ impl Pod {
 
     /// Who speaks in a session, if its account still may.
     pub(super) fn speaker(&self, record: &SessionRecord) -> Result<Option<Caller>, PodError> {
-        let owner = self.owner_of(record)?;
-        let caller = owner.map(|owner| match owner {
-            Owner::Account(holder) => holder.caller.with_role(format!("user:{}", record.account)),
-            Owner::Admin(name) => Caller::named(&name, vec![ADMIN_ROLE.to_owned()]),
-        });
-        Ok(caller.map(|caller| caller.with_session(&record.id)))
+        let owner = self.owner_of_session(record)?;
+        let caller = match owner {
+            None => return Ok(None),
+            Some(Owner::Admin(name)) => Caller::named(&name, vec![ADMIN_ROLE.to_owned()]),
+            Some(Owner::Account(holder)) => {
+                if !self.still_uses_app(&holder.caller, record) {
+                    return Ok(None);
+                }
+                holder.caller.with_role(format!("user:{}", record.account))
+            }
+        };
+        Ok(Some(caller.with_session(&record.id)))
+    }
+
+    /// Whether who speaks in a session may still use the app that it is for.
+    fn still_uses_app(&self, caller: &Caller, record: &SessionRecord) -> bool {
+        let joined = |role: &String| role.strip_prefix("app:") == Some(&record.app);
+        record.app.is_empty()
+            || caller.roles().iter().any(joined)
+            || self.may_use_app(&record.account, &record.app).is_ok()
     }
 
     /// Has the use of a session noted; the request does not wait for it.

@@ -1,5 +1,6 @@
 //! The settings of `CouchDB` that mean something here: how they are shown, and what they change.
 
+mod limits;
 mod sign_in;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use adea_pod::{AuthSettings, Pod};
 
 use crate::server::HttpOptions;
 
+pub(super) use limits::LIMITS;
 pub(super) use sign_in::SIGN_IN;
 
 /// What settings change.
