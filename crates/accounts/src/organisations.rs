@@ -45,7 +45,7 @@ pub use read::{
 };
 pub use record::{
     Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota, Team,
-    TeamMember,
+    SHARED_DOMAINS, TeamMember,
 };
 pub use role::{OrganisationRole, Standing, TeamRole};
 pub use team::{NewTeam, TeamChange, change_team, close_team, create_team};
@@ -141,6 +141,8 @@ pub struct Acting {
     pub name: String,
     /// Whether he may do everything on this server.
     pub admin: bool,
+    /// The number of the `_users` database.
+    pub users: u64,
     /// Where the request came from.
     pub address: String,
     /// The time, in milliseconds since the Unix epoch.
@@ -187,8 +189,8 @@ impl Acting {
 }
 
 /// The account of a person, who may belong to organisations.
-fn person(tx: &Transaction<'_>, account: &str) -> Decided<AccountRecord> {
-    let found = directory::find(tx, account)?;
+fn person(tx: &Transaction<'_>, by: &Acting, account: &str) -> Decided<AccountRecord> {
+    let found = directory::live(tx, by.users, account)?;
     let found = found.filter(|record| !record.flags.anonymous && !record.flags.blocked);
     Ok(found.ok_or(OrganisationError::NoAccount)?)
 }

@@ -48,5 +48,8 @@ impl Pod {
             Ok(true) => tracing::info!("a new key signs access tokens"),
             Err(error) => tracing::error!(%error, "the old key goes on signing: {error}"),
         }
+        if let Err(error) = self.tidy_organisations().await {
+            tracing::warn!(%error, "what is left of organisations could not be removed: {error}");
+        }
     }
 }

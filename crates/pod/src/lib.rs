@@ -72,7 +72,7 @@ pub use limits::LimitKind;
 pub use links::LinkError;
 pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
-pub use organisations::OrganisationError;
+pub use organisations::{OrganisationError, Placing, WhichInvitations, WhichOrganisations};
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use providers::ProviderError;

@@ -230,7 +230,7 @@ pub fn put_member(
         if !adds {
             return Err(OrganisationError::Missing.into());
         }
-        person(tx, account)?;
+        person(tx, by, account)?;
         return admit(tx, by, &mut organisation, account, role);
     };
     agree(if_revision, member.revision)?;

@@ -57,7 +57,7 @@ pub fn create_organisation(
             return Err(OrganisationError::Forbidden(reason).into());
         }
     };
-    person(tx, owner)?;
+    person(tx, by, owner)?;
     if !by.admin && owned(tx, owner)? >= by.limits.owned {
         let (what, limit) = ("organisations of one account", by.limits.owned);
         return Err(OrganisationError::Quota { what, limit }.into());
