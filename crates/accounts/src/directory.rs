@@ -65,6 +65,12 @@ pub fn find<S: Source + ?Sized>(
     get(source, &keys::account(id), id)
 }
 
+/// All records, in the order of their ids.
+#[must_use]
+pub fn all() -> adea_store::KeyRange {
+    keys::accounts()
+}
+
 /// The id of the account whose `_users` document has this name.
 ///
 /// # Errors

@@ -40,6 +40,11 @@ impl Pod {
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
         }
+        match self.remove_abandoned().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed {removed} abandoned accounts"),
+            Err(error) => tracing::error!(%error, "removing abandoned accounts failed: {error}"),
+        }
         if let Err(error) = self.sweep_sessions().await {
             tracing::error!(%error, "sessions that are over stay: {error}");
         }

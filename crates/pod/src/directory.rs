@@ -4,9 +4,9 @@
 //! Whatever writes such a document makes the record follow in the same transaction (`life.rs`); the
 //! use cases here write both at once (`document.rs`).
 
-mod create;
-mod document;
-mod edit;
+pub(crate) mod create;
+pub(crate) mod document;
+pub(crate) mod edit;
 mod holder;
 pub(crate) mod life;
 

@@ -69,13 +69,13 @@ pub use find::{
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
-pub use links::LinkError;
+pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};
 pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::{OrganisationError, Placing, WhichInvitations, WhichOrganisations};
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
-pub use providers::ProviderError;
+pub use providers::{Finished, LinkedIdentity, ProviderError, Returned, Started};
 pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,

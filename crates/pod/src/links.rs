@@ -13,6 +13,15 @@
 //! are sent there in an hour, so that all attempts of a day together hit one code of ten thousand at most;
 //! secrets are stored as hashes only, a code as one under its continuation.
 
+use adea_accounts::Refusal;
+use adea_store::{Decline, Transaction};
+use parking_lot::Mutex;
+
+use crate::apps::AppError;
+use crate::error::PodError;
+use crate::pod::Pod;
+use crate::settings::SignUpMode;
+
 mod anonymous;
 mod device;
 mod mail;
@@ -39,4 +48,57 @@ pub enum LinkError {
     /// A name without a password, or a password without a name or an address.
     #[error("A name needs a password, and a password a name or an address.")]
     Incomplete,
+}
+
+/// What is remembered between turns.
+#[derive(Default)]
+pub(crate) struct LinkMemory {
+    /// Where to look next for accounts that nobody uses.
+    abandoned_after: Mutex<Option<Vec<u8>>>,
+}
+
+/// Has a new account join the app that it was made in.
+pub(crate) fn join_app(
+    tx: &mut Transaction<'_>,
+    account: &str,
+    app: &str,
+    now_ms: u64,
+) -> Result<(), Decline<PodError>> {
+    match adea_accounts::apps::join(tx, account, app, now_ms) {
+        Ok(_) => Ok(()),
+        Err(Decline::Refused(refused)) => Err(Decline::Refused(AppError::from(refused).into())),
+        Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
+    }
+}
+
+impl Pod {
+    /// Whether somebody who has proved this address, given in its normal form, or none, may have an
+    /// account in `app`.
+    ///
+    /// # Errors
+    /// What the mode says.
+    pub(crate) fn admits(&self, address: Option<&str>, app: &str) -> Result<(), PodError> {
+        let rules = self.sign_up_rules(app);
+        let listed = |normal: &str| {
+            let domain = normal.rsplit('@').next().unwrap_or("");
+            let mut all = rules.allowed.iter();
+            all.any(|one| one == normal || one.trim_start_matches('@') == domain)
+        };
+        let admitted = match rules.mode {
+            SignUpMode::Open => true,
+            SignUpMode::Listed => address.is_some_and(listed),
+            SignUpMode::Invited | SignUpMode::Closed => false,
+        };
+        if admitted {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden("You cannot sign up here.".into()).into())
+    }
+
+    /// Where a link leads with which one signs in.
+    fn sign_in_link(&self, app: &str, secret: &str) -> String {
+        let auth = self.auth();
+        let base = auth.accounts.public_url.as_deref().unwrap_or("");
+        format!("{base}/_auth/pages/link?app={app}#{secret}")
+    }
 }

@@ -30,6 +30,7 @@ use crate::error::PodError;
 use crate::pod::Pod;
 
 pub(crate) use ask::ProviderMemory;
+pub(crate) use identities::has_way_in;
 pub use identities::LinkedIdentity;
 pub use journey::{Finished, Returned, Started};
 

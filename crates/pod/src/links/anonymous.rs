@@ -3,8 +3,7 @@
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Flags};
-use adea_accounts::keys;
-use adea_store::{Decline, Direction, KeyRange, Space};
+use adea_store::{Decline, Direction, Space};
 
 use super::LinkError;
 use crate::begin_session::{Begun, Proof, SessionWanted};
@@ -75,7 +74,7 @@ impl Pod {
                     Ok((count, files))
                 });
                 let (count, files) = done.await.map_err(PodError::from)?;
-                pod.release_files(&files).await;
+                pod.release_files(files).await;
                 Ok(count)
             })
             .await?;
@@ -108,30 +107,27 @@ impl Pod {
 
     /// Ids of accounts that are abandoned, among those next to be looked at.
     fn abandoned(&self, users: u64) -> Result<Vec<String>, PodError> {
-        let from = self.inner.abandoned_after.lock().take();
-        let mut range: KeyRange = directory::all();
-        if let Some(after) = from {
+        let after = self.inner.links.abandoned_after.lock().take();
+        let mut range = directory::all();
+        if let Some(after) = after {
             range.from = after;
         }
         let view = self.view();
-        let (mut found, mut looked_at, mut last) = (Vec::new(), 0, None);
-        view.range(Space::Index, range, Direction::Forward, &mut |key, value| {
-            looked_at += 1;
-            let record = adea_accounts::stored::decode::<AccountRecord>(value, "an account");
-            if let Ok(record) = record
-                && record.users == users
-                && self.is_abandoned(&record)
-            {
+        let mut rows = view.range(Space::Index, range, Direction::Forward)?;
+        let mut found = Vec::new();
+        for n in 1.. {
+            let Some((key, value)) = rows.next()? else {
+                break;
+            };
+            let record: AccountRecord = adea_accounts::stored::decode(value, "an account")?;
+            if record.users == users && self.is_abandoned(&record) {
                 found.push(record.id);
             }
-            if looked_at == LOOKED_AT_MAX {
-                last = Some([key, &[0]].concat());
-                return std::ops::ControlFlow::Break(());
+            if n == LOOKED_AT_MAX {
+                *self.inner.links.abandoned_after.lock() = Some([key, &[0]].concat());
+                break;
             }
-            std::ops::ControlFlow::Continue(())
-        })?;
-        *self.inner.abandoned_after.lock() = last;
-        debug_assert!(found.iter().all(|id| keys::is_id(id)));
+        }
         Ok(found)
     }
 

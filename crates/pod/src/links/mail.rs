@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use subtle::ConstantTimeEq as _;
 
 use super::LinkError;
 use crate::begin_session::{Begun, Proof, SessionWanted};
@@ -225,7 +224,7 @@ impl Pod {
         if let MailProof::Code { code, .. } = proof {
             let expected = open.code.as_deref().unwrap_or("");
             let given = hash_of_code(secret, code);
-            if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
+            if !one_time::same(&given, expected) {
                 open.attempts += 1;
                 if open.attempts >= ATTEMPTS_MAX {
                     one_time::take(tx, secret, purpose, now_ms)?;
@@ -291,6 +290,7 @@ impl Pod {
             ..NewAccount::default()
         };
         let made = create_in(tx, ground, &new)?;
+        super::join_app(tx, &made.id, &kept.app, ground.now_ms)?;
         audit::append(tx, &entry("account.create", &made.id))?;
         Ok(made.id)
     }

@@ -120,7 +120,7 @@ impl Pod {
                 Ok((called, promoted, files))
             });
             let (called, promoted, files) = given.await.map_err(PodError::from)?;
-            pod.release_files(&files).await;
+            pod.release_files(files).await;
             Ok((called, promoted))
         })
         .await

@@ -10,7 +10,6 @@ use adea_store::Decline;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 
 use super::ProviderError;
 use super::ask::Redeeming;
@@ -338,7 +337,7 @@ impl Pod {
         let given = hashed(continuation);
         match &attempt {
             Attempt::Returned { continuation, .. }
-                if bool::from(continuation.as_bytes().ct_eq(given.as_bytes())) =>
+                if one_time::same(continuation, &given) =>
             {
                 Ok((attempt, kept))
             }

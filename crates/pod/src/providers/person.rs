@@ -110,6 +110,7 @@ impl Arrival<'_> {
             ..NewAccount::default()
         };
         let made = create_in(tx, ground, &new)?;
+        crate::links::join_app(tx, &made.id, self.app, ground.now_ms)?;
         self.note(tx, "account.create", &made, ground.now_ms)?;
         Ok(made.id)
     }
