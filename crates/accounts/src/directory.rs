@@ -11,9 +11,7 @@
 mod life;
 mod record;
 
-pub use life::{
-    Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete,
-};
+pub use life::{Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete};
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
 use adea_store::{EngineError, Space, Transaction};

@@ -29,8 +29,8 @@ mod team;
 pub use closing::{Cleared, clear, next_closing};
 pub use domain::{NewDomain, join_by_domain, set_domain, unset_domain};
 pub use invitation::{
-    Claim, InvitationState, Invited, InvitedBy, NewInvitation, accept, accept_at_sign_up, decline, invite, look, resend,
-    revoke, sweep_invitations,
+    Claim, InvitationState, Invited, InvitedBy, NewInvitation, accept, accept_at_sign_up, decline,
+    invite, look, resend, revoke, sweep_invitations,
 };
 pub use membership::{
     forget_account, put_member, put_team_member, remove_member, remove_team_member, roles_of,
@@ -46,8 +46,8 @@ pub use read::{
     organisations_by_domain, organisations_of, team_members, teams, teams_of,
 };
 pub use record::{
-    Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota, Team,
-    SHARED_DOMAINS, TeamMember,
+    Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota,
+    SHARED_DOMAINS, Team, TeamMember,
 };
 pub use role::{OrganisationRole, Standing, TeamRole};
 pub use team::{NewTeam, TeamChange, change_team, close_team, create_team};
@@ -64,7 +64,9 @@ use crate::names::InvalidName;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrganisationError {
     /// There is none, or whoever asks may not know of it.
-    #[error("There is no such organisation, team, membership or invitation, or you do not belong to it.")]
+    #[error(
+        "There is no such organisation, team, membership or invitation, or you do not belong to it."
+    )]
     Missing,
     /// He may know of it, and may not do this.
     #[error("{0}")]
@@ -101,7 +103,9 @@ pub enum OrganisationError {
         limit: u32,
     },
     /// Only members of an organisation belong to its teams.
-    #[error("Only members of the organisation can be in its teams. Invite him to the team instead.")]
+    #[error(
+        "Only members of the organisation can be in its teams. Invite him to the team instead."
+    )]
     NotMember,
     /// He belongs to it already.
     #[error("This account belongs to it already.")]

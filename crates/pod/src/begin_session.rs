@@ -27,12 +27,12 @@ use adea_store::{Decline, Transaction};
 use crate::error::PodError;
 use crate::pod::Pod;
 
+use crate::directory::Holder;
 pub use adea_accounts::sessions::Face;
 pub use end::SessionPage;
 pub(crate) use memory::SessionMemory;
 pub(crate) use resume::{HANDLER, temporary};
 pub use standing::Standing;
-use crate::directory::Holder;
 
 /// How long the step between two factors may take.
 const CONTINUATION_MS: u64 = 300_000;
@@ -66,7 +66,9 @@ pub enum SessionError {
     )]
     PlainHttp,
     /// A permanent password was used for something else than asking for a session.
-    #[error("A name and password are good only for POST /_auth/login here: use the session that it gives.")]
+    #[error(
+        "A name and password are good only for POST /_auth/login here: use the session that it gives."
+    )]
     Required,
     /// There is no such session of this account.
     #[error("There is no such session.")]

@@ -16,7 +16,7 @@ use adea_accounts::organisations::{
     TeamMember, TeamRole,
 };
 use adea_base::Caller;
-use adea_store::{Decline, Transaction, TransactError, View};
+use adea_store::{Decline, TransactError, Transaction, View};
 
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -111,14 +111,19 @@ impl Pod {
         by: Acting,
         new: NewOrganisation,
     ) -> Result<Organisation, PodError> {
-        self.organise(move |tx| verbs::create_organisation(tx, &by, &new)).await
+        self.organise(move |tx| verbs::create_organisation(tx, &by, &new))
+            .await
     }
 
     /// An organisation, and what he is to it who asks.
     ///
     /// # Errors
     /// [`OrganisationError::Missing`].
-    pub fn organisation(&self, by: &Acting, id: &str) -> Result<(Organisation, Standing), PodError> {
+    pub fn organisation(
+        &self,
+        by: &Acting,
+        id: &str,
+    ) -> Result<(Organisation, Standing), PodError> {
         self.find_there(|view| verbs::find_organisation(view, by, id))
     }
 
@@ -149,7 +154,8 @@ impl Pod {
         id: String,
         change: OrganisationChange,
     ) -> Result<Organisation, PodError> {
-        self.organise(move |tx| verbs::change_organisation(tx, &by, &id, &change)).await
+        self.organise(move |tx| verbs::change_organisation(tx, &by, &id, &change))
+            .await
     }
 
     /// Deletes an organisation and all that belongs to it.
@@ -162,7 +168,8 @@ impl Pod {
         id: String,
         if_revision: Option<u64>,
     ) -> Result<(), PodError> {
-        self.organise(move |tx| verbs::close_organisation(tx, &by, &id, if_revision)).await?;
+        self.organise(move |tx| verbs::close_organisation(tx, &by, &id, if_revision))
+            .await?;
         self.clear_soon().await
     }
 
@@ -188,7 +195,8 @@ impl Pod {
     /// # Errors
     /// [`PodError::Organisation`].
     pub async fn join_organisation(&self, by: Acting, id: String) -> Result<Member, PodError> {
-        self.organise(move |tx| verbs::join_by_domain(tx, &by, &id)).await
+        self.organise(move |tx| verbs::join_by_domain(tx, &by, &id))
+            .await
     }
 
     /// A page of the members of an organisation, with the names of their accounts.
@@ -227,7 +235,13 @@ impl Pod {
         put: Placing<OrganisationRole>,
     ) -> Result<Member, PodError> {
         self.organise(move |tx| {
-            let Placing { group, account, role, if_revision, adds } = &put;
+            let Placing {
+                group,
+                account,
+                role,
+                if_revision,
+                adds,
+            } = &put;
             verbs::put_member(tx, &by, group, account, *role, *if_revision, *adds)
         })
         .await
@@ -244,10 +258,8 @@ impl Pod {
         account: String,
         if_revision: Option<u64>,
     ) -> Result<(), PodError> {
-        self.organise(move |tx| {
-            verbs::remove_member(tx, &by, &organisation, &account, if_revision)
-        })
-        .await
+        self.organise(move |tx| verbs::remove_member(tx, &by, &organisation, &account, if_revision))
+            .await
     }
 
     /// Makes a team.
@@ -255,7 +267,8 @@ impl Pod {
     /// # Errors
     /// [`PodError::Organisation`].
     pub async fn create_team(&self, by: Acting, new: NewTeam) -> Result<Team, PodError> {
-        self.organise(move |tx| verbs::create_team(tx, &by, &new)).await
+        self.organise(move |tx| verbs::create_team(tx, &by, &new))
+            .await
     }
 
     /// A team, and what he is to it who asks.
@@ -292,7 +305,8 @@ impl Pod {
         id: String,
         change: TeamChange,
     ) -> Result<Team, PodError> {
-        self.organise(move |tx| verbs::change_team(tx, &by, &id, &change)).await
+        self.organise(move |tx| verbs::change_team(tx, &by, &id, &change))
+            .await
     }
 
     /// Deletes a team and all that belongs to it.
@@ -305,7 +319,8 @@ impl Pod {
         id: String,
         if_revision: Option<u64>,
     ) -> Result<(), PodError> {
-        self.organise(move |tx| verbs::close_team(tx, &by, &id, if_revision)).await?;
+        self.organise(move |tx| verbs::close_team(tx, &by, &id, if_revision))
+            .await?;
         self.clear_soon().await
     }
 
@@ -345,7 +360,13 @@ impl Pod {
         put: Placing<TeamRole>,
     ) -> Result<TeamMember, PodError> {
         self.organise(move |tx| {
-            let Placing { group, account, role, if_revision, adds } = &put;
+            let Placing {
+                group,
+                account,
+                role,
+                if_revision,
+                adds,
+            } = &put;
             verbs::put_team_member(tx, &by, group, account, *role, *if_revision, *adds)
         })
         .await

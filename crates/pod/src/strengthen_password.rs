@@ -111,7 +111,9 @@ mod tests {
     use super::*;
     use crate::sign_in::SignIn;
     use crate::write_user::current_user;
-    use crate::write_user::tests::{caller, edit, is_wrong, nameless_id, pod, signs_in, users, write};
+    use crate::write_user::tests::{
+        caller, edit, is_wrong, nameless_id, pod, signs_in, users, write,
+    };
     use adea_accounts::PasswordScheme;
 
     const ID: &str = "org.couchdb.user:jan";

@@ -151,7 +151,9 @@ pub enum InvalidApp {
     #[error("sign_up.allowed: `{0}` is no address and no domain")]
     Allowed(String),
     /// Where a link leads.
-    #[error("links: `{0}` is on none of the app's origins and domains, or has no place for a {{token}}")]
+    #[error(
+        "links: `{0}` is on none of the app's origins and domains, or has no place for a {{token}}"
+    )]
     Link(String),
     /// The language.
     #[error("language: a BCP 47 tag, as `en` or `pt-BR`")]
@@ -187,10 +189,18 @@ impl App {
             return Err(InvalidApp::Link(shortened(outside)));
         }
         self.language = self.language.filter(|tag| !tag.is_empty());
-        if self.language.as_deref().is_some_and(|tag| !is_language(tag)) {
+        if self
+            .language
+            .as_deref()
+            .is_some_and(|tag| !is_language(tag))
+        {
             return Err(InvalidApp::Language);
         }
-        if self.quota.databases.is_some_and(|most| most > DATABASES_MAX) {
+        if self
+            .quota
+            .databases
+            .is_some_and(|most| most > DATABASES_MAX)
+        {
             return Err(InvalidApp::Quota);
         }
         if !self.sessions.make_sense() {
@@ -208,7 +218,8 @@ impl App {
 
     /// Whether `link` may stand in mail: it is on the app's own ground, with a place for a secret.
     fn is_link(&self, link: &str) -> bool {
-        self.own_origins().any(|origin| is_link_below(link, &origin))
+        self.own_origins()
+            .any(|origin| is_link_below(link, &origin))
     }
 
     /// The origins, those of the domains among them.
@@ -392,11 +403,17 @@ mod tests {
     fn what_is_set_is_brought_into_one_form() {
         let given = App {
             title: "  Büchershop ".to_owned(),
-            domains: vec!["Bücher.Example.".to_owned(), "xn--bcher-kva.example".to_owned()],
+            domains: vec![
+                "Bücher.Example.".to_owned(),
+                "xn--bcher-kva.example".to_owned(),
+            ],
             origins: vec!["https://App.example:443".to_owned()],
             language: Some(String::new()),
             sign_up: AppSignUp {
-                allowed: Some(vec![" Ann@Example.ORG".to_owned(), "@Firm.example".to_owned()]),
+                allowed: Some(vec![
+                    " Ann@Example.ORG".to_owned(),
+                    "@Firm.example".to_owned(),
+                ]),
                 ..AppSignUp::default()
             },
             ..app()
@@ -406,7 +423,10 @@ mod tests {
         assert_eq!(normal.domains, ["xn--bcher-kva.example"]);
         assert_eq!(normal.origins, ["https://app.example"]);
         assert_eq!(normal.language, None);
-        assert_eq!(normal.sign_up.allowed.unwrap(), ["ann@example.org", "firm.example"]);
+        assert_eq!(
+            normal.sign_up.allowed.unwrap(),
+            ["ann@example.org", "firm.example"]
+        );
     }
 
     #[test]
@@ -417,13 +437,25 @@ mod tests {
         check(|app| app.title = "a\nb".to_owned(), Err("title"));
         check(|app| app.title = "x".repeat(129), Err("title"));
         check(|app| app.domains = vec!["a b".to_owned()], Err("domains"));
-        check(|app| app.domains = vec!["a.b".to_owned(); 33], Err("domains"));
-        check(|app| app.origins = vec!["http://a.example".to_owned()], Err("origins"));
-        check(|app| app.language = Some("de_DE".to_owned()), Err("language"));
+        check(
+            |app| app.domains = vec!["a.b".to_owned(); 33],
+            Err("domains"),
+        );
+        check(
+            |app| app.origins = vec!["http://a.example".to_owned()],
+            Err("origins"),
+        );
+        check(
+            |app| app.language = Some("de_DE".to_owned()),
+            Err("language"),
+        );
         check(|app| app.language = Some("de-DE".to_owned()), Ok(()));
         check(|app| app.quota.databases = Some(10_001), Err("quota"));
         check(|app| app.sessions.access_s = Some(0), Err("sessions"));
-        check(|app| app.sessions.lifetime_s = Some(u64::MAX), Err("sessions"));
+        check(
+            |app| app.sessions.lifetime_s = Some(u64::MAX),
+            Err("sessions"),
+        );
         check(
             |app| (app.sessions.access_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
             Err("sessions"),

@@ -205,7 +205,9 @@ fn inviter(tx: &Transaction<'_>, by: &Acting) -> Decided<String> {
         return Ok(by.name.clone());
     }
     let record = person(tx, by, by.account()?)?;
-    let address = record.verified_address().ok_or(OrganisationError::Unverified)?;
+    let address = record
+        .verified_address()
+        .ok_or(OrganisationError::Unverified)?;
     // An account that was given no name has its id for one, which tells nobody who he is.
     if record.name == record.id {
         return Ok(address.address.clone());
@@ -290,12 +292,7 @@ pub(super) fn remove(
 
 /// Whether an invitation to `group` waits at `address`. Nobody learns from it who has an account:
 /// it is asked of invitations, not of accounts.
-fn invited_already(
-    tx: &Transaction<'_>,
-    by: &Acting,
-    group: &str,
-    address: &str,
-) -> Decided<bool> {
+fn invited_already(tx: &Transaction<'_>, by: &Acting, group: &str, address: &str) -> Decided<bool> {
     let range = keys::invitations_to(address);
     for (key, _) in tx.range(Space::Index, &range, TO_ADDRESS_MAX)? {
         let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
@@ -311,7 +308,11 @@ fn invited_already(
 
 /// Refuses one more invitation where there are as many as may be, once those are gone that have
 /// expired.
-fn make_room(tx: &mut Transaction<'_>, by: &Acting, organisation: &mut Organisation) -> Decided<()> {
+fn make_room(
+    tx: &mut Transaction<'_>,
+    by: &Acting,
+    organisation: &mut Organisation,
+) -> Decided<()> {
     let limit = organisation.limits(&by.limits).invitations;
     if organisation.counts.invitations < limit {
         return Ok(());

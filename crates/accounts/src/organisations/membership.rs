@@ -49,7 +49,9 @@ fn push_roles(group: &str, place: &Place, roles: &mut Vec<String>) {
     match place {
         Place::Organisation(role) => {
             roles.push(format!("org:{group}"));
-            let held = OrganisationRole::ALL.into_iter().filter(|lesser| lesser <= role);
+            let held = OrganisationRole::ALL
+                .into_iter()
+                .filter(|lesser| lesser <= role);
             roles.extend(held.map(|held| format!("org:{group}:{}", held.word())));
         }
         Place::Team(_, role) => {
@@ -177,14 +179,21 @@ pub(super) fn regrade(
     }
     keep_an_owner(organisation, member, Some(role))?;
     let (was, is) = (member.role, role);
-    organisation.counts.owners -= u32::from(was == OrganisationRole::Owner).min(organisation.counts.owners);
+    organisation.counts.owners -=
+        u32::from(was == OrganisationRole::Owner).min(organisation.counts.owners);
     organisation.counts.owners += u32::from(is == OrganisationRole::Owner);
     organisation::store(tx, organisation);
     member.role = role;
     member.revision += 1;
     write(tx, member)?;
     let detail = json!({"organisation": organisation.id, "role": is, "was": was});
-    by.note(tx, "membership.change", &member.account, &organisation.app, detail)?;
+    by.note(
+        tx,
+        "membership.change",
+        &member.account,
+        &organisation.app,
+        detail,
+    )?;
     Ok(())
 }
 
@@ -222,7 +231,9 @@ pub fn put_member(
     let from = found.as_ref().map(|member| member.role);
     if !standing.changes_member(himself, from, Some(role)) {
         let reason = match from {
-            None if adds => "Only server administrators may add somebody who was not asked: invite him.",
+            None if adds => {
+                "Only server administrators may add somebody who was not asked: invite him."
+            }
             None => return Err(OrganisationError::Missing.into()),
             Some(_) => "You may not give this role to this member.",
         };
@@ -402,7 +413,9 @@ fn heir(tx: &Transaction<'_>, organisation: &str) -> Result<Option<Member>, Engi
     let mut first: Option<Member> = None;
     for (_, value) in rows {
         let member: Member = decode(&value, "a membership")?;
-        let older = first.as_ref().is_none_or(|first| member.since_ms < first.since_ms);
+        let older = first
+            .as_ref()
+            .is_none_or(|first| member.since_ms < first.since_ms);
         if member.role == OrganisationRole::Admin && older {
             first = Some(member);
         }

@@ -36,7 +36,9 @@ impl Part {
     /// so.
     #[must_use]
     pub fn new(limit: usize, after: Option<Vec<u8>>) -> Option<Self> {
-        let none = after.as_ref().is_some_and(|after| after.is_empty() || after.contains(&0));
+        let none = after
+            .as_ref()
+            .is_some_and(|after| after.is_empty() || after.contains(&0));
         (!none).then_some(Self { limit, after })
     }
 }
@@ -70,7 +72,11 @@ pub(super) fn find_place<S: Source + ?Sized>(
     organisation: &str,
     account: &str,
 ) -> Result<Option<Member>, EngineError> {
-    get(source, &keys::membership(organisation, account), "a membership")
+    get(
+        source,
+        &keys::membership(organisation, account),
+        "a membership",
+    )
 }
 
 /// The membership of `account` in a team.
@@ -124,7 +130,11 @@ pub(super) fn enter_team<S: Source + ?Sized>(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn find_organisation(view: &dyn View, by: &Acting, id: &str) -> Decided<(Organisation, Standing)> {
+pub fn find_organisation(
+    view: &dyn View,
+    by: &Acting,
+    id: &str,
+) -> Decided<(Organisation, Standing)> {
     enter(view, by, id)
 }
 
@@ -279,7 +289,12 @@ pub fn organisations_by_domain(
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is not his.
-pub fn teams_of(view: &dyn View, by: &Acting, organisation: &str, part: &Part) -> Decided<Page<Team>> {
+pub fn teams_of(
+    view: &dyn View,
+    by: &Acting,
+    organisation: &str,
+    part: &Part,
+) -> Decided<Page<Team>> {
     enter(view, by, organisation)?;
     walk(view, keys::teams_of(organisation), part, |_, value| {
         let id = text(value);
@@ -316,10 +331,15 @@ pub fn members(
     part: &Part,
 ) -> Decided<Page<(Member, String)>> {
     enter(view, by, organisation)?;
-    walk(view, keys::memberships(organisation), part, |account, value| {
-        let member: Member = decode(value, "a membership")?;
-        Ok(Some((member, name_of(view, &text(account))?)))
-    })
+    walk(
+        view,
+        keys::memberships(organisation),
+        part,
+        |account, value| {
+            let member: Member = decode(value, "a membership")?;
+            Ok(Some((member, name_of(view, &text(account))?)))
+        },
+    )
 }
 
 /// The members of a team, with the names of their accounts.
@@ -355,7 +375,10 @@ pub fn memberships_of(
             Place::Organisation(_) => (group.clone(), false),
             Place::Team(organisation, _) => (organisation, true),
         };
-        let there = [Some(keys::organisation(&organisation)), in_team.then(|| keys::team(&group))];
+        let there = [
+            Some(keys::organisation(&organisation)),
+            in_team.then(|| keys::team(&group)),
+        ];
         for key in there.iter().flatten() {
             if view.get(Space::Index, key)?.is_none() {
                 return Ok(None);
@@ -422,14 +445,19 @@ pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page
     };
     let mut all = Vec::new();
     for address in verified {
-        let page = walk(view, keys::invitations_to(&address.normal), &whole, |id, _| {
-            let id = text(id);
-            let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-            let Some(found) = found else { return Ok(None) };
-            let there = keys::organisation(&found.organisation);
-            let there = view.get(Space::Index, &there)?.is_some();
-            Ok::<_, EngineError>(there.then_some(found))
-        })?;
+        let page = walk(
+            view,
+            keys::invitations_to(&address.normal),
+            &whole,
+            |id, _| {
+                let id = text(id);
+                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
+                let Some(found) = found else { return Ok(None) };
+                let there = keys::organisation(&found.organisation);
+                let there = view.get(Space::Index, &there)?.is_some();
+                Ok::<_, EngineError>(there.then_some(found))
+            },
+        )?;
         all.extend(page.items);
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));

@@ -186,10 +186,7 @@ const ENDED: Answer = Answer {
 
 /// What session a request asks for that signs somebody in. A page of another site gets no cookie:
 /// it could sign its reader in as somebody else.
-pub(crate) fn wanted(
-    exchange: &Exchange,
-    asked: &SessionAsked,
-) -> Result<SessionWanted, ApiError> {
+pub(crate) fn wanted(exchange: &Exchange, asked: &SessionAsked) -> Result<SessionWanted, ApiError> {
     let face = asked.face.map_or(Face::Bearer, Face::from);
     if face == Face::Cookie && exchange.foreign {
         return Err(PodError::from(SessionError::CrossSite).into());
@@ -208,8 +205,8 @@ pub(crate) fn wanted(
 pub(crate) fn begun(exchange: &Exchange, begun: Begun) -> Response {
     match begun {
         Begun::Session(mut credentials) => {
-            let cookie = (credentials.face == Face::Cookie)
-                .then(|| std::mem::take(&mut credentials.secret));
+            let cookie =
+                (credentials.face == Face::Cookie).then(|| std::mem::take(&mut credentials.secret));
             let mut response = answer(StatusCode::OK, &SessionAnswer::from(*credentials));
             if let Some(value) = cookie {
                 let now_s = exchange.app.pod.clock().now_unix_s();

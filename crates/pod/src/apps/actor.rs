@@ -36,7 +36,9 @@ impl Actor {
             account,
             name: name.to_owned(),
             target: target.to_owned(),
-            address: self.address.map_or_else(String::new, |address| address.to_string()),
+            address: self
+                .address
+                .map_or_else(String::new, |address| address.to_string()),
             app: app.to_owned(),
             detail: serde_json::Value::Null,
         }

@@ -70,7 +70,9 @@ impl Pod {
         };
         let own = known.app.sessions;
         SessionSettings {
-            access_s: own.access_s.map_or(server.access_s, |own| own.min(server.access_s)),
+            access_s: own
+                .access_s
+                .map_or(server.access_s, |own| own.min(server.access_s)),
             lifetime_s: own.lifetime_s.unwrap_or(server.lifetime_s),
             basic_s: own.basic_s.unwrap_or(server.basic_s),
             ..server
@@ -130,7 +132,10 @@ impl Pod {
         let account = by.caller.account().ok_or(AppError::NoAccount)?.to_owned();
         let rules = self.sign_up_rules(id);
         let now_ms = self.inner.clock.now_unix_ms();
-        let (id, told) = (known.app.id.clone(), by.entry("app.join", &account, id, now_ms));
+        let (id, told) = (
+            known.app.id.clone(),
+            by.entry("app.join", &account, id, now_ms),
+        );
         let joining = self.inner.store.transact(Self::permit(), move |tx| {
             let record = directory::find(tx, &account)?;
             let record = record.ok_or(Decline::Refused(AppError::NoAccount))?;
@@ -185,7 +190,11 @@ impl Pod {
         by: &Actor,
     ) -> Result<(), PodError> {
         let now_ms = self.inner.clock.now_unix_ms();
-        let action = if admin { "app.grant_admin" } else { "app.revoke_admin" };
+        let action = if admin {
+            "app.grant_admin"
+        } else {
+            "app.revoke_admin"
+        };
         let told = by.entry(action, account, id, now_ms);
         let (id, account) = (id.to_owned(), account.to_owned());
         let appointing = self.inner.store.transact(Self::permit(), move |tx| {
@@ -261,7 +270,11 @@ fn is_listed(allowed: &[String], address: &str) -> bool {
     allowed.iter().any(|listed| {
         let listed = listed.trim();
         let listed = listed.strip_prefix('@').unwrap_or(listed);
-        let meant = if listed.contains('@') { address } else { domain };
+        let meant = if listed.contains('@') {
+            address
+        } else {
+            domain
+        };
         listed.eq_ignore_ascii_case(meant)
     })
 }

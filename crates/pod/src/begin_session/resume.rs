@@ -2,9 +2,9 @@
 //! look-up of a token that was verified before, one read of the session, and what is remembered of
 //! the account.
 
+use adea_accounts::TokenHolder;
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::sessions::{self, BASIC_PREFIX, Seals, SessionRecord};
-use adea_accounts::TokenHolder;
 use adea_base::Caller;
 use adea_store::{Decline, TransactError};
 

@@ -68,7 +68,8 @@ impl Pod {
         by: Acting,
         claim: Claim,
     ) -> Result<Invitation, PodError> {
-        self.organise(move |tx| verbs::decline(tx, &by, &claim)).await
+        self.organise(move |tx| verbs::decline(tx, &by, &claim))
+            .await
     }
 
     /// Joins by an invitation.
@@ -80,7 +81,8 @@ impl Pod {
         by: Acting,
         claim: Claim,
     ) -> Result<(Member, Option<TeamMember>), PodError> {
-        self.organise(move |tx| verbs::accept(tx, &by, &claim)).await
+        self.organise(move |tx| verbs::accept(tx, &by, &claim))
+            .await
     }
 
     /// What somebody is invited to who holds `secret`.
