@@ -4,6 +4,6 @@ use adea_pod::FactorError;
 use http::StatusCode;
 
 /// The status and the word.
-pub(super) fn status(error: &FactorError) -> (StatusCode, &'static str) {
-    match *error {}
+pub(super) fn status(_error: &FactorError) -> (StatusCode, &'static str) {
+    (StatusCode::FORBIDDEN, "forbidden")
 }
