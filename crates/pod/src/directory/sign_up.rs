@@ -7,13 +7,15 @@
 //! | an address that nobody has verified | the account is made, mail brings a link and a code | `verify` |
 //! | the same, with a taken name | the account is made without that name, and the mail says so | `verify` |
 //! | an address that somebody has verified | he is told by mail | `verify` |
+//! | an invitation that was sent to the address | the account is made, verified, and joins | `login` |
 //!
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
 use adea_accounts::directory::{self, Address, Flags, Ground};
 use adea_accounts::names::{lookalike, normal_address};
-use adea_accounts::{apps, audit};
+use adea_accounts::audit;
+use adea_accounts::organisations::{self, Acting};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value, json};
@@ -64,6 +66,8 @@ struct Asked {
     posted: Posted,
     recover_link: String,
     by: Actor,
+    /// The secret of an invitation that was sent to the address, and what it is accepted with.
+    invitation: Option<(String, Acting)>,
     /// Whether the name is one of an administrator of the configuration, whom no record shows.
     of_admin: bool,
 }
@@ -76,10 +80,12 @@ impl Pod {
     /// [`PodError::WeakPassword`] and such if something has not the form that it must have;
     /// [`PodError::Limited`]. None tells whether anybody has an account.
     pub async fn sign_up(&self, wanted: SignUp, by: Actor) -> Result<SignUpNext, PodError> {
-        let address = match &wanted.address {
+        let mut address = match &wanted.address {
             None => None,
             Some(text) => Some(self.new_address(text)?),
         };
+        let rules = self.sign_up_rules(&wanted.app);
+        let invitation = self.invitation_brought(&wanted, &rules, &mut address, &by)?;
         if wanted.name.is_none() && address.is_none() {
             return Err(AccountError::NothingToCallItBy.into());
         }
@@ -90,18 +96,14 @@ impl Pod {
         if !wanted.app.is_empty() {
             self.app(&wanted.app)?;
         }
-        let rules = self.sign_up_rules(&wanted.app);
         may_sign_up(&rules, address.as_ref())?;
-        if rules.mode == SignUpMode::Invited && wanted.invitation.is_none() {
-            return Err(AccountError::NotInvited.into());
-        }
         if let Some(address) = &address {
             self.limit(LimitKind::AccountMail, &address.normal)?;
         }
         let credential = self.hash_password_slowly(wanted.password).await?;
-        let next = match &address {
-            Some(_) => SignUpNext::Verify,
-            None => SignUpNext::Login,
+        let next = match (&address, &invitation) {
+            (Some(_), None) => SignUpNext::Verify,
+            (Some(_), Some(_)) | (None, _) => SignUpNext::Login,
         };
         let asked = Asked {
             ground: self.ground()?,
@@ -119,6 +121,7 @@ impl Pod {
                 identity: None,
             },
             by,
+            invitation,
             of_admin,
         };
         let store = self.inner.store.clone();
@@ -128,6 +131,39 @@ impl Pod {
         })
         .await?;
         Ok(next)
+    }
+
+    /// The invitation that somebody brings, if it was sent to his address; who gives none gets the one
+    /// that it was sent to.
+    fn invitation_brought(
+        &self,
+        wanted: &SignUp,
+        rules: &SignUpSettings,
+        address: &mut Option<Address>,
+        by: &Actor,
+    ) -> Result<Option<(String, Acting)>, PodError> {
+        let wants = rules.mode == SignUpMode::Invited;
+        let none = match wants {
+            true => AccountError::NotInvited,
+            false => AccountError::Spent,
+        };
+        let Some(secret) = &wanted.invitation else {
+            return if wants { Err(none.into()) } else { Ok(None) };
+        };
+        let Ok(invited) = self.look_at_invitation(secret) else {
+            return Err(none.into());
+        };
+        let invited = invited.invitation.address;
+        if address.is_none() {
+            *address = Some(self.new_address(&invited)?);
+        }
+        let his = address.as_ref().is_some_and(|own| own.normal == invited);
+        if !his {
+            return if wants { Err(none.into()) } else { Ok(None) };
+        }
+        let from = by.address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+        let acting = self.acting(&adea_base::Caller::anonymous(), from)?;
+        Ok(Some((secret.clone(), acting)))
     }
 
     /// The form in which a name is kept that somebody wants, and whether an administrator has it:
@@ -166,7 +202,7 @@ impl Pod {
     }
 }
 
-/// Lets sign up whoever may. Whether an invitation is one is asked inside the transaction.
+/// Lets sign up whoever may; who is invited was asked before.
 fn may_sign_up(rules: &SignUpSettings, address: Option<&Address>) -> Result<(), AccountError> {
     match rules.mode {
         SignUpMode::Open | SignUpMode::Invited => Ok(()),
@@ -229,16 +265,18 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
         }
     }
     let record = create_in(tx, ground, &new)?;
-    if !app.is_empty() {
-        let joined = apps::join(tx, &record.id, &app, ground.now_ms);
-        joined.map_err(|decline| match decline {
-            Decline::Refused(refused) => {
-                Decline::Refused(crate::apps::AppError::from(refused).into())
-            }
+    if let Some((secret, acting)) = &asked.invitation {
+        let acting = Acting {
+            account: Some(record.id.clone()),
+            name: record.name.clone(),
+            ..acting.clone()
+        };
+        let accepted = organisations::accept_at_sign_up(tx, &acting, secret);
+        accepted.map_err(|decline| match decline {
+            Decline::Refused(refused) => Decline::Refused(refused.into()),
             Decline::Engine(error) => Decline::Engine(error),
         })?;
-    }
-    if let Some(address) = &new.address {
+    } else if let Some(address) = &new.address {
         let to = (address.address.as_str(), address.normal.as_str());
         let (entropy, now_ms) = (&ground.entropy, ground.now_ms);
         let posted = &asked.posted;
