@@ -20,7 +20,7 @@ pub use joined::{
 };
 pub use name::{AppRoles, is_app_id, namespace};
 pub use record::{
-    APPS_MAX, App, AppLinks, AppQuota, AppSignUp, InvalidApp, SessionSpans, SignUpWord,
-    all, domain_taken, find, remove, store,
+    APPS_MAX, App, AppLinks, AppQuota, AppSignUp, InvalidApp, SessionSpans, SignUpWord, all,
+    domain_taken, find, remove, store,
 };
 pub use target::{is_below, normal_host, normal_origin};

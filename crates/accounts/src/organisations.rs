@@ -19,6 +19,7 @@ mod closing;
 mod domain;
 mod invitation;
 mod membership;
+mod of_app;
 mod organisation;
 mod read;
 mod record;
@@ -28,12 +29,14 @@ mod team;
 pub use closing::{Cleared, clear, next_closing};
 pub use domain::{NewDomain, join_by_domain, set_domain, unset_domain};
 pub use invitation::{
-    Claim, InvitationState, Invited, InvitedBy, NewInvitation, accept, accept_at_sign_up, decline, invite, look, resend,
-    revoke, sweep_invitations,
+    Claim, InvitationState, Invited, InvitedBy, NewInvitation, accept, accept_at_sign_up, decline,
+    invite, look, resend, revoke, sweep_invitations,
 };
 pub use membership::{
-    forget_account, put_member, put_team_member, remove_member, remove_team_member, roles_of,
+    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member,
+    roles_of,
 };
+pub use of_app::leave_app;
 pub use organisation::{
     NewOrganisation, OrganisationChange, change_organisation, close_organisation,
     create_organisation,
@@ -44,8 +47,8 @@ pub use read::{
     organisations_by_domain, organisations_of, team_members, teams, teams_of,
 };
 pub use record::{
-    Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota, Team,
-    TeamMember,
+    Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota,
+    SHARED_DOMAINS, Team, TeamMember,
 };
 pub use role::{OrganisationRole, Standing, TeamRole};
 pub use team::{NewTeam, TeamChange, change_team, close_team, create_team};
@@ -62,7 +65,9 @@ use crate::names::InvalidName;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrganisationError {
     /// There is none, or whoever asks may not know of it.
-    #[error("There is no such organisation, team, membership or invitation, or you do not belong to it.")]
+    #[error(
+        "There is no such organisation, team, membership or invitation, or you do not belong to it."
+    )]
     Missing,
     /// He may know of it, and may not do this.
     #[error("{0}")]
@@ -99,7 +104,9 @@ pub enum OrganisationError {
         limit: u32,
     },
     /// Only members of an organisation belong to its teams.
-    #[error("Only members of the organisation can be in its teams. Invite him to the team instead.")]
+    #[error(
+        "Only members of the organisation can be in its teams. Invite him to the team instead."
+    )]
     NotMember,
     /// He belongs to it already.
     #[error("This account belongs to it already.")]
@@ -141,6 +148,8 @@ pub struct Acting {
     pub name: String,
     /// Whether he may do everything on this server.
     pub admin: bool,
+    /// The number of the `_users` database.
+    pub users: u64,
     /// Where the request came from.
     pub address: String,
     /// The time, in milliseconds since the Unix epoch.
@@ -187,8 +196,8 @@ impl Acting {
 }
 
 /// The account of a person, who may belong to organisations.
-fn person(tx: &Transaction<'_>, account: &str) -> Decided<AccountRecord> {
-    let found = directory::find(tx, account)?;
+fn person(tx: &Transaction<'_>, by: &Acting, account: &str) -> Decided<AccountRecord> {
+    let found = directory::live(tx, by.users, account)?;
     let found = found.filter(|record| !record.flags.anonymous && !record.flags.blocked);
     Ok(found.ok_or(OrganisationError::NoAccount)?)
 }

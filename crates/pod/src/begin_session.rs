@@ -27,12 +27,12 @@ use adea_store::{Decline, Transaction};
 use crate::error::PodError;
 use crate::pod::Pod;
 
+use crate::directory::Holder;
 pub use adea_accounts::sessions::Face;
 pub use end::SessionPage;
 pub(crate) use memory::SessionMemory;
 pub(crate) use resume::{HANDLER, temporary};
 pub use standing::Standing;
-use crate::directory::Holder;
 
 /// How long the step between two factors may take.
 const CONTINUATION_MS: u64 = 300_000;
@@ -66,7 +66,9 @@ pub enum SessionError {
     )]
     PlainHttp,
     /// A permanent password was used for something else than asking for a session.
-    #[error("A name and password are good only for POST /_auth/login here: use the session that it gives.")]
+    #[error(
+        "A name and password are good only for POST /_auth/login here: use the session that it gives."
+    )]
     Required,
     /// There is no such session of this account.
     #[error("There is no such session.")]
@@ -187,12 +189,12 @@ impl Pod {
             Owner::Account(holder) => Some(holder.record.users),
             Owner::Admin(_) => None,
         };
-        let (pod, name) = (self.clone(), credentials.name.clone());
+        let (pod, noticing, name) = (self.clone(), self.clone(), credentials.name.clone());
         Self::to_the_end(async move {
             let store = pod.inner.store.clone();
             let begun = store.transact(Self::permit(), move |tx| {
                 if let Some(users) = users {
-                    check_account(tx, users, &stored)?;
+                    check_account(&noticing, tx, users, &stored)?;
                 }
                 sessions::begin(tx, &stored)?;
                 audit::append(tx, &entry("session.begin", &stored, &name, stored.begun_ms))?;
@@ -259,8 +261,7 @@ impl Pod {
         proof: &Proof,
         wanted: &SessionWanted,
     ) -> (SessionRecord, Credentials) {
-        let auth = self.auth();
-        let settings = &auth.accounts.sessions;
+        let settings = self.session_spans(&wanted.app);
         let (entropy, seals) = (&self.inner.entropy, &self.inner.session_memory.seals);
         let now_ms = self.inner.clock.now_unix_ms();
         let id = adea_accounts::keys::new_id(entropy);
@@ -315,6 +316,7 @@ impl Pod {
 /// Makes sure that the account is there, may sign in, and has not ended all sessions since the user
 /// was proved.
 fn check_account(
+    pod: &Pod,
     tx: &mut Transaction<'_>,
     users: u64,
     session: &SessionRecord,
@@ -326,6 +328,7 @@ fn check_account(
     }
     let mut record = before.clone();
     record.seen_ms = session.begun_ms;
+    pod.notice_device(tx, &mut record, session);
     directory::store(tx, Some(&before), &record)?;
     Ok(())
 }

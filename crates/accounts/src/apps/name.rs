@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn what_looks_like_an_id_is_none() {
         let long = "a".repeat(64);
-        for text in ["", "App", "app ", " app", "app/", "1app", "-app", "_app", "äpp", "a\u{0}", "app%2f", &long] {
+        for text in [
+            "", "App", "app ", " app", "app/", "1app", "-app", "_app", "äpp", "a\u{0}", "app%2f",
+            &long,
+        ] {
             assert!(!is_app_id(text), "{text:?}");
         }
         for text in ["a", "app", "my-app-2", &long[..63]] {
@@ -126,7 +129,11 @@ mod tests {
         check(&["app:shop"], true, false);
         check(&["app:shop:admin"], true, true);
         check(&["_admin"], true, true);
-        check(&["app:shops", "app:sho", "App:shop", "app:shop:", "shop"], false, false);
+        check(
+            &["app:shops", "app:sho", "App:shop", "app:shop:", "shop"],
+            false,
+            false,
+        );
         check(&["app:shop:administrator"], false, false);
         check(&["user:x", "org:y", "app:other:admin"], false, false);
     }

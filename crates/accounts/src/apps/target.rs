@@ -67,6 +67,19 @@ pub fn is_below(address: &str, origin: &str) -> bool {
     readable && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
+/// Whether `link` is on `origin`, with one place for a secret (`{token}`) behind it, and perhaps places for
+/// the app's id (`{app}`).
+#[must_use]
+pub fn is_link_below(link: &str, origin: &str) -> bool {
+    let behind = link.strip_prefix(origin);
+    behind.is_some_and(|behind| {
+        let filled = behind.replacen("{token}", "t", 1).replace("{app}", "a");
+        filled.len() < behind.len()
+            && behind.contains("{token}")
+            && is_below(&format!("{origin}{filled}"), origin)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +92,9 @@ mod tests {
         host("Shop.Example.ORG.", Some("shop.example.org"));
         host("bücher.example", Some("xn--bcher-kva.example"));
         host("localhost", Some("localhost"));
-        for wrong in ["", ".", "a..b", "a b", "a/b", "a:80", "-a.b", "a@b", "[::1]", "a\u{0}", "a\\b", "*"] {
+        for wrong in [
+            "", ".", "a..b", "a b", "a/b", "a:80", "-a.b", "a@b", "[::1]", "a\u{0}", "a\\b", "*",
+        ] {
             host(wrong, None);
         }
         host(&format!("{}.x", "a".repeat(64)), None);
@@ -88,12 +103,26 @@ mod tests {
         };
         origin("https://Shop.example", Some("https://shop.example"));
         origin("https://shop.example:443", Some("https://shop.example"));
-        origin("https://shop.example:8443", Some("https://shop.example:8443"));
+        origin(
+            "https://shop.example:8443",
+            Some("https://shop.example:8443"),
+        );
         origin("http://localhost:5173", Some("http://localhost:5173"));
         origin("http://127.0.0.1:3000", Some("http://127.0.0.1:3000"));
         for wrong in [
-            "http://shop.example", "javascript://x", "https://", "https://a/b", "https://u@a", "HTTPS://a",
-            "https://a:0", "https://a:99999", "https://a:+80", "https://a:80:80", "ftp://localhost", "null", "*",
+            "http://shop.example",
+            "javascript://x",
+            "https://",
+            "https://a/b",
+            "https://u@a",
+            "HTTPS://a",
+            "https://a:0",
+            "https://a:99999",
+            "https://a:+80",
+            "https://a:80:80",
+            "ftp://localhost",
+            "null",
+            "*",
         ] {
             origin(wrong, None);
         }
@@ -106,11 +135,49 @@ mod tests {
             assert!(is_below(&format!("{origin}{inside}"), origin), "{inside}");
         }
         for outside in [
-            ".evil.example/", "@evil.example/", ":443/", "evil", "\\@evil/", "/a b", "/\n", "/\u{0}", "/ü", "/\"", "/<",
+            ".evil.example/",
+            "@evil.example/",
+            ":443/",
+            "evil",
+            "\\@evil/",
+            "/a b",
+            "/\n",
+            "/\u{0}",
+            "/ü",
+            "/\"",
+            "/<",
         ] {
-            assert!(!is_below(&format!("{origin}{outside}"), origin), "{outside}");
+            assert!(
+                !is_below(&format!("{origin}{outside}"), origin),
+                "{outside}"
+            );
         }
-        assert!(!is_below("https://evil.example/?https://shop.example/", origin));
-        assert!(!is_below(&format!("{origin}/{}", "a".repeat(3_000)), origin));
+        for link in ["/#{token}", "/{app}/x?t={token}", "?{token}"] {
+            assert!(is_link_below(&format!("{origin}{link}"), origin), "{link}");
+        }
+        for link in [
+            "",
+            "/",
+            "/{app}",
+            "{token}",
+            "/{token}{token}",
+            "/{token}{x}",
+            ".{app}/{token}",
+            "@e/{token}",
+        ] {
+            assert!(!is_link_below(&format!("{origin}{link}"), origin), "{link}");
+        }
+        assert!(!is_link_below(
+            "https://{app}.example/{token}",
+            "https://a.example"
+        ));
+        assert!(!is_below(
+            "https://evil.example/?https://shop.example/",
+            origin
+        ));
+        assert!(!is_below(
+            &format!("{origin}/{}", "a".repeat(3_000)),
+            origin
+        ));
     }
 }

@@ -67,7 +67,9 @@ pub fn clear(tx: &mut Transaction<'_>, group: &str) -> Result<Cleared, EngineErr
             tx.delete(Space::Index, key);
             room = room.saturating_sub(1);
         }
-        let more = !tx.range(Space::Index, &keys::teams_of(group), 1)?.is_empty();
+        let more = !tx
+            .range(Space::Index, &keys::teams_of(group), 1)?
+            .is_empty();
         if more {
             return Ok(Cleared::Some);
         }

@@ -45,7 +45,11 @@ pub fn set_domain(
     let name = normal_domain(new.name.trim()).filter(|name| name.contains('.'));
     let name = name.ok_or(none)?;
     let alias = keys::domain(&name, &organisation.app);
-    let proof = match organisation.domain.as_ref().filter(|known| known.name == name) {
+    let proof = match organisation
+        .domain
+        .as_ref()
+        .filter(|known| known.name == name)
+    {
         Some(known) => known.proof,
         None => prove(tx, by, &name)?,
     };
@@ -73,8 +77,12 @@ fn prove(tx: &Transaction<'_>, by: &Acting, domain: &str) -> Decided<DomainProof
     if by.admin {
         return Ok(DomainProof::Administrator);
     }
-    let shared = by.limits.shared_domains.iter().any(|shared| shared == domain);
-    let record = person(tx, by.account()?)?;
+    let shared = by
+        .limits
+        .shared_domains
+        .iter()
+        .any(|shared| shared == domain);
+    let record = person(tx, by, by.account()?)?;
     let mut domains = verified_domains(&record);
     if shared || !domains.any(|own| own == domain) {
         return Err(OrganisationError::DomainUnproved.into());
@@ -136,7 +144,7 @@ pub fn join_by_domain(
     organisation: &str,
 ) -> Decided<Member> {
     let account = by.account()?;
-    let record = person(tx, account)?;
+    let record = person(tx, by, account)?;
     if !keys::is_id(organisation) {
         return Err(OrganisationError::Missing.into());
     }

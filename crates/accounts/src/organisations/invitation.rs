@@ -204,8 +204,10 @@ fn inviter(tx: &Transaction<'_>, by: &Acting) -> Decided<String> {
     if by.admin {
         return Ok(by.name.clone());
     }
-    let record = person(tx, by.account()?)?;
-    let address = record.verified_address().ok_or(OrganisationError::Unverified)?;
+    let record = person(tx, by, by.account()?)?;
+    let address = record
+        .verified_address()
+        .ok_or(OrganisationError::Unverified)?;
     // An account that was given no name has its id for one, which tells nobody who he is.
     if record.name == record.id {
         return Ok(address.address.clone());
@@ -290,12 +292,7 @@ pub(super) fn remove(
 
 /// Whether an invitation to `group` waits at `address`. Nobody learns from it who has an account:
 /// it is asked of invitations, not of accounts.
-fn invited_already(
-    tx: &Transaction<'_>,
-    by: &Acting,
-    group: &str,
-    address: &str,
-) -> Decided<bool> {
+fn invited_already(tx: &Transaction<'_>, by: &Acting, group: &str, address: &str) -> Decided<bool> {
     let range = keys::invitations_to(address);
     for (key, _) in tx.range(Space::Index, &range, TO_ADDRESS_MAX)? {
         let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
@@ -311,7 +308,11 @@ fn invited_already(
 
 /// Refuses one more invitation where there are as many as may be, once those are gone that have
 /// expired.
-fn make_room(tx: &mut Transaction<'_>, by: &Acting, organisation: &mut Organisation) -> Decided<()> {
+fn make_room(
+    tx: &mut Transaction<'_>,
+    by: &Acting,
+    organisation: &mut Organisation,
+) -> Decided<()> {
     let limit = organisation.limits(&by.limits).invitations;
     if organisation.counts.invitations < limit {
         return Ok(());
@@ -403,7 +404,7 @@ pub fn revoke(tx: &mut Transaction<'_>, by: &Acting, id: &str) -> Decided<Invita
 /// [`OrganisationError`] if there is none, or it was answered or revoked, or has expired.
 pub fn decline(tx: &mut Transaction<'_>, by: &Acting, claim: &Claim) -> Decided<Invitation> {
     let record = match by.account.as_deref() {
-        Some(account) => directory::find(tx, account)?,
+        Some(account) => directory::live(tx, by.users, account)?,
         None => None,
     };
     let invitation = claimed(tx, record.as_ref(), claim)?;
@@ -528,7 +529,7 @@ pub fn accept(
     by: &Acting,
     claim: &Claim,
 ) -> Decided<(Member, Option<TeamMember>)> {
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let invitation = claimed(tx, Some(&record), claim)?;
     let organisation = open(tx, &invitation, by.now_ms)?;
     let by_secret = matches!(claim, Claim::Secret(_));
@@ -549,7 +550,7 @@ pub fn accept_at_sign_up(
     by: &Acting,
     secret: &str,
 ) -> Decided<(Member, Option<TeamMember>)> {
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let claim = Claim::Secret(secret.to_owned());
     let invitation = claimed(tx, Some(&record), &claim)?;
     let organisation = open(tx, &invitation, by.now_ms)?;
@@ -577,10 +578,10 @@ fn verify_named(
     let Some(named) = named.filter(|_| by_secret) else {
         return Ok(false);
     };
-    if directory::find_address(tx, address)?.is_some_and(|other| other != record.id) {
+    named.verified_ms = Some(by.now_ms);
+    if directory::taken(tx, &verified)?.is_some() {
         return Ok(false);
     }
-    named.verified_ms = Some(by.now_ms);
     directory::store(tx, Some(record), &verified)?;
     Ok(true)
 }

@@ -3,6 +3,7 @@
 use adea_store::{EngineError, KeyRange, Space, Transaction, View};
 use serde_json::json;
 
+use super::of_app::join_app;
 use super::read::{enter, enter_team, find_place, find_team_place};
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, TeamRole};
@@ -48,7 +49,9 @@ fn push_roles(group: &str, place: &Place, roles: &mut Vec<String>) {
     match place {
         Place::Organisation(role) => {
             roles.push(format!("org:{group}"));
-            let held = OrganisationRole::ALL.into_iter().filter(|lesser| lesser <= role);
+            let held = OrganisationRole::ALL
+                .into_iter()
+                .filter(|lesser| lesser <= role);
             roles.extend(held.map(|held| format!("org:{group}:{}", held.word())));
         }
         Place::Team(_, role) => {
@@ -98,6 +101,7 @@ pub(super) fn admit(
         return Err(OrganisationError::Quota { what, limit }.into());
     }
     room(tx, by, account)?;
+    join_app(tx, by, organisation, account)?;
     organisation.counts.members += 1;
     organisation.counts.owners += u32::from(role == OrganisationRole::Owner);
     organisation::store(tx, organisation);
@@ -175,14 +179,21 @@ pub(super) fn regrade(
     }
     keep_an_owner(organisation, member, Some(role))?;
     let (was, is) = (member.role, role);
-    organisation.counts.owners -= u32::from(was == OrganisationRole::Owner).min(organisation.counts.owners);
+    organisation.counts.owners -=
+        u32::from(was == OrganisationRole::Owner).min(organisation.counts.owners);
     organisation.counts.owners += u32::from(is == OrganisationRole::Owner);
     organisation::store(tx, organisation);
     member.role = role;
     member.revision += 1;
     write(tx, member)?;
     let detail = json!({"organisation": organisation.id, "role": is, "was": was});
-    by.note(tx, "membership.change", &member.account, &organisation.app, detail)?;
+    by.note(
+        tx,
+        "membership.change",
+        &member.account,
+        &organisation.app,
+        detail,
+    )?;
     Ok(())
 }
 
@@ -220,7 +231,9 @@ pub fn put_member(
     let from = found.as_ref().map(|member| member.role);
     if !standing.changes_member(himself, from, Some(role)) {
         let reason = match from {
-            None if adds => "Only server administrators may add somebody who was not asked: invite him.",
+            None if adds => {
+                "Only server administrators may add somebody who was not asked: invite him."
+            }
             None => return Err(OrganisationError::Missing.into()),
             Some(_) => "You may not give this role to this member.",
         };
@@ -230,7 +243,7 @@ pub fn put_member(
         if !adds {
             return Err(OrganisationError::Missing.into());
         }
-        person(tx, account)?;
+        person(tx, by, account)?;
         return admit(tx, by, &mut organisation, account, role);
     };
     agree(if_revision, member.revision)?;
@@ -350,6 +363,24 @@ pub fn remove_team_member(
     Ok(())
 }
 
+/// Whether an organisation with other members would be without an owner if `account` left.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn is_last_owner(tx: &Transaction<'_>, account: &str) -> Result<bool, EngineError> {
+    for (group, place) in places(tx, account)? {
+        if place != Place::Organisation(OrganisationRole::Owner) {
+            continue;
+        }
+        let found: Option<Organisation> = get(tx, &keys::organisation(&group), &group)?;
+        let needs = |counts: &super::Counts| counts.owners <= 1 && counts.members > 1;
+        if found.is_some_and(|organisation| needs(&organisation.counts)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes all that says of `account`, which is going away, where it belonged, and what it sent.
 ///
 /// An organisation that loses its last owner so is left to its administrator of longest standing,
@@ -400,7 +431,9 @@ fn heir(tx: &Transaction<'_>, organisation: &str) -> Result<Option<Member>, Engi
     let mut first: Option<Member> = None;
     for (_, value) in rows {
         let member: Member = decode(&value, "a membership")?;
-        let older = first.as_ref().is_none_or(|first| member.since_ms < first.since_ms);
+        let older = first
+            .as_ref()
+            .is_none_or(|first| member.since_ms < first.since_ms);
         if member.role == OrganisationRole::Admin && older {
             first = Some(member);
         }

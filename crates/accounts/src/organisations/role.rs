@@ -198,9 +198,18 @@ mod tests {
     #[test]
     fn each_role_may_what_is_written() {
         check(Standing::sees, [true, true, true, true, false]);
-        check(Standing::changes_organisation, [true, true, true, false, false]);
-        check(Standing::owns_organisation, [true, true, false, false, false]);
-        check(|who| who.makes_teams(false), [true, true, true, false, false]);
+        check(
+            Standing::changes_organisation,
+            [true, true, true, false, false],
+        );
+        check(
+            Standing::owns_organisation,
+            [true, true, false, false, false],
+        );
+        check(
+            |who| who.makes_teams(false),
+            [true, true, true, false, false],
+        );
         check(|who| who.makes_teams(true), [true, true, true, true, false]);
         check(Standing::changes_team, [true, true, true, false, false]);
         check(Standing::deletes_team, [true, true, true, false, false]);
@@ -213,16 +222,34 @@ mod tests {
     fn nobody_gives_more_than_he_has_or_takes_from_his_equals() {
         let change = |from, to| move |who: Standing| who.changes_member(false, from, to);
         // In, without having been asked: nobody but a server administrator.
-        check(change(None, Some(Member)), [true, false, false, false, false]);
+        check(
+            change(None, Some(Member)),
+            [true, false, false, false, false],
+        );
         // Up.
-        check(change(Some(Member), Some(Admin)), [true, true, true, false, false]);
-        check(change(Some(Member), Some(Owner)), [true, true, false, false, false]);
-        check(change(Some(Admin), Some(Owner)), [true, true, false, false, false]);
+        check(
+            change(Some(Member), Some(Admin)),
+            [true, true, true, false, false],
+        );
+        check(
+            change(Some(Member), Some(Owner)),
+            [true, true, false, false, false],
+        );
+        check(
+            change(Some(Admin), Some(Owner)),
+            [true, true, false, false, false],
+        );
         // Down and out.
         check(change(Some(Member), None), [true, true, true, false, false]);
-        check(change(Some(Admin), Some(Member)), [true, true, false, false, false]);
+        check(
+            change(Some(Admin), Some(Member)),
+            [true, true, false, false, false],
+        );
         check(change(Some(Admin), None), [true, true, false, false, false]);
-        check(change(Some(Owner), Some(Admin)), [true, true, false, false, false]);
+        check(
+            change(Some(Owner), Some(Admin)),
+            [true, true, false, false, false],
+        );
         check(change(Some(Owner), None), [true, true, false, false, false]);
     }
 

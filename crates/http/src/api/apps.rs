@@ -370,7 +370,11 @@ fn accounts(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
     Ok(answer(StatusCode::OK, &AccountsOfApp { items, next }))
 }
 
-async fn appoint(exchange: Exchange, captures: Captures, admin: bool) -> Result<Response, ApiError> {
+async fn appoint(
+    exchange: Exchange,
+    captures: Captures,
+    admin: bool,
+) -> Result<Response, ApiError> {
     let (id, account) = (captures.get(0), captures.get(1));
     let by = actor(&exchange);
     let appointing = exchange.app.pod.appoint_app_admin(id, account, admin, &by);

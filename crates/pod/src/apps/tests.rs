@@ -57,7 +57,8 @@ impl Bench {
             }],
             ..AccountRecord::default()
         };
-        self.transact(move |tx| directory::store(tx, None, &record)).await;
+        self.transact(move |tx| directory::store(tx, None, &record))
+            .await;
         id
     }
 
@@ -104,7 +105,9 @@ impl Bench {
         let range = adea_store::KeyRange::prefix(&[adea_store::key::AUDIT]);
         let view = self.pod.view();
         let forward = adea_store::Direction::Forward;
-        let mut cursor = view.range(adea_store::Space::Index, range, forward).unwrap();
+        let mut cursor = view
+            .range(adea_store::Space::Index, range, forward)
+            .unwrap();
         let mut actions = Vec::new();
         while let Some((_, value)) = cursor.next().unwrap() {
             let entry: adea_accounts::audit::AuditEntry =
@@ -143,7 +146,10 @@ async fn who_has_joined_enters_and_nobody_else() {
     assert!(!bench.enters(&bob, "shop/mine"));
     assert!(bench.pod.may_use_app(&ann, "shop").is_ok());
     let refused = bench.pod.may_use_app(&ann, "blog");
-    assert_eq!(refusal(refused), Err(AppError::NotJoined("blog".to_owned())));
+    assert_eq!(
+        refusal(refused),
+        Err(AppError::NotJoined("blog".to_owned()))
+    );
     let refused = bench.pod.may_use_app(&ann, "none");
     assert_eq!(refusal(refused), Err(AppError::Unknown));
     assert!(bench.pod.may_use_app(&ann, "").is_ok());
@@ -164,7 +170,12 @@ async fn whoever_was_let_in_is_put_out_when_he_leaves() {
     bench.register("shop", |_| {}).await;
     bench.join(&ann, "shop").await.unwrap();
     let caller = bench.caller(&ann).caller;
-    let mut topic = bench.pod.inner.store.watch().subscribe(directory::topic_of(&ann));
+    let mut topic = bench
+        .pod
+        .inner
+        .store
+        .watch()
+        .subscribe(directory::topic_of(&ann));
     topic.mark_seen();
     assert!(bench.pod.may_still_enter(&caller, &name("shop/x")).is_ok());
     bench.leave(&ann, "shop").await.unwrap();
@@ -187,8 +198,12 @@ async fn rules_say_who_may_join() {
         }
     };
     bench.register("open", sign_up(SignUpWord::Open, &[])).await;
-    bench.register("closed", sign_up(SignUpWord::Closed, &[])).await;
-    bench.register("invited", sign_up(SignUpWord::Invited, &[])).await;
+    bench
+        .register("closed", sign_up(SignUpWord::Closed, &[]))
+        .await;
+    bench
+        .register("invited", sign_up(SignUpWord::Invited, &[]))
+        .await;
     let firm = sign_up(SignUpWord::Listed, &["Firm.example"]);
     bench.register("firm", firm).await;
     let one = sign_up(SignUpWord::Listed, &["ann@firm.example"]);
@@ -213,7 +228,9 @@ async fn quotas_are_kept() {
     let bench = Bench::new().await;
     let (ann, bob) = (bench.account("ann").await, bench.account("bob").await);
     let pod = &bench.pod;
-    pod.create_database(&name("shop/before"), false).await.unwrap();
+    pod.create_database(&name("shop/before"), false)
+        .await
+        .unwrap();
     bench
         .register("shop", |app| {
             app.quota = AppQuota {
@@ -236,9 +253,14 @@ async fn quotas_are_kept() {
     let third = pod.create_database(&name("shop/third"), false).await;
     assert_eq!(refusal(third), Err(full));
     let missing = pod.database(&name("shop/third")).map(drop);
-    assert!(matches!(missing, Err(PodError::Database(DatabaseError::Missing))));
+    assert!(matches!(
+        missing,
+        Err(PodError::Database(DatabaseError::Missing))
+    ));
     pod.drop_database(&name("shop")).await.unwrap();
-    pod.create_database(&name("shop/third"), false).await.unwrap();
+    pod.create_database(&name("shop/third"), false)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -264,20 +286,27 @@ async fn an_administrator_of_an_app_rules_its_namespace_and_no_other() {
         let may = pod.may_make(&admin.caller, &name(database));
         assert_eq!(may, expected, "{database}");
     }
-    pod.make_database(&name("shop/x"), false, &admin).await.unwrap();
+    pod.make_database(&name("shop/x"), false, &admin)
+        .await
+        .unwrap();
     let entry = pod.database(&name("shop/x")).unwrap();
     assert!(entry.access(&admin.caller).require_admin().is_ok());
     let mere = Caller::named("bob", vec!["app:shop".to_owned()]);
     assert!(entry.access(&mere).require_member().is_err());
     let title = Box::new(|app: &mut App| app.title = "New".to_owned());
-    let changed = pod.change_app("shop", Some(1), title, &admin).await.unwrap();
+    let changed = pod
+        .change_app("shop", Some(1), title, &admin)
+        .await
+        .unwrap();
     assert_eq!((changed.title.as_str(), changed.revision), ("New", 2));
     let origins = Box::new(|app: &mut App| app.origins = vec!["https://evil.example".to_owned()]);
     let refused = pod.change_app("shop", None, origins, &admin).await;
     assert_eq!(refusal(refused), Err(AppError::ServersMatter("origins")));
     let refused = pod.change_app("blog", None, Box::new(|_| {}), &admin).await;
     assert_eq!(refusal(refused), Err(AppError::NotAdmin("blog".to_owned())));
-    let stale = pod.change_app("shop", Some(1), Box::new(|_| {}), &admin).await;
+    let stale = pod
+        .change_app("shop", Some(1), Box::new(|_| {}), &admin)
+        .await;
     assert_eq!(refusal(stale), Err(AppError::Changed(2)));
     let dismissed = pod.appoint_app_admin("shop", &ann, false, &bench.root);
     dismissed.await.unwrap();
@@ -291,14 +320,21 @@ async fn a_registration_that_ends_leaves_databases_and_no_members() {
     let bench = Bench::new().await;
     let ann = bench.account("ann").await;
     let pod = &bench.pod;
-    bench.register("shop", |app| app.domains = vec!["shop.example".to_owned()]).await;
+    bench
+        .register("shop", |app| app.domains = vec!["shop.example".to_owned()])
+        .await;
     bench.join(&ann, "shop").await.unwrap();
-    pod.appoint_app_admin("shop", &ann, true, &bench.root).await.unwrap();
+    pod.appoint_app_admin("shop", &ann, true, &bench.root)
+        .await
+        .unwrap();
     pod.create_database(&name("shop/x"), false).await.unwrap();
     let entry = pod.database(&name("shop/x")).unwrap();
     let admin = bench.caller(&ann).caller;
     assert!(entry.access(&admin).require_admin().is_ok());
-    assert_eq!(pod.app_of_host("Shop.Example.:8443").as_deref(), Some("shop"));
+    assert_eq!(
+        pod.app_of_host("Shop.Example.:8443").as_deref(),
+        Some("shop")
+    );
     assert_eq!(pod.app_of_host("shop.example.org"), None);
     pod.remove_app("shop", None, &bench.root).await.unwrap();
     assert_eq!(pod.app_of_host("shop.example"), None);
@@ -347,7 +383,9 @@ async fn an_account_that_ends_has_joined_nothing() {
         bench.join(&ann, app).await.unwrap();
     }
     let gone = ann.clone();
-    bench.transact(move |tx| apps::leave_everywhere(tx, &gone)).await;
+    bench
+        .transact(move |tx| apps::leave_everywhere(tx, &gone))
+        .await;
     assert!(bench.pod.apps_joined(&ann).unwrap().is_empty());
     for app in ["shop", "blog"] {
         assert_eq!(bench.transact(move |tx| apps::count(tx, app)).await, 0);
@@ -364,13 +402,24 @@ async fn a_domain_is_one_apps() {
     bench.register("shop", domain).await;
     bench.register("blog", |_| {}).await;
     let taken = AppError::DomainTaken("shop.example".to_owned());
-    let refused = bench.pod.change_app("blog", None, Box::new(domain), &bench.root);
+    let refused = bench
+        .pod
+        .change_app("blog", None, Box::new(domain), &bench.root);
     assert_eq!(refusal(refused.await), Err(taken));
     let none = Box::new(|app: &mut App| app.domains.clear());
-    bench.pod.change_app("shop", None, none, &bench.root).await.unwrap();
-    let changed = bench.pod.change_app("blog", None, Box::new(domain), &bench.root);
+    bench
+        .pod
+        .change_app("shop", None, none, &bench.root)
+        .await
+        .unwrap();
+    let changed = bench
+        .pod
+        .change_app("blog", None, Box::new(domain), &bench.root);
     changed.await.unwrap();
-    assert_eq!(bench.pod.app_of_host("shop.example").as_deref(), Some("blog"));
+    assert_eq!(
+        bench.pod.app_of_host("shop.example").as_deref(),
+        Some("blog")
+    );
     let again = App {
         id: "blog".to_owned(),
         title: "x".to_owned(),

@@ -99,11 +99,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`SessionError::Unproved`] if it is of none.
-    pub async fn end_session_of_token(
-        &self,
-        token: &str,
-        address: IpAddr,
-    ) -> Result<(), PodError> {
+    pub async fn end_session_of_token(&self, token: &str, address: IpAddr) -> Result<(), PodError> {
         let presented = self.inner.session_memory.seals.read_refresh_token(token);
         let presented = presented.ok_or(SessionError::Unproved)?;
         self.end_one(&Caller::anonymous(), address, move |tx| {

@@ -78,7 +78,10 @@ impl Pod {
     }
 
     /// Whom a session speaks for, if he may still sign in and has not ended all sessions since.
-    pub(super) fn owner_of_session(&self, session: &SessionRecord) -> Result<Option<Owner>, PodError> {
+    pub(super) fn owner_of_session(
+        &self,
+        session: &SessionRecord,
+    ) -> Result<Option<Owner>, PodError> {
         let owner = self.session_owner(&session.account)?;
         Ok(owner.filter(|owner| owner.epoch() == session.epoch))
     }

@@ -35,7 +35,12 @@ pub(crate) static LIMITS: &[Known] = &[
         key: "account_sign_in",
         wanted: RULE,
         show: |options, _| show(limits(options).account_sign_in.as_ref()),
-        take: |options, text| put(&mut changed(options).account_sign_in, LimitRule::parse(text)),
+        take: |options, text| {
+            put(
+                &mut changed(options).account_sign_in,
+                LimitRule::parse(text),
+            )
+        },
     },
     Known {
         sections: SECTION,
