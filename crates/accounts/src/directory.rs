@@ -20,7 +20,7 @@ use crate::keys;
 use crate::stored::{Source, get, get_text, put};
 
 /// The first of the store's topics that are not of databases but of accounts and sessions.
-pub const FIRST_TOPIC: u64 = 1 << 63;
+pub const FIRST_TOPIC: u64 = adea_store::UPPER_TOPICS;
 
 /// The store's topic for a change of what `account` may do: feeds that it has open listen to it.
 #[must_use]
