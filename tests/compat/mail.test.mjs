@@ -369,7 +369,7 @@ describe('pages that links in mail lead to', () => {
     const faults = [];
     tab.on('pageerror', (error) => faults.push(String(error)));
     tab.on('console', (message) => { if (/Content Security Policy/.test(message.text())) faults.push(message.text()); });
-    await tab.route(/_auth\/(verifyEmail|reset|link|csrf)$|_invitations\//, (route) => {
+    await tab.route(/_auth\/(verifyEmail|reset|link\/finish|csrf)$|_invitations\//, (route) => {
       const request = route.request();
       if (request.method() === 'POST') {
         posted.push([new URL(request.url()).pathname, request.postDataJSON(), request.headers()['x-csrf-token']]);
@@ -387,7 +387,7 @@ describe('pages that links in mail lead to', () => {
     const routes = {
       verify: ['/_auth/verifyEmail', { token: TOKEN }, /confirmed/],
       reset: ['/_auth/reset', { token: TOKEN, password: 'correct horse' }, /password is set/],
-      link: ['/_auth/link', { token: TOKEN, face: 'cookie' }, /signed in/],
+      link: ['/_auth/link/finish', { token: TOKEN, face: 'cookie' }, /signed in/],
       invitation: ['/_invitations/accept', { token: TOKEN }, /accepted/],
     };
     for (const page of PAGES) {

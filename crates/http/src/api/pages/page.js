@@ -33,7 +33,7 @@ const WORDS = {
 };
 // Where each page sends the secret, from the page's own address on, so that a path in front does not matter.
 const ROUTES = {
-  verify: '../verifyEmail', reset: '../reset', link: '../link',
+  verify: '../verifyEmail', reset: '../reset', link: '../link/finish',
   invitation: '../../_invitations/accept', decline: '../../_invitations/decline',
 };
 
