@@ -127,6 +127,8 @@ pub(crate) struct Inner {
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
     pub(crate) tokens: TokenMemory,
+    pub(crate) providers: crate::providers::ProviderMemory,
+    pub(crate) links: crate::links::LinkMemory,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
@@ -141,6 +143,8 @@ pub(crate) struct Inner {
     pub(crate) mango: MangoCache,
     pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
+    /// Up to where invitations were looked through for those that are over.
+    pub(crate) invitations_swept: Mutex<Option<Vec<u8>>>,
     _directory: Option<DataDir>,
 }
 
@@ -260,6 +264,8 @@ impl Pod {
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
+                providers: crate::providers::ProviderMemory::default(),
+                links: crate::links::LinkMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
@@ -273,6 +279,7 @@ impl Pod {
                 documents: DocumentCounts::default(),
                 mango: MangoCache::default(),
                 replicator: crate::replicate::Replicator::new(options.replication.clone()),
+                invitations_swept: Mutex::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,
