@@ -244,6 +244,10 @@ describe('mail over SMTP', () => {
     await sink.taken(taken + 1);
     await gone(server);
     assert.deepEqual(await queue(server, 'failed'), []);
+    const { items } = await ask(server, 'GET', '/_audit?action=mail.&order=oldest');
+    assert.deepEqual(items.slice(-4).map(({ action }) => action),
+      ['mail.give_up', 'mail.give_up', 'mail.delete', 'mail.retry']);
+    assert.ok(!JSON.stringify(items).includes('@example.org'));
   });
 
   it('is shown and changed only as it should be asked', async () => {
