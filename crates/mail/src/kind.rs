@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Prove that this address is yours. Data: `link`, `code` (or null), `minutes`, `name_taken` (or
-    /// null): whether the name that was asked for is somebody else's.
+    /// Prove that this address is yours. Data: `link`, `code` (or null), `minutes`, `name_taken`
+    /// (whether the name that was asked for is somebody else's).
     VerifyAddress,
     /// Somebody signed up with the address of an account that there is. Data: `link` (to recover).
     AlreadyRegistered,
@@ -81,9 +81,9 @@ impl Kind {
     pub fn sample(self) -> Value {
         const LINK: &str = "https://app.example.org/_auth/pages/sample#nBH7lLwzgbNnvDOc_Xlqzn2tWm9vWc4rZzNq3WJtQ5M";
         match self {
-            Self::VerifyAddress => {
-                json!({"link": LINK, "code": "492 817", "minutes": 30, "name_taken": false})
-            }
+            Self::VerifyAddress => json!({
+                "link": LINK, "code": "492 817", "minutes": 1440, "name_taken": true,
+            }),
             Self::SignIn => json!({"link": LINK, "code": "492 817", "minutes": 30}),
             Self::AlreadyRegistered => json!({"link": LINK}),
             Self::Recover => json!({"link": LINK, "minutes": 30}),

@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::apps::actor;
 use super::{Answer, Form, Route, Who, answer, read};
 use crate::error::ApiError;
 use crate::router::Exchange;
@@ -140,7 +141,8 @@ async fn list_captured(exchange: Exchange) -> Result<crate::body::Response, ApiE
 }
 
 async fn clear_captured(exchange: Exchange) -> Result<crate::body::Response, ApiError> {
-    exchange.app.pod.clear_captured_mail().await?;
+    let by = actor(&exchange);
+    exchange.app.pod.clear_captured_mail(&by).await?;
     Ok(done(StatusCode::OK))
 }
 

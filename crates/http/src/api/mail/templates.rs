@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::apps::actor;
 use super::super::{Answer, Captures, Form, Parameter, Route, Who, answer, read};
 use super::{OK, done};
 use crate::body::Response;
@@ -265,17 +266,16 @@ fn get(exchange: &Exchange, captures: &Captures) -> Result<Response, ApiError> {
 async fn put(mut exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let which = which(&exchange, &captures)?;
     let texts: TemplateTexts = read(&mut exchange).await?;
-    exchange
-        .app
-        .pod
-        .put_mail_template(which, texts.into())
-        .await?;
+    let by = actor(&exchange);
+    let pod = &exchange.app.pod;
+    pod.put_mail_template(which, texts.into(), &by).await?;
     Ok(done(StatusCode::OK))
 }
 
 async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let which = which(&exchange, &captures)?;
-    exchange.app.pod.delete_mail_template(which).await?;
+    let by = actor(&exchange);
+    exchange.app.pod.delete_mail_template(which, &by).await?;
     Ok(done(StatusCode::OK))
 }
 
