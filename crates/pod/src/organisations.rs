@@ -426,3 +426,8 @@ impl Pod {
         self.find_there(|view| verbs::find_invitation(view, by, id))
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
