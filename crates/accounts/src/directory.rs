@@ -14,7 +14,7 @@ mod record;
 pub use life::{Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete};
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
-use adea_store::{EngineError, Space, Transaction};
+use adea_store::{EngineError, KeyRange, Space, Transaction};
 
 use crate::keys;
 use crate::stored::{Source, get, get_text, put};
@@ -61,6 +61,24 @@ pub fn find<S: Source + ?Sized>(
     id: &str,
 ) -> Result<Option<AccountRecord>, EngineError> {
     get(source, &keys::account(id), id)
+}
+
+/// Ids of accounts by name, of those whose name begins with `prefix`.
+#[must_use]
+pub fn by_name(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&keys::name(prefix))
+}
+
+/// Ids of accounts by verified address, of those whose address begins with `prefix`.
+#[must_use]
+pub fn by_address(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&keys::address(prefix))
+}
+
+/// The records of all accounts, by id.
+#[must_use]
+pub fn all() -> KeyRange {
+    keys::accounts()
 }
 
 /// The id of the account whose `_users` document has this name.

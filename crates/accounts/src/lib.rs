@@ -39,6 +39,7 @@ pub mod keys;
 mod lockout;
 mod mac;
 pub mod names;
+pub mod oidc;
 pub mod one_time;
 pub mod organisations;
 pub mod passkeys;

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::keys;
 use crate::stored::{Source, get, put};
@@ -38,6 +39,8 @@ pub enum Purpose {
     Invitation,
     /// To make the first administrator.
     FirstAdmin,
+    /// For nothing: it counts what was sent to an address to sign in with.
+    MailsSent,
 }
 
 /// A secret that is good once, as it is stored.
@@ -63,10 +66,38 @@ pub fn new_secret(entropy: &Entropy) -> String {
     URL_SAFE_NO_PAD.encode(entropy.bytes::<32>())
 }
 
+/// Whether `text` has the form of a secret that [`new_secret`] makes: other texts that something is
+/// stored under are none that may come from outside.
+#[must_use]
+pub fn is_secret(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    text.len() == 43 && text.bytes().all(fits)
+}
+
 /// What is stored of a secret.
 #[must_use]
 pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// The key under which the secret is stored whose [`hash`] is `hex`, in hexadecimal digits.
+#[must_use]
+pub fn key_of_hex(hex: &str) -> Option<Vec<u8>> {
+    let mut hash = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(keys::one_time(&hash))
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 /// Stores what `secret` is good for.
@@ -103,6 +134,11 @@ pub fn take(
         tx.delete(Space::Index, keys::one_time(&hash(secret)));
     }
     Ok(found)
+}
+
+/// Makes the secret with this hash good for nothing.
+pub fn withdraw(tx: &mut Transaction<'_>, hash: &[u8; 32]) {
+    tx.delete(Space::Index, keys::one_time(hash));
 }
 
 /// Removes those that have expired, at most `limit` of those looked at; what is behind the last one

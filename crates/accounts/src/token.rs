@@ -117,6 +117,27 @@ impl<'t> PresentedToken<'t> {
         (KeyKind::of(self.algorithm), self.kid.as_deref())
     }
 
+    /// The algorithm that it says it is signed by.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The claims, if one of `keys` has signed them. What they say is for the caller to check.
+    ///
+    /// # Errors
+    /// [`TokenError::UnknownKey`] if the key is not there, [`TokenError::Invalid`] if the signature is
+    /// of another.
+    pub(crate) fn genuine(&self, keys: &TokenKeys) -> Result<Map<String, Value>, TokenError> {
+        let (kind, kid) = self.key();
+        if !keys.knows(kind, kid) {
+            return Err(TokenError::UnknownKey);
+        }
+        if !keys.verify(self.algorithm, kid, self.message, self.signature) {
+            return Err(invalid("Bad signature"));
+        }
+        object(self.claims)
+    }
+
     /// Verifies the token at `now_s` with the first of `keys` that knows its key.
     ///
     /// # Errors

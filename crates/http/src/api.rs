@@ -22,11 +22,12 @@ mod mail;
 mod memberships;
 mod openapi;
 mod organisations;
+mod pages;
 pub(crate) mod paging;
 mod passkeys;
 mod providers;
 mod second_factor;
-mod sessions;
+pub(crate) mod sessions;
 mod shape;
 mod teams;
 
@@ -122,6 +123,7 @@ impl Form {
 }
 
 /// An answer that a route gives.
+#[derive(Clone, Copy)]
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
@@ -156,6 +158,7 @@ const AREAS: &[&[Route]] = &[
     invitations::ROUTES,
     apps::ROUTES,
     mail::ROUTES,
+    pages::ROUTES,
     audit::ROUTES,
     openapi::ROUTES,
 ];
@@ -227,9 +230,32 @@ pub(crate) async fn route(exchange: Exchange, segments: &[String]) -> Result<Res
     };
     limits::check(&exchange, route)?;
     permit(&exchange, route.who)?;
+    if route.body.is_some() && route.path.starts_with("/_auth/") {
+        crate::transport::require_safe(&exchange)?;
+    }
     input::check_path(route, &captures)?;
     input::check_query(&exchange, route)?;
     (route.handle)(exchange, captures).await
+}
+
+/// Whether a request is for a route that everybody may call, most of them to sign in.
+pub(crate) fn is_for_strangers(method: &http::Method, path: &str) -> bool {
+    let segments = || crate::wire::path::segments(path).ok();
+    let ours = || {
+        FIRSTS
+            .iter()
+            .any(|first| path.trim_start_matches('/').starts_with(first))
+    };
+    ours()
+        && segments().is_some_and(|segments| {
+            let mut fitting = routes().filter(|route| route.method == method.as_str());
+            fitting.any(|route| {
+                // Who ends a session must show that he wants to.
+                route.who == Who::Anybody
+                    && route.name != "logout"
+                    && route.matches(&segments).is_some()
+            })
+        })
 }
 
 /// Lets pass who may call.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use adea_accounts::Refusal;
 use adea_base::Caller;
-use adea_pod::{AuthSettings, SignIn, SignedIn, Strangers};
+use adea_pod::{AuthSettings, PodError, SessionError, SignIn, SignedIn, Strangers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, header};
 use crate::App;
 use crate::cors::ForeignOrigin;
 use crate::error::ApiError;
+use crate::transport::{SessionCookie, Transport};
 
 /// Finds out who sent a request with this head, and whether he may ask at all.
 pub(crate) async fn who(
@@ -22,27 +23,26 @@ pub(crate) async fn who(
     head: &Parts,
     peer: SocketAddr,
 ) -> Result<SignedIn, ApiError> {
-    let foreign = head.extensions.get::<ForeignOrigin>().is_some();
-    let signed_in = identify(app, auth, &head.headers, foreign, peer).await?;
+    let signed_in = identify(app, auth, head, peer).await?;
     may_ask(auth, &signed_in.caller, &head.method, head.uri.path())?;
     Ok(signed_in)
 }
 
-/// A scheme that nobody knows is no credential. From a `foreign` origin, which a browser may not
+/// A scheme that nobody knows is no credential. From a foreign origin, which a browser may not
 /// speak for, a cookie counts for nothing.
 async fn identify(
     app: &App,
     auth: &AuthSettings,
-    headers: &HeaderMap,
-    foreign: bool,
+    head: &Parts,
     peer: SocketAddr,
 ) -> Result<SignedIn, ApiError> {
+    let headers = &head.headers;
+    let safe = || Transport::of(auth, headers, peer).require_safe();
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    if let Some(token) = authorization.and_then(|text| scheme(text, "bearer"))
-        && auth.tokens.enabled()
-    {
+    if let Some(token) = authorization.and_then(|text| scheme(text, "bearer")) {
+        safe()?;
         return Ok(app.pod.authenticate(SignIn::Bearer(token)).await?);
     }
     if let Some(sign_in) = proxied(auth, headers) {
@@ -52,6 +52,7 @@ async fn identify(
         }
     }
     if let Some((name, password)) = authorization.and_then(basic) {
+        safe()?;
         let sign_in = SignIn::Basic {
             name: &name,
             password: &password,
@@ -59,15 +60,76 @@ async fn identify(
         };
         return Ok(app.pod.authenticate(sign_in).await?);
     }
-    if !foreign
-        && let Some(cookies) = headers
-            .get(header::COOKIE)
-            .and_then(|value| value.to_str().ok())
-        && let Some(cookie) = adea_accounts::from_cookie_header(cookies)
-    {
-        return Ok(app.pod.authenticate(SignIn::Cookie(cookie)).await?);
+    if headers.contains_key(header::COOKIE) {
+        if let Some(signed_in) = by_session_cookie(app, auth, head, peer).await? {
+            return Ok(signed_in);
+        }
+        let cookies = headers.get_all(header::COOKIE).iter();
+        let mut cookies = cookies.filter_map(|value| value.to_str().ok());
+        if !is_foreign(head)
+            && let Some(cookie) = cookies.find_map(adea_accounts::from_cookie_header)
+        {
+            safe()?;
+            return Ok(app.pod.authenticate(SignIn::Cookie(cookie)).await?);
+        }
     }
     Ok(app.pod.authenticate(SignIn::Anonymous).await?)
+}
+
+/// Who brings the cookie of a session; `None` if there is none, or it counts for nothing. A browser
+/// adds it by itself, so what changes something needs a proof that a page of ours has asked for it.
+async fn by_session_cookie(
+    app: &App,
+    auth: &AuthSettings,
+    head: &Parts,
+    peer: SocketAddr,
+) -> Result<Option<SignedIn>, ApiError> {
+    let headers = &head.headers;
+    let Some(value) = SessionCookie::of(auth, headers, peer).find(headers) else {
+        return Ok(None);
+    };
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method);
+    if reads && is_foreign(head) {
+        return Ok(None);
+    }
+    Transport::of(auth, headers, peer).require_safe()?;
+    let resumed = app.pod.authenticate(SignIn::SessionCookie(value)).await;
+    let judged = resumed.map_err(ApiError::from).and_then(|signed_in| {
+        let session = signed_in.caller.session().unwrap_or_default();
+        if reads || asked_for(app, head, session) {
+            Ok(Some(signed_in))
+        } else {
+            Err(PodError::from(SessionError::CrossSite).into())
+        }
+    });
+    match judged {
+        // Whoever is about to sign in is not kept from it by what he has from before.
+        Err(ApiError::Pod(PodError::Session(_))) if is_for_strangers(&head.method, head) => {
+            Ok(None)
+        }
+        judged => judged,
+    }
+}
+
+/// Whether a page of this server, or one that was listed, has asked for a request with a cookie.
+fn asked_for(app: &App, head: &Parts, session: &str) -> bool {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    // Where an origin is told, it was judged already; a browser tells at least one of both.
+    let cross_site = !head.headers.contains_key(header::ORIGIN)
+        && text("sec-fetch-site").is_some_and(|site| matches!(site, "cross-site" | "same-site"));
+    let token = text("x-csrf-token").unwrap_or_default();
+    !is_foreign(head) && !cross_site && app.pod.is_csrf_token(session, token)
+}
+
+/// Whether a request comes from a page that is neither this server's own nor listed.
+fn is_foreign(head: &Parts) -> bool {
+    head.extensions.get::<ForeignOrigin>().is_some()
+}
+
+/// Whether a request is for a route that is there for those who have not signed in.
+fn is_for_strangers(method: &Method, head: &Parts) -> bool {
+    let path = head.uri.path().trim_end_matches('/');
+    method == Method::POST && path == "/_session" || crate::api::is_for_strangers(method, path)
 }
 
 /// Where a request comes from.
@@ -94,7 +156,8 @@ fn may_ask(
 ) -> Result<(), ApiError> {
     let path = path.trim_end_matches('/');
     // Whoever is to sign in must be able to.
-    let signing_in = method == Method::POST && path == "/_session";
+    let signing_in =
+        method == Method::POST && path == "/_session" || crate::api::is_for_strangers(method, path);
     let allowed = match auth.strangers {
         Strangers::Ask => true,
         Strangers::SignIn => signing_in,

@@ -17,6 +17,7 @@ mod metrics;
 mod reply;
 mod router;
 mod server;
+mod transport;
 mod vhost;
 mod wire;
 

@@ -17,6 +17,7 @@ use crate::api;
 use crate::body::{Request, Response};
 use crate::caller;
 use crate::challenge::Challenge;
+use crate::cors::ForeignOrigin;
 use crate::couch::intake::Intake;
 use crate::couch::{
     attachment, bulk, changes, database, design, document, find, listing, local, partition, server,
@@ -25,6 +26,7 @@ use crate::couch::{
 use crate::error::ApiError;
 use crate::reply;
 use crate::server::HttpOptions;
+use crate::transport::{self, SessionCookie};
 use crate::vhost;
 use crate::wire::path::segments;
 use crate::wire::query::Query;
@@ -46,6 +48,8 @@ pub(crate) struct Exchange {
     pub(crate) peer: SocketAddr,
     /// The room that a large body takes among all that are held.
     pub(crate) room: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// Whether it comes from a page that is neither this server's own nor listed.
+    pub(crate) foreign: bool,
     /// The host that the request's URI names, if it does.
     authority: Option<Authority>,
     /// Path and query as they are answered, which a rewriting may have changed.
@@ -150,6 +154,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         Ok(signed) => signed,
         Err(error) => {
             let mut response = refused(&error, &body);
+            transport::forget_cookie(&error, &auth, &parts.headers, peer, &mut response);
             challenge.put(&auth, Some(&error.to_string()), &mut response);
             return response;
         }
@@ -161,6 +166,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     };
     let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
+    let now_s = app.pod.clock().now_unix_s();
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -171,6 +177,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         handler: signed.handler,
         peer,
         room: None,
+        foreign: parts.extensions.get::<ForeignOrigin>().is_some(),
         authority: parts.uri.authority().cloned(),
         uri: parts.uri,
         requested: None,
@@ -182,6 +189,9 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let renewed = signed
         .renewed_cookie
         .map(|value| session::cookie_header(&exchange, &value));
+    let renewed_session = signed
+        .renewed_session
+        .map(|value| (SessionCookie::of(&auth, &exchange.headers, peer), value));
     let answered = match exchange.read_target() {
         // Boxed, so that a connection keeps no room for it while it is idle.
         Ok(segments) => Box::pin(answer(exchange, segments)).await,
@@ -199,6 +209,11 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         && let Ok(cookie) = HeaderValue::from_str(&cookie)
     {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    if let Some((cookie, value)) = renewed_session
+        && !response.headers().contains_key(header::SET_COOKIE)
+    {
+        cookie.give(&value, now_s, &mut response);
     }
     if let Some(name) = name {
         response.extensions_mut().insert(LoggedUser(name));

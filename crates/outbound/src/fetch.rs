@@ -1,7 +1,12 @@
-//! Fetching a small document by its address, as keys are.
+//! Fetching a small document by its address, as keys are, and asking for one with credentials.
 
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::request::Builder;
+use http::{HeaderValue, Request, StatusCode, header};
 
 use crate::address::Address;
 use crate::body::Body;
@@ -11,7 +16,95 @@ use crate::error::OutboundError;
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
 
+/// What we call ourselves; some servers answer nobody who has no name.
+const USER_AGENT: &str = concat!("adea/", env!("CARGO_PKG_VERSION"));
+
+/// What proves who asks. It is shown to nobody but the peer.
+#[derive(Clone)]
+pub enum Credentials {
+    /// Nothing.
+    None,
+    /// A name and a password, as they are.
+    Basic(String, String),
+    /// A token.
+    Bearer(String),
+}
+
+impl Credentials {
+    /// The header; `None` if they cannot stand in one.
+    fn header(&self) -> Option<Option<HeaderValue>> {
+        let text = match self {
+            Self::None => return Some(None),
+            Self::Basic(name, password) => {
+                format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+            }
+            Self::Bearer(token) => format!("Bearer {token}"),
+        };
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(Some(value))
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 impl Client {
+    /// Asks for JSON of at most `most` bytes, whatever the status. No redirect is followed: who asks
+    /// proves who he is.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn get_as(
+        &self,
+        url: &str,
+        credentials: &Credentials,
+        most: u64,
+    ) -> Result<(StatusCode, Bytes), OutboundError> {
+        let request = Request::get(of_url(url)?);
+        self.ask(request, credentials, Body::empty(), most).await
+    }
+
+    /// Sends a form and answers with JSON of at most `most` bytes, whatever the status. No redirect is
+    /// followed.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn post_form(
+        &self,
+        url: &str,
+        form: String,
+        credentials: &Credentials,
+        most: u64,
+    ) -> Result<(StatusCode, Bytes), OutboundError> {
+        let request = Request::post(of_url(url)?)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.ask(request, credentials, Body::full(form), most).await
+    }
+
+    async fn ask(
+        &self,
+        request: Builder,
+        credentials: &Credentials,
+        body: Body,
+        most: u64,
+    ) -> Result<(StatusCode, Bytes), OutboundError> {
+        let malformed = || OutboundError::Malformed("no such header can be sent".to_owned());
+        let mut request = request
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, USER_AGENT);
+        if let Some(value) = credentials.header().ok_or_else(malformed)? {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let answer = self
+            .send(request.body(body).map_err(|_| malformed())?)
+            .await?;
+        Ok((answer.status, answer.whole(most).await?))
+    }
+
     /// Fetches JSON of at most `most` bytes. Redirects are followed, since nobody's credentials are
     /// sent along, but none from HTTPS to HTTP.
     ///
@@ -45,4 +138,11 @@ impl Client {
         }
         Err(malformed("too many redirects".to_owned()))
     }
+}
+
+/// A URL as a request's.
+fn of_url(url: &str) -> Result<http::Uri, OutboundError> {
+    let address = Address::parse(url);
+    let address = address.map_err(|error| OutboundError::Malformed(error.to_string()))?;
+    Ok(address.uri())
 }

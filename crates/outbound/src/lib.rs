@@ -21,3 +21,4 @@ pub use answer::Answer;
 pub use body::{Body, BodySender};
 pub use client::{Client, Options};
 pub use error::{OutboundError, Unusable};
+pub use fetch::Credentials;

@@ -7,7 +7,7 @@ use http::{Request, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Body, Client, Options, OutboundError};
+use crate::{Body, Client, Credentials, Options, OutboundError};
 
 fn client(proxy: Option<String>) -> Client {
     Client::new(Options {
@@ -204,4 +204,47 @@ async fn json_is_fetched_over_redirects_without_anybodys_name() {
         .await
         .unwrap_err();
     assert!(matches!(error, OutboundError::Malformed(_)));
+}
+
+#[tokio::test]
+async fn a_form_is_sent_with_credentials_and_no_redirect_is_followed() {
+    let (port, server) = server(vec![
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\n123456",
+    ])
+    .await;
+    let client = client(None);
+    let url = format!("http://127.0.0.1:{port}/token");
+    let basic = Credentials::Basic("me".to_owned(), "s:ecret".to_owned());
+    let form = "a=1&b=2".to_owned();
+    let (status, body) = client.post_form(&url, form, &basic, 100).await.unwrap();
+    assert_eq!((status.as_u16(), &body[..]), (400, &b"{}"[..]));
+    let bearer = Credentials::Bearer("tok".to_owned());
+    let (status, _) = client.get_as(&url, &bearer, 100).await.unwrap();
+    assert_eq!(status.as_u16(), 302);
+    let large = client.get_as(&url, &Credentials::None, 5).await;
+    assert_eq!(large.unwrap_err(), OutboundError::TooLarge(5));
+    let (heads, _) = server.await.unwrap();
+    assert!(
+        heads[0].starts_with("POST /token HTTP/1.1\r\n"),
+        "{}",
+        heads[0]
+    );
+    assert!(heads[0].contains("content-type: application/x-www-form-urlencoded\r\n"));
+    assert!(
+        heads[0].contains("authorization: Basic bWU6czplY3JldA==\r\n"),
+        "{}",
+        heads[0]
+    );
+    assert!(
+        heads[1].contains("authorization: Bearer tok\r\n"),
+        "{}",
+        heads[1]
+    );
+    assert!(!heads[2].contains("authorization"));
+    let broken = Credentials::Bearer("a\nb".to_owned());
+    let answer = client.get_as(&url, &broken, 5).await;
+    assert!(matches!(answer, Err(OutboundError::Malformed(_))));
+    assert_eq!(format!("{bearer:?}"), "…");
 }

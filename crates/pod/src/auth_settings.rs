@@ -196,17 +196,20 @@ impl AuthSettings {
         tokens.into_iter().chain(proxy).chain(always).collect()
     }
 
+    /// Whether a server at `address` is one in front that is trusted.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let mut networks = self.trusted_proxies.iter();
+        networks.any(|network| network.contains(address))
+    }
+
     /// The address that a request came from: that of its connection, or where a trusted server is
     /// at its other end, the last that is not one of those that it passed through.
     #[must_use]
     pub fn origin(&self, peer: IpAddr, forwarded_for: Option<&str>) -> IpAddr {
-        let trusted = |address: IpAddr| {
-            let mut networks = self.trusted_proxies.iter();
-            networks.any(|network| network.contains(address))
-        };
         let mut origin = peer.to_canonical();
         for hop in forwarded_for.unwrap_or("").rsplit(',') {
-            if !trusted(origin) {
+            if !self.trusts(origin) {
                 break;
             }
             // What cannot be read was not written by a server that is trusted.

@@ -35,10 +35,18 @@ impl Pod {
         if let Err(error) = self.note_time().await {
             tracing::warn!(%error, "the time could not be noted: {error}");
         }
+        if let Err(error) = self.sweep_audit().await {
+            tracing::error!(%error, "old entries of the audit log could not be removed: {error}");
+        }
         match self.purge_expired().await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),
             Err(error) => tracing::error!(%error, "purging tombstones failed: {error}"),
+        }
+        match self.remove_abandoned().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed {removed} abandoned accounts"),
+            Err(error) => tracing::error!(%error, "removing abandoned accounts failed: {error}"),
         }
         if let Err(error) = self.sweep_sessions().await {
             tracing::error!(%error, "sessions that are over stay: {error}");

@@ -58,7 +58,11 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::{AccountError, Holder, NewAccount};
+pub use directory::{
+    ADDRESSES_MAX, AccountChange, AccountError, AccountGiven, AccountsAsked, AccountsPage,
+    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX,
+    PASSWORD_CHARS_MIN, PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
+};
 pub use error::PodError;
 pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
 pub use find::{
@@ -69,13 +73,13 @@ pub use find::{
 pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
-pub use links::LinkError;
+pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};
 pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
 pub use organisations::{OrganisationError, Placing, WhichInvitations, WhichOrganisations};
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
-pub use providers::ProviderError;
+pub use providers::{Finished, LinkedIdentity, ProviderError, Returned, Started};
 pub use read_document::{Found, ListPortion, ListedDocument, Told, Which};
 pub use replicate::{
     JobEvent, JobState, Replicated, ReplicationDocument, ReplicationJob, ReplicationOptions,

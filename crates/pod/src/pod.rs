@@ -127,6 +127,8 @@ pub(crate) struct Inner {
     /// Told when that changes.
     pub(crate) auth_changed: tokio::sync::Notify,
     pub(crate) tokens: TokenMemory,
+    pub(crate) providers: crate::providers::ProviderMemory,
+    pub(crate) links: crate::links::LinkMemory,
     pub(crate) databases: DatabaseCache,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
@@ -262,6 +264,8 @@ impl Pod {
                 auth: RwLock::new(Arc::new(options.auth.clone())),
                 auth_changed: tokio::sync::Notify::new(),
                 tokens: TokenMemory::default(),
+                providers: crate::providers::ProviderMemory::default(),
+                links: crate::links::LinkMemory::default(),
                 databases: DatabaseCache::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),

@@ -32,8 +32,8 @@ pub struct AccountSettings {
     pub organisations: OrganisationSettings,
     /// How mail is sent.
     pub mail: MailSettings,
-    /// Other providers to sign in with.
-    pub providers: Vec<ProviderSettings>,
+    /// Other ways in than a password.
+    pub providers: ProviderSettings,
     /// For how many seconds entries of the audit log are kept.
     pub audit_keep_s: Option<u64>,
 }

@@ -3,6 +3,7 @@
 use adea_store::{EngineError, KeyRange, Space, Transaction, View};
 use serde_json::json;
 
+use super::of_app::join_app;
 use super::read::{enter, enter_team, find_place, find_team_place};
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, TeamRole};
@@ -100,6 +101,7 @@ pub(super) fn admit(
         return Err(OrganisationError::Quota { what, limit }.into());
     }
     room(tx, by, account)?;
+    join_app(tx, by, organisation, account)?;
     organisation.counts.members += 1;
     organisation.counts.owners += u32::from(role == OrganisationRole::Owner);
     organisation::store(tx, organisation);
@@ -359,6 +361,24 @@ pub fn remove_team_member(
     let detail = json!({"organisation": organisation.id, "team": team.id, "was": member.role});
     by.note(tx, "membership.revoke", account, &organisation.app, detail)?;
     Ok(())
+}
+
+/// Whether an organisation with other members would be without an owner if `account` left.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn is_last_owner(tx: &Transaction<'_>, account: &str) -> Result<bool, EngineError> {
+    for (group, place) in places(tx, account)? {
+        if place != Place::Organisation(OrganisationRole::Owner) {
+            continue;
+        }
+        let found: Option<Organisation> = get(tx, &keys::organisation(&group), &group)?;
+        let needs = |counts: &super::Counts| counts.owners <= 1 && counts.members > 1;
+        if found.is_some_and(|organisation| needs(&organisation.counts)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes all that says of `account`, which is going away, where it belonged, and what it sent.

@@ -69,6 +69,7 @@ pub(crate) async fn route(mut exchange: Exchange) -> Result<Response, ApiError> 
         "DELETE" => {
             let mut response = reply::ok(StatusCode::OK);
             end_session(&exchange, &mut response);
+            crate::api::sessions::end_current(&exchange, &mut response).await?;
             redirect(&exchange, "next", &mut response);
             Ok(response)
         }
@@ -151,6 +152,7 @@ impl Form {
 }
 
 async fn post(exchange: &mut Exchange) -> Result<Response, ApiError> {
+    crate::transport::require_safe(exchange)?;
     let body = intake::whole_up_to(exchange, SIGN_IN_MAX).await?;
     let content_type = exchange.header(&header::CONTENT_TYPE).unwrap_or("");
     let form = Form::read(content_type, &body)?;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adea_documents::json::write_json_string;
-use adea_pod::{DatabaseUpdate, PodError};
+use adea_base::Caller;
+use adea_pod::{DatabaseUpdate, PodError, Standing};
 use adea_store::Subscription;
 use bytes::Bytes;
 use http::StatusCode;
@@ -135,6 +136,10 @@ pub(crate) async fn route(exchange: Exchange) -> Result<Response, ApiError> {
         position: asked.since,
         asked,
         subscription: waits.then_some(subscription),
+        standing: waits
+            .then(|| pod.follow_caller(&exchange.caller))
+            .flatten(),
+        caller: exchange.caller.clone(),
         told: 0,
         opened: false,
         ended: false,
@@ -153,6 +158,9 @@ struct Updates {
     tag: String,
     asked: Asked,
     subscription: Option<Subscription>,
+    caller: Caller,
+    /// What may end the feed besides, where it has a listener whose rights may end.
+    standing: Option<Box<Standing>>,
     /// Everything up to here was told.
     position: u64,
     told: u64,
@@ -182,6 +190,10 @@ impl Telling for Updates {
             }
         }
         loop {
+            if !self.is_heard()? {
+                self.close(&mut out);
+                return Ok(Some(Told::Own(Bytes::from(out))));
+            }
             if let Some(subscription) = &mut self.subscription {
                 subscription.mark_seen();
             }
@@ -203,6 +215,22 @@ impl Telling for Updates {
 }
 
 impl Updates {
+    /// Whether the listener may still listen.
+    fn is_heard(&mut self) -> Result<bool, PodError> {
+        let Some(standing) = &mut self.standing else {
+            return Ok(true);
+        };
+        if !standing.is_due() {
+            return Ok(true);
+        }
+        let again = self.app.pod.caller_again(&self.caller, standing)?;
+        let Some(caller) = again.filter(Caller::is_admin) else {
+            return Ok(false);
+        };
+        self.caller = caller;
+        Ok(true)
+    }
+
     fn is_over(&self, more: bool) -> bool {
         let full = self.told >= self.asked.limit;
         full || !more
@@ -291,6 +319,7 @@ impl Updates {
                 return None;
             }
             () = self.app.shutdown.wait() => {}
+            () = Standing::due_of(&mut self.standing) => return None,
             () = tokio::time::sleep_until(due) => {
                 if self.asked.heartbeat.is_some() {
                     return Some(self.heartbeat());

@@ -13,8 +13,10 @@ use adea_base::Caller;
 use adea_store::Subscription;
 use tokio::time::Instant;
 
+use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::write_user::may_list_users;
 
 /// The longest time until the end of a session is looked at again.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(86_400);
@@ -79,6 +81,24 @@ impl Pod {
     }
 }
 
+impl Pod {
+    /// Whether `caller` may read the changes of a database now, as [`Pod::caller_again`] found him.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn may_listen(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<bool, PodError> {
+        // What is set for the database may have changed as well.
+        let now = match self.database(&entry.name) {
+            Ok(now) => now,
+            Err(PodError::Database(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let users = !now.name.is_users() || may_list_users(&now, caller).is_ok();
+        let member = now.access(caller).require_member().is_ok();
+        Ok(users && member && self.may_enter(caller, &now.name).is_ok())
+    }
+}
+
 impl Standing {
     /// Whether the caller is to be looked at again.
     #[must_use]
@@ -88,8 +108,17 @@ impl Standing {
             || self.ends_at.is_some_and(|at| at <= Instant::now())
     }
 
+    /// Waits until [`Standing::is_due`] of what there is, for ever if there is nothing. It is small, since
+    /// everybody who listens has room for it.
+    pub async fn due_of(standing: &mut Option<Box<Self>>) {
+        match standing {
+            Some(standing) => Box::pin(standing.due()).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until [`Standing::is_due`].
-    pub async fn due(&mut self) {
+    async fn due(&mut self) {
         if self.is_due() {
             return;
         }

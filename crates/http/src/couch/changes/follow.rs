@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use adea_base::Caller;
 use adea_documents::render::Piece;
-use adea_pod::{ChangesRange, DatabaseEntry, Named, PodError};
+use adea_pod::{ChangesRange, DatabaseEntry, Named, PodError, Standing};
 use adea_store::{Direction, Subscription};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -65,6 +65,8 @@ pub(crate) struct Feed {
     caller: Caller,
     asked: Box<Asked>,
     subscription: Option<Subscription>,
+    /// What may end the feed besides, where it has a listener whose rights may end.
+    standing: Option<Box<Standing>>,
     /// Everything up to here was told or passed over.
     position: u64,
     /// Where a walk downwards is.
@@ -99,10 +101,15 @@ impl Feed {
         newest: u64,
         subscription: Option<Subscription>,
     ) -> Self {
+        // One that does not wait is over before long.
+        let listens = subscription.is_some() || asked.heartbeat.is_some() || asked.attachments;
+        let pod = &exchange.app.pod;
+        let standing = listens.then(|| pod.follow_caller(&exchange.caller));
         Self {
             app: Arc::clone(&exchange.app),
             entry,
             caller: exchange.caller.clone(),
+            standing: standing.flatten(),
             position: asked.since,
             below: newest,
             until: newest,
@@ -369,6 +376,9 @@ impl Feed {
             }
         }
         loop {
+            if !self.is_heard()? {
+                return Ok(Some(self.over()));
+            }
             if let Some(subscription) = &mut self.subscription {
                 subscription.mark_seen();
                 self.until = self.until.max(subscription.position());
@@ -388,6 +398,31 @@ impl Feed {
                 return Ok(Some(piece));
             }
         }
+    }
+
+    /// Whether the listener may still listen; it is looked at again if that may have changed, and
+    /// what is told from then on is told to him as he is then.
+    fn is_heard(&mut self) -> Result<bool, PodError> {
+        let Some(standing) = &mut self.standing else {
+            return Ok(true);
+        };
+        if !standing.is_due() {
+            return Ok(true);
+        }
+        let pod = &self.app.pod;
+        let Some(caller) = pod.caller_again(&self.caller, standing)? else {
+            return Ok(false);
+        };
+        let may = pod.may_listen(&self.entry, &caller)?;
+        self.caller = caller;
+        Ok(may)
+    }
+
+    /// The end of the feed, in good order.
+    fn over(&mut self) -> Told {
+        let mut out = Vec::new();
+        self.close(&mut out);
+        Told::Own(Bytes::from(out))
     }
 
     /// The next of the pieces that wait to be sent.
@@ -478,6 +513,7 @@ impl Feed {
                 }
             }
             () = self.app.shutdown.wait() => {}
+            () = Standing::due_of(&mut self.standing) => return Ok(None),
             () = tokio::time::sleep_until(due) => {
                 if self.asked.heartbeat.is_some() {
                     return Ok(Some(self.heartbeat()));
@@ -490,9 +526,7 @@ impl Feed {
                 return Ok(Some(Told::Own(Bytes::from(out))));
             }
         }
-        // The database or the server goes: the feed ends in good order.
-        let mut out = Vec::new();
-        self.close(&mut out);
-        Ok(Some(Told::Own(Bytes::from(out))))
+        // The database or the server goes.
+        Ok(Some(self.over()))
     }
 }
