@@ -10,13 +10,12 @@ use std::sync::Arc;
 use adea_accounts::audit::{self, AuditEntry, AuditFilter};
 use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
-use adea_accounts::stored::decode;
-use adea_accounts::{keys, sessions};
+use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
 use adea_documents::DatabaseError;
-use adea_store::{Direction, EngineError, Space};
+use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
 use super::AccountError;
@@ -109,6 +108,7 @@ impl Pod {
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
+            users: self.users_number()?.0,
             limits: Limits::default(),
         };
         let part = Part::new(ROWS_MAX, None).ok_or(PodError::Interrupted)?;
@@ -125,13 +125,20 @@ impl Pod {
             Err(member) => serde_json::to_value(member).unwrap_or_default(),
         });
         let memberships = memberships.collect();
-        let received = organisations::invitations_to(view, &acting, ROWS_MAX).map_err(told)?;
+        let received = organisations::invitations_to(view, &acting, &part).map_err(told)?;
         let sent = organisations::invitations_sent(view, &acting, &part).map_err(told)?;
-        let json = |all| serde_json::to_value::<Vec<organisations::Invitation>>(all);
+        let told = |one: organisations::Invited| {
+            let team = one.team.map(|team| team.name);
+            json!({
+                "id": one.invitation.id, "organisation": one.organisation.name, "team": team,
+                "address": one.invitation.address, "created_ms": one.invitation.created_ms,
+                "expires_ms": one.invitation.expires_ms,
+            })
+        };
         Ok((
             memberships,
-            json(received.items).unwrap_or_default(),
-            json(sent.items).unwrap_or_default(),
+            received.items.into_iter().map(told).collect(),
+            sent.items.into_iter().map(told).collect(),
         ))
     }
 

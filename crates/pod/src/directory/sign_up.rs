@@ -7,13 +7,15 @@
 //! | an address that nobody has verified | the account is made, mail brings a link and a code | `verify` |
 //! | the same, with a taken name | the account is made without that name, and the mail says so | `verify` |
 //! | an address that somebody has verified | he is told by mail | `verify` |
+//! | an invitation | its address is taken and verified, and what it is to is joined | `login` |
 //!
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
 use adea_accounts::directory::{self, Address, Flags, Ground};
 use adea_accounts::names::{lookalike, normal_address};
-use adea_accounts::{audit, apps};
+use adea_accounts::organisations::{self, Acting};
+use adea_accounts::{apps, audit};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value, json};
@@ -64,6 +66,8 @@ struct Asked {
     posted: Posted,
     recover_link: String,
     by: Actor,
+    /// The secret of an invitation, and who answers it but for the account that he will have.
+    invitation: Option<(String, Acting)>,
     /// Whether the name is one of an administrator of the configuration, whom no record shows.
     of_admin: bool,
 }
@@ -80,7 +84,7 @@ impl Pod {
             None => None,
             Some(text) => Some(self.new_address(text)?),
         };
-        if wanted.name.is_none() && address.is_none() {
+        if wanted.name.is_none() && address.is_none() && wanted.invitation.is_none() {
             return Err(AccountError::NothingToCallItBy.into());
         }
         let (name, of_admin) = self.wanted_name(wanted.name.as_deref())?;
@@ -99,9 +103,14 @@ impl Pod {
             self.limit(LimitKind::AccountMail, &address.normal)?;
         }
         let credential = self.hash_password_slowly(wanted.password).await?;
+        // The secret of an invitation proves the address that it was sent to.
         let next = match &address {
-            Some(_) => SignUpNext::Verify,
-            None => SignUpNext::Login,
+            Some(_) if wanted.invitation.is_none() => SignUpNext::Verify,
+            Some(_) | None => SignUpNext::Login,
+        };
+        let invitation = match wanted.invitation {
+            Some(secret) => Some((secret, self.acting_of(&by)?)),
+            None => None,
         };
         let asked = Asked {
             ground: self.ground()?,
@@ -119,6 +128,7 @@ impl Pod {
                 identity: None,
             },
             by,
+            invitation,
             of_admin,
         };
         let store = self.inner.store.clone();
@@ -197,6 +207,7 @@ pub(crate) fn is_listed(rules: &SignUpSettings, normal: &str) -> bool {
 
 fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodError>> {
     let (ground, mut new) = (&asked.ground, asked.new.clone());
+    be_invited(tx, asked, &mut new)?;
     let owner = match &new.address {
         None => None,
         Some(address) => match directory::find_address(tx, &address.normal)? {
@@ -232,13 +243,52 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
             Decline::Engine(error) => Decline::Engine(error),
         })?;
     }
-    if let Some(address) = &new.address {
+    if let Some((secret, by)) = &asked.invitation {
+        let by = Acting {
+            account: Some(record.id.clone()),
+            name: record.name.clone(),
+            admin: false,
+            ..by.clone()
+        };
+        let accepted = organisations::accept_at_sign_up(tx, &by, secret);
+        accepted.map_err(of_organisation)?;
+    } else if let Some(address) = &new.address {
         let to = (address.address.as_str(), address.normal.as_str());
         let (entropy, now_ms) = (&ground.entropy, ground.now_ms);
         let posted = &asked.posted;
         posted.send_verification(tx, entropy, now_ms, &record, to, &app, name_taken);
     }
     note(tx, asked, "account.sign_up", &record.id)
+}
+
+/// Refuses an invitation that is none or not open, or was sent to another address than is given;
+/// if none is given, it is that one.
+fn be_invited(
+    tx: &Transaction<'_>,
+    asked: &Asked,
+    new: &mut NewAccount,
+) -> Result<(), Decline<PodError>> {
+    let Some((secret, by)) = &asked.invitation else {
+        return Ok(());
+    };
+    let invited = organisations::look(tx, secret, by.now_ms).map_err(of_organisation)?;
+    let to = invited.invitation.address;
+    let address = new.address.get_or_insert_with(|| Address {
+        address: to.clone(),
+        normal: to.clone(),
+        verified_ms: None,
+    });
+    match address.normal == to {
+        true => Ok(()),
+        false => Err(refuse(AccountError::NotInvited)),
+    }
+}
+
+fn of_organisation(decline: Decline<organisations::OrganisationError>) -> Decline<PodError> {
+    match decline {
+        Decline::Refused(error) => Decline::Refused(error.into()),
+        Decline::Engine(error) => Decline::Engine(error),
+    }
 }
 
 fn note(
