@@ -12,9 +12,9 @@ use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
 use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
+use adea_documents::DatabaseError;
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
-use adea_documents::DatabaseError;
 use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
@@ -144,9 +144,9 @@ impl Pod {
 
     fn apps_told(&self, account: &str) -> Result<Value, PodError> {
         let joined = self.apps_joined(account)?;
-        let told = joined.iter().map(|one| {
-            json!({"app": one.app.id, "since_ms": one.joined.since_ms})
-        });
+        let told = joined
+            .iter()
+            .map(|one| json!({"app": one.app.id, "since_ms": one.joined.since_ms}));
         Ok(told.collect())
     }
 
@@ -160,7 +160,11 @@ impl Pod {
         loop {
             let room = ENTRIES_MAX.saturating_sub(told.len());
             let page = audit::find(view.as_ref(), &filter, after.as_ref(), room)?;
-            told.extend(page.entries.iter().map(|entry| told_of_entry(entry, account)));
+            told.extend(
+                page.entries
+                    .iter()
+                    .map(|entry| told_of_entry(entry, account)),
+            );
             after = page.next;
             if after.is_none() {
                 break;
@@ -294,10 +298,8 @@ fn identities(record: &AccountRecord) -> Value {
 
 fn passkeys(record: &AccountRecord) -> Value {
     let all = record.passkeys.iter();
-    all.map(|one| {
-        json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms})
-    })
-    .collect()
+    all.map(|one| json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms}))
+        .collect()
 }
 
 /// An entry as who is named in it is told of it.

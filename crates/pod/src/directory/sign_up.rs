@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::create::{NewAccount, create_in};
 use super::document::{self, with_users};
+use super::edit::refuse;
 use super::letters::{Posted, letter};
 use super::{AccountError, check_language, check_profile};
 use crate::apps::Actor;
@@ -219,7 +220,13 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
     if let (Some(owner), Some(address)) = (&owner, &new.address) {
         let data = json!({"link": asked.recover_link});
         let language = owner.language.as_deref();
-        let mail = letter(Kind::AlreadyRegistered, &address.address, language, &app, data);
+        let mail = letter(
+            Kind::AlreadyRegistered,
+            &address.address,
+            language,
+            &app,
+            data,
+        );
         adea_mail::enqueue(tx, &ground.entropy, ground.now_ms, &mail);
         return note(tx, asked, "account.sign_up_again", &owner.id);
     }
