@@ -390,7 +390,9 @@ impl Model {
                     .teams
                     .values_mut()
                     .filter(|team| team.organisation == id);
-                teams.for_each(|team| drop(team.members.remove(&who)));
+                for team in teams {
+                    team.members.remove(&who);
+                }
             }
             Op::PutInTeam { of, who, role, .. } => {
                 let id = &self.team_at[&of];
@@ -465,9 +467,9 @@ impl Model {
     }
 
     fn forget(&mut self, who: usize) {
-        self.teams
-            .values_mut()
-            .for_each(|team| drop(team.members.remove(&who)));
+        for team in self.teams.values_mut() {
+            team.members.remove(&who);
+        }
         for id in self.organisations.keys().cloned().collect::<Vec<_>>() {
             let group = self.organisations.get_mut(&id).unwrap();
             if group.members.remove(&who).is_none() {
