@@ -70,6 +70,16 @@ pub(super) const ROUTES: &[Route] = &[
                 about: "Not everybody may sign up here.",
                 form: None,
             },
+            Answer {
+                status: 404,
+                about: "There is no such invitation.",
+                form: None,
+            },
+            Answer {
+                status: 410,
+                about: "The invitation was answered or revoked, or has expired.",
+                form: None,
+            },
         ],
         handle: |exchange, _| Box::pin(sign_up(exchange)),
     },
