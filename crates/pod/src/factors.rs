@@ -10,6 +10,7 @@
 
 mod passkeys;
 mod second_step;
+mod sign_up;
 mod totp;
 
 use std::net::IpAddr;

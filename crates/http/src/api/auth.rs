@@ -13,10 +13,10 @@ use super::{Answer, Captures, Form, Route, Who, answer, read};
 use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
-pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount};
+pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
 use forms::{
     DestroyAsked, EmailAsked, Export, Me, MePatch, PasswordChangeAsked, RecoverAsked, ResetAsked,
-    SignUpAsked, SignedUp, VerifyAsked,
+    SignUpAsked, VerifyAsked,
 };
 
 const DONE: Answer = Answer {
