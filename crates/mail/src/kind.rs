@@ -26,7 +26,8 @@ pub enum Kind {
     Invitation,
     /// The address of the account was changed. Data: `address` (the new one).
     AddressChanged,
-    /// A second factor or passkey was added or removed. Data: `what`.
+    /// A second factor or passkey was added or removed. Data: `what` (a sentence in English) and
+    /// `change` (a word that a template can translate).
     FactorChanged,
     /// The account was erased. No data.
     Erased,
@@ -95,7 +96,9 @@ impl Kind {
                 "role": "member", "link": LINK, "days": 7,
             }),
             Self::AddressChanged => json!({"address": "new@example.org"}),
-            Self::FactorChanged => json!({"what": "A passkey was added"}),
+            Self::FactorChanged => {
+                json!({"what": "A passkey was added", "change": "passkey.add"})
+            }
             Self::NoAccount | Self::PasswordChanged | Self::Erased | Self::Test => json!({}),
         }
     }

@@ -20,6 +20,7 @@ const NAMED: &[(&str, LimitKind)] = &[
     // A token that is renewed has been proved already, and one that was made up is a keyed hash.
     ("refresh", LimitKind::Requests),
     ("signup", LimitKind::SignUp),
+    ("finishPasskeySignup", LimitKind::SignUp),
     ("createOrganisation", LimitKind::SignUp),
     ("recover", LimitKind::Mail),
     ("startMail", LimitKind::Mail),

@@ -8,7 +8,7 @@ use http::StatusCode;
 pub(super) fn status(error: &FactorError) -> (StatusCode, &'static str) {
     match error {
         FactorError::NotFresh => (StatusCode::FORBIDDEN, "not_fresh"),
-        FactorError::NoAccount => (StatusCode::FORBIDDEN, "forbidden"),
+        FactorError::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         FactorError::Expired => (StatusCode::GONE, "gone"),
         FactorError::WrongCode => (StatusCode::UNAUTHORIZED, "unauthorized"),
         FactorError::Passkey(error) => of_passkey(*error, StatusCode::UNAUTHORIZED, "unauthorized"),
