@@ -17,6 +17,8 @@ const HERE = fileURLToPath(import.meta.url);
 
 /** The provider itself. */
 async function serve() {
+  // What it says of itself must not stand among what is read here.
+  for (const level of ['log', 'info', 'warn']) console[level] = () => {};
   const { default: Oidc } = await import('oidc-provider');
   const newKey = () => {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -73,8 +75,11 @@ export class OidcProvider {
   }
 
   async #line() {
-    const { value } = await within(this.#lines.next(), 'a line of the provider');
-    return JSON.parse(value);
+    for (;;) {
+      const { value, done } = await within(this.#lines.next(), 'a line of the provider');
+      if (done) throw new Error('the provider has ended');
+      if (value.startsWith('{')) return JSON.parse(value);
+    }
   }
 
   /** Makes the clients known: `{client_id, client_secret, redirect_uris}`. */
