@@ -27,6 +27,8 @@ mod anonymous;
 mod device;
 mod mail;
 mod promote;
+#[cfg(test)]
+mod tests;
 
 pub use mail::{MailProof, MailStarted, MailWanted};
 pub use promote::{Promoted, Promoting};
@@ -56,6 +58,8 @@ pub enum LinkError {
 pub(crate) struct LinkMemory {
     /// Where to look next for accounts that nobody uses.
     abandoned_after: Mutex<Option<Vec<u8>>>,
+    /// Where to look next for secrets that are over.
+    swept: Mutex<Option<Vec<u8>>>,
 }
 
 /// Has a new account join the app that it was made in.

@@ -30,7 +30,7 @@ const LINK_MINUTES: u64 = 15;
 /// How often a code may be tried.
 const ATTEMPTS_MAX: u32 = 5;
 /// Mails that are sent to one address in [`SENT_MS`].
-const SENT_MAX: usize = 5;
+pub(super) const SENT_MAX: usize = 5;
 /// The time in which they are counted.
 const SENT_MS: u64 = 3_600_000;
 
@@ -231,6 +231,7 @@ impl Pod {
                 open.attempts += 1;
                 if open.attempts >= ATTEMPTS_MAX {
                     one_time::take(tx, secret, purpose, now_ms)?;
+                    audit::append(tx, &guessed(&kept, from, now_ms))?;
                 } else {
                     kept.data = serde_json::to_value(&open).unwrap_or_default();
                     one_time::issue(tx, secret, &kept);
@@ -295,6 +296,19 @@ impl Pod {
         super::join_app(tx, &made.id, &kept.app, ground.now_ms)?;
         audit::append(tx, &entry("account.create", &made.id))?;
         Ok(made.id)
+    }
+}
+
+/// What the audit log says when a code was guessed at for too often.
+fn guessed(kept: &OneTime, from: &str, now_ms: u64) -> AuditEntry {
+    AuditEntry {
+        time_ms: now_ms,
+        action: "session.code_exhausted".to_owned(),
+        target: kept.account.clone(),
+        address: from.to_owned(),
+        app: kept.app.clone(),
+        detail: json!({ "attempts": ATTEMPTS_MAX }),
+        ..AuditEntry::default()
     }
 }
 
