@@ -3,29 +3,52 @@
 // to get in with somebody else's attempt.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { OidcProvider, Person } from './harness/provider.mjs';
 import { ADMIN, Server, within } from './harness/server.mjs';
 
 let provider;
+let plain;
 let server;
 let linked = 0;
 
+/** A provider that speaks OAuth 2.0 only, as GitHub does. */
+async function plainProvider() {
+  const state = { asked: [], user: {}, emails: [] };
+  const listener = http.createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    state.asked.push({ path: request.url, body: new URLSearchParams(body), headers: request.headers });
+    const answers = {
+      '/token': body.includes('code=good') ? { access_token: 'gho_1', token_type: 'bearer', scope: '' } : { error: 'bad_verification_code' },
+      '/user': state.user, '/user/emails': state.emails,
+    };
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answers[request.url]));
+  });
+  await new Promise((resolve) => { listener.listen(0, '127.0.0.1', resolve); });
+  return Object.assign(state, { origin: `http://127.0.0.1:${listener.address().port}`, stop: () => listener.close() });
+}
+
 before(async () => {
   provider = await OidcProvider.start();
+  plain = await plainProvider();
   const of = (name, more) => `name=${name};issuer=${provider.issuer};client_id=${name}-client;client_secret=hush-${name}${more}`;
   const providers = [
     of('one', ';label=The One;trust_email=true'),
     of('two', ''),
     'name=down;issuer=http://127.0.0.1:1;client_id=x',
+    of('form', ';preset=apple;label=By form'),
+    `name=github;client_id=gh;client_secret=hush-gh;authorize=${plain.origin}/authorize;token=${plain.origin}/token;user=${plain.origin}/user;emails=${plain.origin}/user/emails`,
   ];
   server = await Server.start({ args: ['--providers', providers.join('\n'), '--cors-origins', 'https://app.example.org'] });
-  await provider.setClients(['one', 'two'].map((name) => ({
+  await provider.setClients(['one', 'two', 'form'].map((name) => ({
+    token_endpoint_auth_method: name === 'form' ? 'client_secret_post' : 'client_secret_basic',
     client_id: `${name}-client`, client_secret: `hush-${name}`, response_types: ['code'], grant_types: ['authorization_code'],
     redirect_uris: [`${server.origin}/_auth/oidc/${name}/callback`],
   })));
 });
-after(async () => { await server?.stop(); provider?.stop(); });
+after(async () => { await server?.stop(); provider?.stop(); plain?.stop(); });
 
 async function ask(method, path, { body, token, status = 200, basic } = {}) {
   const headers = {};
@@ -70,7 +93,9 @@ const unlink = (name, session, status = 200) => ask('DELETE', `/_auth/identities
 describe('signing in with a provider', () => {
   it('shows which there are, and no secret', async () => {
     const { items } = await ask('GET', '/_auth/providers');
-    assert.deepEqual(items, [{ name: 'one', label: 'The One' }, { name: 'two', label: 'two' }, { name: 'down', label: 'down' }]);
+    assert.deepEqual(items.map(({ name, label }) => [name, label]), [
+      ['one', 'The One'], ['two', 'two'], ['down', 'down'], ['form', 'By form'], ['github', 'GitHub'],
+    ]);
     assert.ok(!server.log.includes('hush-'));
   });
 
@@ -129,6 +154,44 @@ describe('signing in with a provider', () => {
     await ask('POST', '/_auth/oidc/none/start', { body: {}, status: 404 });
     await ask('GET', '/_auth/oidc/none/callback?state=x&code=y', { status: 404 });
     assert.equal((await ask('POST', '/_auth/oidc/down/start', { body: {}, status: 502 })).error, 'provider_unreachable');
+  });
+});
+
+describe('providers that do it in another way', () => {
+  it('send a browser back with a form of their page', async () => {
+    const { url, continuation } = await start('form');
+    assert.match(url, /response_mode=form_post/);
+    const { at, form } = await new Person(provider, 'fritz').goes(url);
+    assert.equal(at, `${server.origin}/_auth/oidc/form/callback`);
+    const answer = await fetch(at, { method: 'POST', body: new URLSearchParams(form), headers: { origin: provider.issuer } });
+    assert.equal(answer.status, 200);
+    const session = await finish((await answer.json()).code, continuation);
+    assert.deepEqual((await me(session)).emails.map((one) => one.email), ['fritz@example.org']);
+  });
+
+  it('tell of the bearer of a token where there is no ID token', async () => {
+    plain.user = { id: 583231, login: 'octocat', email: 'shown@example.org' };
+    plain.emails = [{ email: 'other@example.org', primary: false, verified: true }, { email: 'octo@example.org', primary: true, verified: true }];
+    const signIn = async (code, status) => {
+      const { url, continuation } = await start('github');
+      assert.ok(url.startsWith(`${plain.origin}/authorize?`), url);
+      assert.doesNotMatch(url, /nonce/);
+      const state = new URL(url).searchParams.get('state');
+      const answer = await ask('GET', `/_auth/oidc/github/callback?code=${code}&state=${state}`, { status });
+      return status === 200 ? finish(answer.code, continuation) : answer;
+    };
+    const session = await signIn('good', 200);
+    assert.deepEqual((await me(session)).emails.map((one) => one.email), ['octo@example.org']);
+    const [token, user] = plain.asked;
+    assert.equal(token.body.get('client_secret'), 'hush-gh');
+    assert.match(token.body.get('code_verifier'), /^[\w-]{43}$/);
+    assert.equal(user.headers.authorization, 'Bearer gho_1');
+    assert.match(user.headers['user-agent'], /^adea\//);
+    plain.emails[1].verified = false;
+    assert.equal((await signIn('good', 200)).account, session.account, 'by the id');
+    assert.equal((await signIn('bad', 502)).error, 'provider_untrusted');
+    plain.user = { login: 'nobody' };
+    assert.equal((await signIn('good', 502)).error, 'provider_untrusted');
   });
 });
 

@@ -99,6 +99,10 @@ export class OidcProvider {
   }
 }
 
+/** Names and values of the hidden inputs of a page. */
+const inputs = (page) => [...page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g)]
+  .map(([, name, value]) => [name, value.replaceAll('&amp;', '&')]);
+
 /** A browser: it keeps cookies for the provider, follows it around, and stops where the provider lets it go. */
 export class Person {
   #cookies = new Map();
@@ -122,7 +126,8 @@ export class Person {
     return answer;
   }
 
-  /** Goes to `url` at the provider, signs in and agrees, and answers with the URL that it is sent back to. */
+  /** Goes to `url` at the provider, signs in and agrees, and answers with the URL that it is sent back to, or with the
+   *  form that it is sent back with. */
   async goes(url, { declines = false } = {}) {
     let answer = await this.#ask(url);
     for (let step = 0; step < 20; step += 1) {
@@ -136,8 +141,10 @@ export class Person {
       const page = await answer.text();
       const action = /<form[^>]* action="([^"]+)"/.exec(page)?.[1];
       if (!action) throw new Error(`the provider shows no form: ${answer.status} ${page.slice(0, 500)}`);
-      const prompt = /name="prompt" value="([a-z]+)"/.exec(page)[1];
       const at = new URL(action, this.provider.issuer);
+      // The page sends the browser back with a form.
+      if (at.origin !== this.provider.issuer) return { at: at.href, form: Object.fromEntries(inputs(page)) };
+      const prompt = /name="prompt" value="([a-z]+)"/.exec(page)[1];
       if (declines) {
         answer = await this.#ask(new URL(`${at.pathname}/abort`, at));
       } else {
