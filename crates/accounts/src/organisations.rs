@@ -19,6 +19,7 @@ mod closing;
 mod domain;
 mod invitation;
 mod membership;
+mod of_app;
 mod organisation;
 mod read;
 mod record;
@@ -32,8 +33,10 @@ pub use invitation::{
     invite, look, resend, revoke, sweep_invitations,
 };
 pub use membership::{
-    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member, roles_of,
+    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member,
+    roles_of,
 };
+pub use of_app::leave_app;
 pub use organisation::{
     NewOrganisation, OrganisationChange, change_organisation, close_organisation,
     create_organisation,
@@ -45,7 +48,7 @@ pub use read::{
 };
 pub use record::{
     Counts, Customs, Domain, DomainProof, Invitation, Limits, Member, Organisation, Outcome, Quota,
-    Team, TeamMember,
+    SHARED_DOMAINS, Team, TeamMember,
 };
 pub use role::{OrganisationRole, Standing, TeamRole};
 pub use team::{NewTeam, TeamChange, change_team, close_team, create_team};
@@ -145,6 +148,8 @@ pub struct Acting {
     pub name: String,
     /// Whether he may do everything on this server.
     pub admin: bool,
+    /// The number of the `_users` database.
+    pub users: u64,
     /// Where the request came from.
     pub address: String,
     /// The time, in milliseconds since the Unix epoch.
@@ -191,8 +196,8 @@ impl Acting {
 }
 
 /// The account of a person, who may belong to organisations.
-fn person(tx: &Transaction<'_>, account: &str) -> Decided<AccountRecord> {
-    let found = directory::find(tx, account)?;
+fn person(tx: &Transaction<'_>, by: &Acting, account: &str) -> Decided<AccountRecord> {
+    let found = directory::live(tx, by.users, account)?;
     let found = found.filter(|record| !record.flags.anonymous && !record.flags.blocked);
     Ok(found.ok_or(OrganisationError::NoAccount)?)
 }

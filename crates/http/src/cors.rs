@@ -94,6 +94,7 @@ const METHODS: &str = "GET, PUT, POST, HEAD, DELETE, COPY, OPTIONS";
 const REQUEST_HEADERS: &[&str] = &[
     "accept",
     "accept-language",
+    "adea-app",
     "authorization",
     "cache-control",
     "content-encoding",

@@ -261,8 +261,7 @@ impl Pod {
         proof: &Proof,
         wanted: &SessionWanted,
     ) -> (SessionRecord, Credentials) {
-        let auth = self.auth();
-        let settings = &auth.accounts.sessions;
+        let settings = self.session_spans(&wanted.app);
         let (entropy, seals) = (&self.inner.entropy, &self.inner.session_memory.seals);
         let now_ms = self.inner.clock.now_unix_ms();
         let id = adea_accounts::keys::new_id(entropy);

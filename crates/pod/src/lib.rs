@@ -60,8 +60,8 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{
     ADDRESSES_MAX, AccountChange, AccountError, AccountGiven, AccountsAsked, AccountsPage,
-    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX,
-    PASSWORD_CHARS_MIN, PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
+    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN,
+    PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
 };
 pub use error::PodError;
 pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
@@ -76,7 +76,7 @@ pub use limits::LimitKind;
 pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};
 pub use mail::{LinkKind, MailError, MailPage, MailPreview, MailTemplates};
 pub use maintain::CompactionProgress;
-pub use organisations::OrganisationError;
+pub use organisations::{OrganisationError, Placing, WhichInvitations, WhichOrganisations};
 pub use partition::{InvalidPartitionedId, check_partition};
 pub use pod::{Identity, OpenError, Pod, PodOptions, ScriptSettings};
 pub use providers::{Finished, LinkedIdentity, ProviderError, Returned, Started};

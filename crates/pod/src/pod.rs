@@ -143,6 +143,8 @@ pub(crate) struct Inner {
     pub(crate) mango: MangoCache,
     pub(crate) replicator: crate::replicate::Replicator,
     pub(crate) uuid_counter: AtomicU64,
+    /// Up to where invitations were looked through for those that are over.
+    pub(crate) invitations_swept: Mutex<Option<Vec<u8>>>,
     _directory: Option<DataDir>,
 }
 
@@ -277,6 +279,7 @@ impl Pod {
                 documents: DocumentCounts::default(),
                 mango: MangoCache::default(),
                 replicator: crate::replicate::Replicator::new(options.replication.clone()),
+                invitations_swept: Mutex::default(),
                 uuid_counter: AtomicU64::new(u64::from_le_bytes(entropy.bytes()) >> 17),
                 store,
                 files,

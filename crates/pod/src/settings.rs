@@ -4,12 +4,14 @@
 
 mod limits;
 mod mail;
+mod organisations;
 mod providers;
 mod sessions;
 mod sign_up;
 
 pub use limits::{LimitRule, LimitSettings, written_limit};
 pub use mail::{LinkSettings, LinkTemplate, MailSettings};
+pub use organisations::OrganisationSettings;
 pub use providers::ProviderSettings;
 pub use sessions::SessionSettings;
 pub use sign_up::{SignUpMode, SignUpSettings};
@@ -26,6 +28,8 @@ pub struct AccountSettings {
     pub sessions: SessionSettings,
     /// How often something may be asked.
     pub limits: LimitSettings,
+    /// What organisations may have.
+    pub organisations: OrganisationSettings,
     /// How mail is sent.
     pub mail: MailSettings,
     /// Other ways in than a password.

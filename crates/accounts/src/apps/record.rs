@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use adea_store::{Direction, EngineError, Space, Transaction, View};
 
 use super::name::is_app_id;
-use super::target::{is_below, normal_host, normal_origin};
+use super::target::{is_below, is_link_below, normal_host, normal_origin};
 use crate::keys;
 use crate::stored::{Source, decode, get, get_text, put};
 
@@ -82,14 +82,15 @@ pub enum SignUpWord {
     Closed,
 }
 
-/// Where links in mail lead; the server's own pages where nothing is said.
+/// Where links in mail lead, as URLs with `{token}` in place of the secret; as the server has it where
+/// nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AppLinks {
     /// To prove an address.
     pub verify: Option<String>,
     /// To set a new password.
-    pub reset: Option<String>,
+    pub recover: Option<String>,
     /// To sign in.
     pub sign_in: Option<String>,
     /// To answer an invitation.
@@ -99,7 +100,7 @@ pub struct AppLinks {
 impl AppLinks {
     /// All that are set.
     fn set(&self) -> impl Iterator<Item = &str> {
-        [&self.verify, &self.reset, &self.sign_in, &self.invitation]
+        [&self.verify, &self.recover, &self.sign_in, &self.invitation]
             .into_iter()
             .filter_map(|link| link.as_deref())
     }
@@ -115,14 +116,13 @@ pub struct AppQuota {
     pub accounts: Option<u64>,
 }
 
-/// How long sessions last, in seconds; as the server has it where nothing is said.
+/// How long sessions last, in seconds; as the server has it where nothing is said. An access token is
+/// good no longer than the server's own, whose keys are kept so long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionSpans {
     /// How long an access token is good.
     pub access_s: Option<u64>,
-    /// After how long without use a session ends.
-    pub idle_s: Option<u64>,
     /// After how long a session ends in any case.
     pub lifetime_s: Option<u64>,
     /// How long a temporary name and password are good.
@@ -151,7 +151,9 @@ pub enum InvalidApp {
     #[error("sign_up.allowed: `{0}` is no address and no domain")]
     Allowed(String),
     /// Where a link leads.
-    #[error("links: `{0}` is on none of the app's origins and domains")]
+    #[error(
+        "links: `{0}` is on none of the app's origins and domains, or has no place for a {{token}}"
+    )]
     Link(String),
     /// The language.
     #[error("language: a BCP 47 tag, as `en` or `pt-BR`")]
@@ -183,7 +185,7 @@ impl App {
         if let Some(allowed) = &mut self.sign_up.allowed {
             *allowed = normal_allowed(allowed)?;
         }
-        if let Some(outside) = self.links.set().find(|link| !self.may_lead_to(link)) {
+        if let Some(outside) = self.links.set().find(|link| !self.is_link(link)) {
             return Err(InvalidApp::Link(shortened(outside)));
         }
         self.language = self.language.filter(|tag| !tag.is_empty());
@@ -211,19 +213,26 @@ impl App {
     /// domains with TLS.
     #[must_use]
     pub fn may_lead_to(&self, address: &str) -> bool {
+        self.own_origins().any(|origin| is_below(address, &origin))
+    }
+
+    /// Whether `link` may stand in mail: it is on the app's own ground, with a place for a secret.
+    fn is_link(&self, link: &str) -> bool {
+        self.own_origins()
+            .any(|origin| is_link_below(link, &origin))
+    }
+
+    /// The origins, those of the domains among them.
+    fn own_origins(&self) -> impl Iterator<Item = String> {
         let domains = self.domains.iter();
         let own = domains.map(|domain| format!("https://{domain}"));
-        self.origins
-            .iter()
-            .cloned()
-            .chain(own)
-            .any(|origin| is_below(address, &origin))
+        self.origins.iter().cloned().chain(own)
     }
 }
 
 impl SessionSpans {
     fn make_sense(self) -> bool {
-        let all = [self.access_s, self.idle_s, self.lifetime_s, self.basic_s];
+        let all = [self.access_s, self.lifetime_s, self.basic_s];
         let most = self.lifetime_s.unwrap_or(SPAN_MAX_S).min(SPAN_MAX_S);
         let mut set = all.into_iter().flatten();
         set.all(|span| (1..=most).contains(&span)) && self.lifetime_s.unwrap_or(1) <= SPAN_MAX_S
@@ -442,13 +451,13 @@ mod tests {
         );
         check(|app| app.language = Some("de-DE".to_owned()), Ok(()));
         check(|app| app.quota.databases = Some(10_001), Err("quota"));
-        check(|app| app.sessions.idle_s = Some(0), Err("sessions"));
+        check(|app| app.sessions.access_s = Some(0), Err("sessions"));
         check(
             |app| app.sessions.lifetime_s = Some(u64::MAX),
             Err("sessions"),
         );
         check(
-            |app| (app.sessions.idle_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
+            |app| (app.sessions.access_s, app.sessions.lifetime_s) = (Some(100), Some(99)),
             Err("sessions"),
         );
         for wrong in ["", "a b@c.d", "@", "a@", "a@b@", "x\u{0}@b.c"] {
@@ -464,19 +473,20 @@ mod tests {
             move |app: &mut App| {
                 app.domains = vec!["shop.example".to_owned()];
                 app.origins = vec!["http://localhost:3000".to_owned()];
-                app.links.reset = address;
+                app.links.recover = address;
             }
         };
-        check(link("https://shop.example/reset"), Ok(()));
-        check(link("http://localhost:3000/#/reset"), Ok(()));
+        check(link("https://shop.example/reset#{token}"), Ok(()));
+        check(link("http://localhost:3000/#/reset/{token}"), Ok(()));
         for wrong in [
-            "https://evil.example/",
-            "http://shop.example/",
-            "https://shop.example.evil/",
-            "https://shop.example@evil/",
-            "//shop.example/",
-            "javascript:alert(1)",
-            "/reset",
+            "https://shop.example/reset",
+            "https://evil.example/{token}",
+            "http://shop.example/{token}",
+            "https://shop.example.evil/{token}",
+            "https://shop.example@evil/{token}",
+            "//shop.example/{token}",
+            "javascript:alert('{token}')",
+            "/reset{token}",
         ] {
             check(link(wrong), Err("links"));
         }

@@ -82,7 +82,7 @@ fn prove(tx: &Transaction<'_>, by: &Acting, domain: &str) -> Decided<DomainProof
         .shared_domains
         .iter()
         .any(|shared| shared == domain);
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let mut domains = verified_domains(&record);
     if shared || !domains.any(|own| own == domain) {
         return Err(OrganisationError::DomainUnproved.into());
@@ -144,7 +144,7 @@ pub fn join_by_domain(
     organisation: &str,
 ) -> Decided<Member> {
     let account = by.account()?;
-    let record = person(tx, account)?;
+    let record = person(tx, by, account)?;
     if !keys::is_id(organisation) {
         return Err(OrganisationError::Missing.into());
     }

@@ -204,7 +204,7 @@ fn inviter(tx: &Transaction<'_>, by: &Acting) -> Decided<String> {
     if by.admin {
         return Ok(by.name.clone());
     }
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let address = record
         .verified_address()
         .ok_or(OrganisationError::Unverified)?;
@@ -404,7 +404,7 @@ pub fn revoke(tx: &mut Transaction<'_>, by: &Acting, id: &str) -> Decided<Invita
 /// [`OrganisationError`] if there is none, or it was answered or revoked, or has expired.
 pub fn decline(tx: &mut Transaction<'_>, by: &Acting, claim: &Claim) -> Decided<Invitation> {
     let record = match by.account.as_deref() {
-        Some(account) => directory::find(tx, account)?,
+        Some(account) => directory::live(tx, by.users, account)?,
         None => None,
     };
     let invitation = claimed(tx, record.as_ref(), claim)?;
@@ -529,7 +529,7 @@ pub fn accept(
     by: &Acting,
     claim: &Claim,
 ) -> Decided<(Member, Option<TeamMember>)> {
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let invitation = claimed(tx, Some(&record), claim)?;
     let organisation = open(tx, &invitation, by.now_ms)?;
     let by_secret = matches!(claim, Claim::Secret(_));
@@ -550,7 +550,7 @@ pub fn accept_at_sign_up(
     by: &Acting,
     secret: &str,
 ) -> Decided<(Member, Option<TeamMember>)> {
-    let record = person(tx, by.account()?)?;
+    let record = person(tx, by, by.account()?)?;
     let claim = Claim::Secret(secret.to_owned());
     let invitation = claimed(tx, Some(&record), &claim)?;
     let organisation = open(tx, &invitation, by.now_ms)?;
@@ -578,10 +578,10 @@ fn verify_named(
     let Some(named) = named.filter(|_| by_secret) else {
         return Ok(false);
     };
-    if directory::find_address(tx, address)?.is_some_and(|other| other != record.id) {
+    named.verified_ms = Some(by.now_ms);
+    if directory::taken(tx, &verified)?.is_some() {
         return Ok(false);
     }
-    named.verified_ms = Some(by.now_ms);
     directory::store(tx, Some(record), &verified)?;
     Ok(true)
 }

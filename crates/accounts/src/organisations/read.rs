@@ -2,11 +2,9 @@
 //! nothing of it, as if it were not there.
 
 use adea_store::{Direction, EngineError, KeyRange, Space, View};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::domain::verified_domains;
-use super::invitation::has_verified;
+use super::invitation::{Invited, has_verified};
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, Standing};
 use super::{Acting, Decided, OrganisationError};
@@ -14,13 +12,16 @@ use crate::directory::{self, AccountRecord};
 use crate::keys;
 use crate::stored::{Source, decode, get};
 
+/// The most invitations to one address that are shown.
+const RECEIVED_MAX: usize = 1_000;
+
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// What is in it.
     pub items: Vec<T>,
-    /// What the next part begins after; `None` if there is no more.
-    pub next: Option<String>,
+    /// The place behind which the next part begins; `None` if there is no more.
+    pub next: Option<Vec<u8>>,
 }
 
 /// Which part of a list is wanted.
@@ -31,18 +32,14 @@ pub struct Part {
 }
 
 impl Part {
-    /// At most `limit` rows behind what an earlier page called `next`; `None` if it called nothing
+    /// At most `limit` rows behind what an earlier page called `next`; `None` if none calls anything
     /// so.
     #[must_use]
-    pub fn new(limit: usize, after: Option<&str>) -> Option<Self> {
-        let after = match after {
-            None => None,
-            Some(text) => Some(URL_SAFE_NO_PAD.decode(text).ok()?),
-        };
-        let fits = after
+    pub fn new(limit: usize, after: Option<Vec<u8>>) -> Option<Self> {
+        let none = after
             .as_ref()
-            .is_none_or(|after| !after.is_empty() && !after.contains(&0));
-        fits.then_some(Self { limit, after })
+            .is_some_and(|after| after.is_empty() || after.contains(&0));
+        (!none).then_some(Self { limit, after })
     }
 }
 
@@ -207,8 +204,7 @@ fn walk<T, E: From<EngineError>>(
     while let Some((key, value)) = cursor.next()? {
         let tail = key.get(common..).unwrap_or_default();
         if items.len() == part.limit {
-            let next = last.map(|last| URL_SAFE_NO_PAD.encode(last));
-            return Ok(Page { items, next });
+            return Ok(Page { items, next: last });
         }
         if let Some(item) = make(tail, value)? {
             items.push(item);
@@ -272,7 +268,7 @@ pub fn organisations_by_domain(
 ) -> Decided<Page<(Organisation, Option<OrganisationRole>)>> {
     let account = by.account()?;
     let mut items = Vec::new();
-    let record = directory::find(view, account)?;
+    let record = directory::live(view, by.users, account)?;
     let domains = record.iter().flat_map(verified_domains);
     for domain in domains.collect::<std::collections::BTreeSet<_>>() {
         let mut cursor = view.range(Space::Index, keys::domains(domain), Direction::Forward)?;
@@ -404,15 +400,14 @@ pub fn invitations_of(
     by: &Acting,
     organisation: &str,
     part: &Part,
-) -> Decided<Page<Invitation>> {
+) -> Decided<Page<Invited>> {
     let (_, standing) = enter(view, by, organisation)?;
     if !standing.invites(OrganisationRole::Member) {
         let reason = "Only owners and administrators of the organisation see its invitations.";
         return Err(OrganisationError::Forbidden(reason).into());
     }
     walk(view, keys::invitations_of(organisation), part, |id, _| {
-        let id = text(id);
-        Ok(get(view, &keys::invitation(&id), &id)?)
+        Ok(invited(view, &text(id))?)
     })
 }
 
@@ -420,78 +415,98 @@ pub fn invitations_of(
 ///
 /// # Errors
 /// [`OrganisationError::NoAccount`] if he has no account.
-pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invitation>> {
+pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
     walk(view, keys::invitations_of(account), part, |id, _| {
-        let id = text(id);
-        let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-        let Some(found) = found else { return Ok(None) };
-        let there = keys::organisation(&found.organisation);
-        let standing = standing(view, Some(account), by.admin, &found.organisation, None)?;
-        let may = standing.invites(found.role) && view.get(Space::Index, &there)?.is_some();
-        Ok(may.then_some(found))
+        let Some(found) = invited(view, &text(id))? else {
+            return Ok(None);
+        };
+        let of = &found.organisation.id;
+        let standing = standing(view, Some(account), by.admin, of, None)?;
+        Ok(Some(found).filter(|found| standing.invites(found.invitation.role)))
     })
 }
 
-/// The invitations that were sent to addresses that he has verified, with the names of what they
-/// are to.
+/// The invitations that were sent to addresses that he has verified, to organisations that are
+/// there. He has few addresses, so places in the list are in the order of what was sent to each.
 ///
 /// # Errors
 /// [`OrganisationError::NoAccount`] if he has no account.
-pub fn invitations_to(view: &dyn View, by: &Acting, limit: usize) -> Decided<Page<Invitation>> {
+pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
-    let record = directory::find(view, account)?;
-    let mut items = Vec::new();
-    for address in record.iter().flat_map(|record| &record.addresses) {
-        if address.verified_ms.is_none() {
-            continue;
-        }
-        let part = Part {
-            limit: limit.saturating_sub(items.len()),
-            after: None,
-        };
+    let record = directory::live(view, by.users, account)?;
+    let addresses = record.iter().flat_map(|record| &record.addresses);
+    let verified = addresses.filter(|address| address.verified_ms.is_some());
+    let whole = Part {
+        limit: RECEIVED_MAX,
+        after: None,
+    };
+    let mut all = Vec::new();
+    for address in verified {
         let page = walk(
             view,
             keys::invitations_to(&address.normal),
-            &part,
-            |id, _| {
-                let id = text(id);
-                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-                let Some(found) = found else { return Ok(None) };
-                let there = keys::organisation(&found.organisation);
-                let there = view.get(Space::Index, &there)?.is_some();
-                Ok::<_, EngineError>(there.then_some(found))
-            },
+            &whole,
+            |id, _| invited(view, &text(id)),
         )?;
-        items.extend(page.items);
+        all.extend(page.items);
     }
-    Ok(Page { items, next: None })
+    all.sort_by(|a, b| a.invitation.id.cmp(&b.invitation.id));
+    let after = part.after.as_deref().unwrap_or_default();
+    let mut rest = all
+        .into_iter()
+        .filter(|found| found.invitation.id.as_bytes() > after);
+    let items: Vec<Invited> = rest.by_ref().take(part.limit).collect();
+    let last = items
+        .last()
+        .map(|last| last.invitation.id.clone().into_bytes());
+    let next = last.filter(|_| rest.next().is_some());
+    Ok(Page { items, next })
 }
 
 /// An invitation, for who may revoke it or has verified the address that it was sent to.
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is neither's.
-pub fn find_invitation(view: &dyn View, by: &Acting, id: &str) -> Decided<Invitation> {
+pub fn find_invitation(view: &dyn View, by: &Acting, id: &str) -> Decided<Invited> {
     let missing = OrganisationError::Missing;
     if !keys::is_id(id) {
         return Err(missing.into());
     }
-    let found: Option<Invitation> = get(view, &keys::invitation(id), id)?;
-    let found = found.ok_or_else(|| missing.clone())?;
-    let of = &found.organisation;
-    if view.get(Space::Index, &keys::organisation(of))?.is_none() {
-        return Err(missing.into());
-    }
+    let found = invited(view, id)?.ok_or_else(|| missing.clone())?;
+    let of = &found.organisation.id;
     let standing = standing(view, by.account.as_deref(), by.admin, of, None)?;
     let record: Option<AccountRecord> = match by.account.as_deref() {
-        Some(account) => directory::find(view, account)?,
+        Some(account) => directory::live(view, by.users, account)?,
         None => None,
     };
-    let received = record.is_some_and(|record| has_verified(&record, &found.address));
-    if received || standing.invites(found.role) {
+    let address = &found.invitation.address;
+    let received = record.is_some_and(|record| has_verified(&record, address));
+    if received || standing.invites(found.invitation.role) {
         Ok(found)
     } else {
         Err(missing.into())
     }
+}
+
+/// An invitation with what it is to, unless that is gone.
+fn invited(view: &dyn View, id: &str) -> Result<Option<Invited>, EngineError> {
+    let found: Option<Invitation> = get(view, &keys::invitation(id), id)?;
+    let Some(invitation) = found else {
+        return Ok(None);
+    };
+    let of = &invitation.organisation;
+    let found: Option<Organisation> = get(view, &keys::organisation(of), of)?;
+    let Some(organisation) = found else {
+        return Ok(None);
+    };
+    let team = match invitation.team.as_deref() {
+        Some(id) => get(view, &keys::team(id), id)?,
+        None => None,
+    };
+    Ok(Some(Invited {
+        invitation,
+        organisation,
+        team,
+    }))
 }

@@ -219,6 +219,42 @@ pub struct Limits {
     pub shared_domains: Arc<[String]>,
 }
 
+/// Domains of the mail services that most people have an address at.
+pub const SHARED_DOMAINS: [&str; 32] = [
+    "126.com",
+    "163.com",
+    "aol.com",
+    "duck.com",
+    "fastmail.com",
+    "free.fr",
+    "gmail.com",
+    "gmx.at",
+    "gmx.ch",
+    "gmx.de",
+    "gmx.net",
+    "googlemail.com",
+    "hey.com",
+    "hotmail.com",
+    "icloud.com",
+    "laposte.net",
+    "libero.it",
+    "live.com",
+    "mac.com",
+    "mail.ru",
+    "me.com",
+    "msn.com",
+    "orange.fr",
+    "outlook.com",
+    "pm.me",
+    "posteo.de",
+    "proton.me",
+    "protonmail.com",
+    "qq.com",
+    "web.de",
+    "yahoo.com",
+    "yandex.ru",
+];
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -229,7 +265,7 @@ impl Default for Limits {
             teams: 200,
             invitations: 500,
             invitation_ms: 7 * 86_400_000,
-            shared_domains: Arc::default(),
+            shared_domains: SHARED_DOMAINS.map(str::to_owned).to_vec().into(),
         }
     }
 }

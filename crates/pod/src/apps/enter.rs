@@ -7,6 +7,7 @@ use adea_store::{Decline, EngineError, Transaction};
 
 use super::{Actor, AppError};
 use crate::apps::registry::Known;
+use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
 use std::sync::Arc;
@@ -28,6 +29,15 @@ impl Pod {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Lets enter this database who may, by its app and by what is set for it.
+    ///
+    /// # Errors
+    /// As [`Pod::may_enter`], or [`PodError::Refused`].
+    pub fn admit(&self, caller: &Caller, entry: &DatabaseEntry) -> Result<(), PodError> {
+        self.may_enter(caller, &entry.name)?;
+        Ok(entry.access(caller).require_member()?)
     }
 
     /// The same for a caller who was let in a while ago: whether he has left the app since is looked up
@@ -67,7 +77,7 @@ impl Pod {
         partitioned: bool,
         by: &Actor,
     ) -> Result<(), PodError> {
-        let told = self.told_of_database("app.create_database", name, by);
+        let told = self.told_of_database("database.create", name, by);
         self.create_audited(name, partitioned, told).await
     }
 
@@ -76,20 +86,21 @@ impl Pod {
     /// # Errors
     /// As [`Pod::drop_database`].
     pub async fn unmake_database(&self, name: &DatabaseName, by: &Actor) -> Result<(), PodError> {
-        let told = self.told_of_database("app.drop_database", name, by);
+        let told = self.told_of_database("database.drop", name, by);
         self.drop_audited(name, told).await
     }
 
-    /// What an administrator of an app does there is written down.
-    fn told_of_database(
+    /// What is written down of who makes or drops a database.
+    pub(crate) fn told_of_database(
         &self,
         action: &str,
         name: &DatabaseName,
         by: &Actor,
     ) -> Option<adea_accounts::audit::AuditEntry> {
-        let owner = self.app_owning(name)?;
+        let owner = self.app_owning(name);
+        let app = owner.as_ref().map_or("", |owner| owner.app.id.as_str());
         let now_ms = self.inner.clock.now_unix_ms();
-        Some(by.entry(action, name.as_str(), &owner.app.id, now_ms))
+        Some(by.entry(action, name.as_str(), app, now_ms))
     }
 
     /// The app that owns databases of this name.

@@ -130,7 +130,7 @@ impl Pod {
     ) -> Result<(String, u64), PodError> {
         let now_s = self.inner.clock.now_unix_s();
         let left_s = (session.expires_ms / 1_000).saturating_sub(now_s);
-        let lasts_s = self.auth().accounts.sessions.access_s.min(left_s);
+        let lasts_s = self.session_spans(&session.app).access_s.min(left_s);
         let keys = self.signing_keys()?;
         let claims = SignedClaims {
             iss: keys.issuer().to_owned(),

@@ -109,5 +109,6 @@ pub(crate) fn create_in(
         document::write(writer, &record.name, None, &[], Some(&body))
     })?;
     put_in(tx, None, &record)?;
+    crate::apps::join_in(tx, &record.id, &new.app, ground.now_ms)?;
     Ok(record)
 }

@@ -7,16 +7,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adea_accounts::audit::AuditEntry;
+use adea_accounts::audit::{self, AuditEntry, AuditFilter};
 use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
-use adea_accounts::stored::decode;
-use adea_accounts::{keys, sessions};
+use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
+use adea_documents::DatabaseError;
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
-use adea_documents::DatabaseError;
-use adea_store::{Direction, EngineError, Space};
+use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
 use super::AccountError;
@@ -109,6 +108,7 @@ impl Pod {
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
+            users: self.users_number()?.0,
             limits: Limits::default(),
         };
         let part = Part::new(ROWS_MAX, None).ok_or(PodError::Interrupted)?;
@@ -125,48 +125,54 @@ impl Pod {
             Err(member) => serde_json::to_value(member).unwrap_or_default(),
         });
         let memberships = memberships.collect();
-        let received = organisations::invitations_to(view, &acting, ROWS_MAX).map_err(told)?;
+        let received = organisations::invitations_to(view, &acting, &part).map_err(told)?;
         let sent = organisations::invitations_sent(view, &acting, &part).map_err(told)?;
-        let json = |all| serde_json::to_value::<Vec<organisations::Invitation>>(all);
+        let told = |one: organisations::Invited| {
+            let team = one.team.map(|team| team.name);
+            json!({
+                "id": one.invitation.id, "organisation": one.organisation.name, "team": team,
+                "address": one.invitation.address, "created_ms": one.invitation.created_ms,
+                "expires_ms": one.invitation.expires_ms,
+            })
+        };
         Ok((
             memberships,
-            json(received.items).unwrap_or_default(),
-            json(sent.items).unwrap_or_default(),
+            received.items.into_iter().map(told).collect(),
+            sent.items.into_iter().map(told).collect(),
         ))
     }
 
     fn apps_told(&self, account: &str) -> Result<Value, PodError> {
         let joined = self.apps_joined(account)?;
-        let told = joined.iter().map(|one| {
-            json!({"app": one.app.id, "since_ms": one.joined.since_ms})
-        });
+        let told = joined
+            .iter()
+            .map(|one| json!({"app": one.app.id, "since_ms": one.joined.since_ms}));
         Ok(told.collect())
     }
 
     /// Entries of the audit log that he made or that are about him, the newest first.
     fn audit_told(&self, account: &str) -> Result<Value, PodError> {
-        let view = self.view();
-        let mut rows = view.range(Space::Index, keys::all_audit(), Direction::Reverse)?;
-        let mut told = Vec::new();
-        while let Some((_, value)) = rows.next()? {
-            let Ok(entry) = decode::<AuditEntry>(value, "the audit log") else {
-                continue;
-            };
-            let (own, about) = (entry.account == account, entry.target == account);
-            if !own && !about {
-                continue;
+        let filter = AuditFilter {
+            about: Some(account.to_owned()),
+            ..AuditFilter::default()
+        };
+        let (view, mut after, mut told) = (self.view(), None, Vec::new());
+        loop {
+            let room = ENTRIES_MAX.saturating_sub(told.len());
+            let page = audit::find(view.as_ref(), &filter, after.as_ref(), room)?;
+            told.extend(
+                page.entries
+                    .iter()
+                    .map(|entry| told_of_entry(entry, account)),
+            );
+            after = page.next;
+            if after.is_none() {
+                break;
             }
-            if told.len() == ENTRIES_MAX {
+            if told.len() >= ENTRIES_MAX {
                 told.push(json!({"truncated": true}));
                 break;
             }
-            let mut entry = serde_json::to_value(&entry).unwrap_or_default();
-            if let (false, Some(fields)) = (own, entry.as_object_mut()) {
-                // Who else did it, and where he sat, is that one's.
-                fields.shift_remove("name");
-                fields.shift_remove("address");
-            }
-            told.push(entry);
         }
         Ok(Value::Array(told))
     }
@@ -292,8 +298,17 @@ fn identities(record: &AccountRecord) -> Value {
 
 fn passkeys(record: &AccountRecord) -> Value {
     let all = record.passkeys.iter();
-    all.map(|one| {
-        json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms})
-    })
-    .collect()
+    all.map(|one| json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms}))
+        .collect()
+}
+
+/// An entry as who is named in it is told of it.
+fn told_of_entry(entry: &AuditEntry, account: &str) -> Value {
+    let mut told = serde_json::to_value(entry).unwrap_or_default();
+    if let (true, Some(fields)) = (entry.account != account, told.as_object_mut()) {
+        // Who else did it, and where he sat, is that one's.
+        fields.shift_remove("name");
+        fields.shift_remove("address");
+    }
+    told
 }

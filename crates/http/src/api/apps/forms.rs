@@ -180,8 +180,8 @@ impl From<&AppSignUp> for SignUp {
     }
 }
 
-/// Where links in mail lead: addresses on the app's own domains and origins. The server's own pages where
-/// nothing is said.
+/// Where links in mail lead: URLs on the app's own domains and origins, with `{token}` in place of the
+/// secret. As the server has it where nothing is said.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Links {
@@ -190,7 +190,7 @@ pub(super) struct Links {
     verify: Option<String>,
     /// To set a new password.
     #[schema(max_length = 2048)]
-    reset: Option<String>,
+    recover: Option<String>,
     /// To sign in.
     #[schema(max_length = 2048)]
     sign_in: Option<String>,
@@ -203,7 +203,7 @@ impl From<Links> for AppLinks {
     fn from(given: Links) -> Self {
         Self {
             verify: given.verify,
-            reset: given.reset,
+            recover: given.recover,
             sign_in: given.sign_in,
             invitation: given.invitation,
         }
@@ -214,7 +214,7 @@ impl From<&AppLinks> for Links {
     fn from(set: &AppLinks) -> Self {
         Self {
             verify: set.verify.clone(),
-            reset: set.reset.clone(),
+            recover: set.recover.clone(),
             sign_in: set.sign_in.clone(),
             invitation: set.invitation.clone(),
         }
@@ -248,9 +248,6 @@ pub(super) struct SessionSpans {
     /// How long an access token is good.
     #[schema(minimum = 1)]
     access_s: Option<u64>,
-    /// After how long without use a session ends.
-    #[schema(minimum = 1)]
-    idle_s: Option<u64>,
     /// After how long a session ends in any case.
     #[schema(minimum = 1)]
     lifetime_s: Option<u64>,
@@ -263,7 +260,6 @@ impl From<SessionSpans> for Spans {
     fn from(given: SessionSpans) -> Self {
         Self {
             access_s: given.access_s,
-            idle_s: given.idle_s,
             lifetime_s: given.lifetime_s,
             basic_s: given.basic_s,
         }
@@ -353,7 +349,6 @@ impl AppSettings {
             },
             sessions: SessionSpans {
                 access_s: app.sessions.access_s,
-                idle_s: app.sessions.idle_s,
                 lifetime_s: app.sessions.lifetime_s,
                 basic_s: app.sessions.basic_s,
             },
