@@ -6,7 +6,7 @@ use adea_pod::{AccountError, MailProof, MailWanted, PodError, Promoting};
 use http::StatusCode;
 
 use super::sessions::{BEGUN, SessionAsked, begun, wanted};
-use super::{Answer, Form, Route, Who, answer, read};
+use super::{Answer, Form, Route, Who, answer, app_of, read};
 use crate::body::Response;
 use crate::caller::origin;
 use crate::error::ApiError;
@@ -102,7 +102,7 @@ async fn start(mut exchange: Exchange) -> Result<Response, ApiError> {
         MailKind::Code => MailWanted::Code,
         MailKind::Link => MailWanted::Link,
     };
-    let app = asked.app.unwrap_or_default();
+    let app = app_of(&exchange, asked.app.as_deref())?;
     let started = exchange
         .app
         .pod
@@ -149,12 +149,13 @@ async fn promote(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: PromoteAsked = read(&mut exchange).await?;
     let account = exchange.caller.account();
     let account = account.ok_or(PodError::from(AccountError::Missing))?;
+    let app = app_of(&exchange, asked.app.as_deref())?;
     let pod = &exchange.app.pod;
     let promoting = Promoting {
         name: asked.name,
         address: asked.email,
         password: asked.password,
-        app: asked.app.unwrap_or_default(),
+        app,
         from: Some(origin(&pod.auth(), &exchange.headers, exchange.peer)),
     };
     let promoted = pod.promote(account, promoting).await?;

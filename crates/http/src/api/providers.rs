@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::input::header_text;
 use super::sessions::{BEGUN, SessionAsked, begun, wanted};
-use super::{Answer, Answering, Captures, Form, Parameter, Route, Who, answer, read};
+use super::{Answer, Answering, Captures, Form, Parameter, Route, Who, answer, app_of, read};
 use crate::body::Response;
 use crate::caller::origin;
 use crate::couch::intake;
@@ -218,7 +218,7 @@ fn list(exchange: &Exchange) -> Response {
 fn start(mut exchange: Exchange, captures: Captures, links: bool) -> Answering {
     Box::pin(async move {
         let asked: StartAsked = read(&mut exchange).await?;
-        let app = asked.app.unwrap_or_default();
+        let app = app_of(&exchange, asked.app.as_deref())?;
         if let Some(target) = &asked.redirect_to {
             check_redirect(&exchange, target, &app)?;
         }

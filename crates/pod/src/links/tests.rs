@@ -9,7 +9,7 @@ use adea_files::Directory;
 use adea_mail::queue::{self, Listed, Queued};
 use adea_store::{Durability, Memory};
 
-use super::mail::SENT_MAX;
+use super::mail::{DAILY_MAX, SENT_MAX};
 use super::*;
 use crate::begin_session::{Begun, Credentials, Face, SessionWanted};
 use crate::pod::PodOptions;
@@ -140,22 +140,25 @@ async fn secrets_that_are_over_are_removed() {
     world.later(11 * MINUTE_MS);
     world.pod.sweep_secrets().await.unwrap();
     assert_eq!(count(), 1);
-    world.later(60 * MINUTE_MS);
+    world.later(DAY_MS);
     world.pod.sweep_secrets().await.unwrap();
     assert_eq!(count(), 0);
 }
 
 #[tokio::test]
-async fn five_mails_an_hour_go_to_an_address() {
+async fn five_mails_an_hour_and_fifteen_a_day_go_to_an_address() {
     let world = World::new().await;
-    for _ in 0..7 {
-        world.code().await;
-        world.later(1);
+    for hour in 1..=5 {
+        for _ in 0..7 {
+            world.code().await;
+            world.later(1);
+        }
+        assert_eq!(world.mails().len(), (hour * SENT_MAX).min(DAILY_MAX));
+        world.later(60 * MINUTE_MS);
     }
-    assert_eq!(world.mails().len(), SENT_MAX);
-    world.later(60 * MINUTE_MS);
+    world.later(DAY_MS);
     world.code().await;
-    assert_eq!(world.mails().len(), SENT_MAX + 1);
+    assert_eq!(world.mails().len(), DAILY_MAX + 1);
 }
 
 #[tokio::test]
