@@ -10,8 +10,8 @@
 //! for. It is good for five attempts and ten minutes.
 //!
 //! Invariants: one of these is open at a time for each address, and the newest counts; no more than five
-//! in an hour and fifteen in a day are sent there, so that all attempts of a day hit one code of ten thousand at most;
-//! secrets are stored as hashes only, a code as one under its continuation.
+//! in an hour and fifteen in a day are sent there, so that all attempts of a day hit one code in ten
+//! thousand at most; secrets are stored as hashes only, a code as one under its continuation.
 
 use adea_store::{Decline, Transaction};
 use parking_lot::Mutex;

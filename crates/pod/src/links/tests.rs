@@ -109,7 +109,11 @@ async fn a_code_is_good_for_ten_minutes_and_a_link_for_fifteen() {
     world.later(10 * MINUTE_MS);
     is_over(world.finish(code).await);
     for (after_ms, good) in [(15 * MINUTE_MS - 1, true), (15 * MINUTE_MS, false)] {
-        world.pod.start_mail(ANN, MailWanted::Link, "").await.unwrap();
+        world
+            .pod
+            .start_mail(ANN, MailWanted::Link, "")
+            .await
+            .unwrap();
         let link = world.told("link");
         let token = link.rsplit_once("token=").unwrap().1.to_owned();
         world.later(after_ms);
@@ -125,7 +129,11 @@ async fn secrets_that_are_over_are_removed() {
         let view = world.pod.view();
         let range = adea_store::KeyRange::prefix(&[adea_store::key::ACCOUNTS, 8]);
         let mut rows = view
-            .range(adea_store::Space::Index, range, adea_store::Direction::Forward)
+            .range(
+                adea_store::Space::Index,
+                range,
+                adea_store::Direction::Forward,
+            )
             .unwrap();
         let mut count = 0;
         while rows.next().unwrap().is_some() {
@@ -171,10 +179,17 @@ async fn accounts_of_nobody_are_removed_when_nobody_can_come_back() {
         password: Some("correct horse".to_owned()),
         ..Promoting::default()
     };
-    world.pod.promote(&promoted.account, promoting).await.unwrap();
+    world
+        .pod
+        .promote(&promoted.account, promoting)
+        .await
+        .unwrap();
     world.later(29 * DAY_MS);
     let refresh = used.refresh.as_deref().unwrap();
-    let refreshed = world.pod.refresh_session(refresh, wanted("x").address).await;
+    let refreshed = world
+        .pod
+        .refresh_session(refresh, wanted("x").address)
+        .await;
     refreshed.unwrap();
     assert_eq!(world.pod.remove_abandoned().await.unwrap(), 0);
     world.later(2 * DAY_MS);
@@ -210,9 +225,13 @@ async fn a_new_device_is_told_unless_it_is_the_first_or_nobody_wants_to_know() {
     assert_eq!(notices(), 1, "the name has a space more");
     begin("a browser".to_owned()).await.unwrap();
     assert_eq!(notices(), 1);
-    world.pod.change_auth(|auth| auth.accounts.providers.new_device_notice = false);
+    world
+        .pod
+        .change_auth(|auth| auth.accounts.providers.new_device_notice = false);
     for n in 0..30_u8 {
-        begin(format!("device {}", char::from(b'A' + n))).await.unwrap();
+        begin(format!("device {}", char::from(b'A' + n)))
+            .await
+            .unwrap();
     }
     assert_eq!(notices(), 1);
     let view = world.pod.view();
