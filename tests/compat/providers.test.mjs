@@ -303,6 +303,16 @@ describe('linking', () => {
     assert.deepEqual(await identities(one), []);
   });
 
+  it('wants the password where it is not asked from a fresh session', async () => {
+    const session = await withPassword();
+    const name = (await me(session)).name;
+    const basic = `${name}:correct horse battery`;
+    const link = (body, status) => ask('POST', '/_auth/oidc/two/link/start', { body, basic, status });
+    assert.equal((await link({}, 403)).error, 'not_fresh');
+    await link({ password: 'wrong' }, 403);
+    await link({ password: 'correct horse battery' }, 200);
+  });
+
   it('leaves to everybody his own: one account an identity, one identity a provider', async () => {
     const [one, other] = [await withPassword(), await withPassword()];
     await link('two', 'kim', one.access_token);
