@@ -26,11 +26,14 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<MailStartAsked>()),
-        answers: &[Answer {
-            status: 202,
-            about: "If mail can be sent there, it is on its way. A code needs the continuation.",
-            form: Some(Form::of::<MailStartedAnswer>()),
-        }],
+        answers: &[
+            Answer {
+                status: 202,
+                about: "If mail can be sent there, it is on its way. A code needs the continuation.",
+                form: Some(Form::of::<MailStartedAnswer>()),
+            },
+            NO_APP,
+        ],
         handle: |exchange, _| Box::pin(start(exchange)),
     },
     Route {
@@ -52,7 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<AnonymousAsked>()),
-        answers: BEGUN,
+        answers: BEGUN_IN_APP,
         handle: |exchange, _| Box::pin(anonymous(exchange)),
     },
     Route {
@@ -69,6 +72,7 @@ pub(super) const ROUTES: &[Route] = &[
                 about: "What the account is called now, and what belongs to the code that was sent.",
                 form: Some(Form::of::<PromotedAnswer>()),
             },
+            NO_APP,
             Answer {
                 status: 409,
                 about: "The account is not anonymous, or the name is taken.",
@@ -79,11 +83,18 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+const NO_APP: Answer = Answer {
+    status: 404,
+    about: "There is no such app.",
+    form: None,
+};
+
 #[expect(clippy::indexing_slicing, reason = "it would not compile")]
 const FINISHED: &[Answer] = &[
     BEGUN[0],
     BEGUN[1],
     BEGUN[2],
+    NO_APP,
     Answer {
         status: 409,
         about: "The address is of another account.",
@@ -95,6 +106,9 @@ const FINISHED: &[Answer] = &[
         form: None,
     },
 ];
+
+#[expect(clippy::indexing_slicing, reason = "it would not compile")]
+const BEGUN_IN_APP: &[Answer] = &[BEGUN[0], BEGUN[1], BEGUN[2], NO_APP];
 
 async fn start(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: MailStartAsked = read(&mut exchange).await?;

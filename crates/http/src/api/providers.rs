@@ -97,7 +97,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: None,
-        answers: RETURNED,
+        answers: RETURNED_BY_FORM,
         handle: |exchange, captures| callback(exchange, captures),
     },
     Route {
@@ -145,15 +145,16 @@ const FINISHED: &[Answer] = &[
     BEGUN[1],
     BEGUN[2],
     Answer {
+        status: 404,
+        about: "There is no such app.",
+        form: None,
+    },
+    Answer {
         status: 409,
         about: "The identity or the address is of another account.",
         form: None,
     },
-    Answer {
-        status: 410,
-        about: "No such attempt was begun here, or it is over.",
-        form: None,
-    },
+    OVER,
 ];
 
 const STARTED: &[Answer] = &[
@@ -169,27 +170,47 @@ const STARTED: &[Answer] = &[
     },
 ];
 
-const RETURNED: &[Answer] = &[
+const BACK_WITH_CODE: Answer = Answer {
+    status: 200,
+    about: "The code, where no page was named to return to.",
+    form: Some(Form::of::<ReturnedAnswer>()),
+};
+
+const BACK: Answer = Answer {
+    status: 303,
+    about: "Back to the page that was named, with `#code=` or `#error=`.",
+    form: None,
+};
+
+const OVER: Answer = Answer {
+    status: 410,
+    about: "No such attempt was begun here, or it is over.",
+    form: None,
+};
+
+const UNTRUSTED: Answer = Answer {
+    status: 502,
+    about: "The provider cannot be asked, or its answer proves nothing.",
+    form: None,
+};
+
+const RETURNED: &[Answer] = &[BACK_WITH_CODE, BACK, OVER, UNTRUSTED];
+
+const RETURNED_BY_FORM: &[Answer] = &[
+    BACK_WITH_CODE,
+    BACK,
+    OVER,
     Answer {
-        status: 200,
-        about: "The code, where no page was named to return to.",
-        form: Some(Form::of::<ReturnedAnswer>()),
-    },
-    Answer {
-        status: 303,
-        about: "Back to the page that was named, with `#code=` or `#error=`.",
+        status: 413,
+        about: "The form is too large.",
         form: None,
     },
     Answer {
-        status: 410,
-        about: "No such attempt was begun here, or it is over.",
+        status: 415,
+        about: "It is no form.",
         form: None,
     },
-    Answer {
-        status: 502,
-        about: "The provider cannot be asked, or its answer proves nothing.",
-        form: None,
-    },
+    UNTRUSTED,
 ];
 
 const fn field(name: &'static str, about: &'static str) -> Parameter {

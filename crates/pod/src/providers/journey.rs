@@ -317,7 +317,7 @@ impl Pod {
             return Err(ProviderError::Over.into());
         };
         // It may have been taken away meanwhile.
-        let provider = self.provider(&provider)?;
+        let provider = self.provider(&provider).map_err(|_| ProviderError::Over)?;
         if !kept.account.is_empty() && signed_in != Some(kept.account.as_str()) {
             return Err(ProviderError::Stranger.into());
         }
