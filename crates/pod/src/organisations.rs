@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 pub use adea_accounts::organisations::OrganisationError;
 use adea_accounts::organisations::{
-    self as verbs, Acting, Decided, Invitation, Member, NewDomain, NewOrganisation, NewTeam,
+    self as verbs, Acting, Decided, Invited, Member, NewDomain, NewOrganisation, NewTeam,
     Organisation, OrganisationChange, OrganisationRole, Page, Part, Standing, Team, TeamChange,
     TeamMember, TeamRole,
 };
@@ -102,15 +102,17 @@ impl Pod {
         })
     }
 
-    /// Makes an organisation.
+    /// Makes an organisation, in an app that its owner has joined.
     ///
     /// # Errors
-    /// [`PodError::Organisation`], as all of these.
+    /// [`PodError::Organisation`], as all of these; [`PodError::App`].
     pub async fn create_organisation(
         &self,
         by: Acting,
         new: NewOrganisation,
     ) -> Result<Organisation, PodError> {
+        let owner = new.owner.as_deref().or(by.account.as_deref());
+        self.may_use_app(owner.unwrap_or("admin:"), &new.app)?;
         self.organise(move |tx| verbs::create_organisation(tx, &by, &new))
             .await
     }
@@ -408,7 +410,7 @@ impl Pod {
         by: &Acting,
         which: &WhichInvitations,
         part: &Part,
-    ) -> Result<Page<Invitation>, PodError> {
+    ) -> Result<Page<Invited>, PodError> {
         self.find_there(|view| match which {
             WhichInvitations::Sent => verbs::invitations_sent(view, by, part),
             WhichInvitations::Received => verbs::invitations_to(view, by, part),
@@ -420,7 +422,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`OrganisationError::Missing`].
-    pub fn invitation(&self, by: &Acting, id: &str) -> Result<Invitation, PodError> {
+    pub fn invitation(&self, by: &Acting, id: &str) -> Result<Invited, PodError> {
         self.find_there(|view| verbs::find_invitation(view, by, id))
     }
 }

@@ -4,7 +4,7 @@
 use adea_store::{Direction, EngineError, KeyRange, Space, View};
 
 use super::domain::verified_domains;
-use super::invitation::has_verified;
+use super::invitation::{Invited, has_verified};
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, Standing};
 use super::{Acting, Decided, OrganisationError};
@@ -400,15 +400,14 @@ pub fn invitations_of(
     by: &Acting,
     organisation: &str,
     part: &Part,
-) -> Decided<Page<Invitation>> {
+) -> Decided<Page<Invited>> {
     let (_, standing) = enter(view, by, organisation)?;
     if !standing.invites(OrganisationRole::Member) {
         let reason = "Only owners and administrators of the organisation see its invitations.";
         return Err(OrganisationError::Forbidden(reason).into());
     }
     walk(view, keys::invitations_of(organisation), part, |id, _| {
-        let id = text(id);
-        Ok(get(view, &keys::invitation(&id), &id)?)
+        Ok(invited(view, &text(id))?)
     })
 }
 
@@ -416,16 +415,15 @@ pub fn invitations_of(
 ///
 /// # Errors
 /// [`OrganisationError::NoAccount`] if he has no account.
-pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invitation>> {
+pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
     walk(view, keys::invitations_of(account), part, |id, _| {
-        let id = text(id);
-        let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-        let Some(found) = found else { return Ok(None) };
-        let there = keys::organisation(&found.organisation);
-        let standing = standing(view, Some(account), by.admin, &found.organisation, None)?;
-        let may = standing.invites(found.role) && view.get(Space::Index, &there)?.is_some();
-        Ok(may.then_some(found))
+        let Some(found) = invited(view, &text(id))? else {
+            return Ok(None);
+        };
+        let of = &found.organisation.id;
+        let standing = standing(view, Some(account), by.admin, of, None)?;
+        Ok(Some(found).filter(|found| standing.invites(found.invitation.role)))
     })
 }
 
@@ -434,7 +432,7 @@ pub fn invitations_sent(view: &dyn View, by: &Acting, part: &Part) -> Decided<Pa
 ///
 /// # Errors
 /// [`OrganisationError::NoAccount`] if he has no account.
-pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invitation>> {
+pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page<Invited>> {
     let account = by.account()?;
     let record = directory::live(view, by.users, account)?;
     let addresses = record.iter().flat_map(|record| &record.addresses);
@@ -449,22 +447,19 @@ pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page
             view,
             keys::invitations_to(&address.normal),
             &whole,
-            |id, _| {
-                let id = text(id);
-                let found: Option<Invitation> = get(view, &keys::invitation(&id), &id)?;
-                let Some(found) = found else { return Ok(None) };
-                let there = keys::organisation(&found.organisation);
-                let there = view.get(Space::Index, &there)?.is_some();
-                Ok::<_, EngineError>(there.then_some(found))
-            },
+            |id, _| invited(view, &text(id)),
         )?;
         all.extend(page.items);
     }
-    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all.sort_by(|a, b| a.invitation.id.cmp(&b.invitation.id));
     let after = part.after.as_deref().unwrap_or_default();
-    let mut rest = all.into_iter().filter(|found| found.id.as_bytes() > after);
-    let items: Vec<Invitation> = rest.by_ref().take(part.limit).collect();
-    let last = items.last().map(|last| last.id.clone().into_bytes());
+    let mut rest = all
+        .into_iter()
+        .filter(|found| found.invitation.id.as_bytes() > after);
+    let items: Vec<Invited> = rest.by_ref().take(part.limit).collect();
+    let last = items
+        .last()
+        .map(|last| last.invitation.id.clone().into_bytes());
     let next = last.filter(|_| rest.next().is_some());
     Ok(Page { items, next })
 }
@@ -473,26 +468,45 @@ pub fn invitations_to(view: &dyn View, by: &Acting, part: &Part) -> Decided<Page
 ///
 /// # Errors
 /// [`OrganisationError::Missing`] if there is none, or it is neither's.
-pub fn find_invitation(view: &dyn View, by: &Acting, id: &str) -> Decided<Invitation> {
+pub fn find_invitation(view: &dyn View, by: &Acting, id: &str) -> Decided<Invited> {
     let missing = OrganisationError::Missing;
     if !keys::is_id(id) {
         return Err(missing.into());
     }
-    let found: Option<Invitation> = get(view, &keys::invitation(id), id)?;
-    let found = found.ok_or_else(|| missing.clone())?;
-    let of = &found.organisation;
-    if view.get(Space::Index, &keys::organisation(of))?.is_none() {
-        return Err(missing.into());
-    }
+    let found = invited(view, id)?.ok_or_else(|| missing.clone())?;
+    let of = &found.organisation.id;
     let standing = standing(view, by.account.as_deref(), by.admin, of, None)?;
     let record: Option<AccountRecord> = match by.account.as_deref() {
         Some(account) => directory::live(view, by.users, account)?,
         None => None,
     };
-    let received = record.is_some_and(|record| has_verified(&record, &found.address));
-    if received || standing.invites(found.role) {
+    let address = &found.invitation.address;
+    let received = record.is_some_and(|record| has_verified(&record, address));
+    if received || standing.invites(found.invitation.role) {
         Ok(found)
     } else {
         Err(missing.into())
     }
+}
+
+/// An invitation with what it is to, unless that is gone.
+fn invited(view: &dyn View, id: &str) -> Result<Option<Invited>, EngineError> {
+    let found: Option<Invitation> = get(view, &keys::invitation(id), id)?;
+    let Some(invitation) = found else {
+        return Ok(None);
+    };
+    let of = &invitation.organisation;
+    let found: Option<Organisation> = get(view, &keys::organisation(of), of)?;
+    let Some(organisation) = found else {
+        return Ok(None);
+    };
+    let team = match invitation.team.as_deref() {
+        Some(id) => get(view, &keys::team(id), id)?,
+        None => None,
+    };
+    Ok(Some(Invited {
+        invitation,
+        organisation,
+        team,
+    }))
 }

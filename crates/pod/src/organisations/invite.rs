@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::error::PodError;
 use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 
 const DAY_MS: u64 = 86_400_000;
@@ -25,14 +26,14 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Organisation`]; [`PodError::Limited`] if he was written to too often.
-    pub async fn invite(&self, by: Acting, new: NewInvitation) -> Result<Invitation, PodError> {
+    pub async fn invite(&self, by: Acting, new: NewInvitation) -> Result<Invited, PodError> {
         let address = normal_address(&new.address).map_err(OrganisationError::Name)?;
         self.limit(LimitKind::AccountMail, &address)?;
         let post = Post { pod: self.clone() };
         self.organise(move |tx| {
             let made = verbs::invite(tx, &by, &new)?;
             post.send(tx, &by, &made);
-            Ok(made.invited.invitation)
+            Ok(made.invited)
         })
         .await
     }
@@ -41,12 +42,12 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Organisation`]; [`PodError::Limited`] if it was sent a moment ago.
-    pub async fn resend_invitation(&self, by: Acting, id: String) -> Result<Invitation, PodError> {
+    pub async fn resend_invitation(&self, by: Acting, id: String) -> Result<Invited, PodError> {
         let post = Post { pod: self.clone() };
         self.organise(move |tx| {
             let made = verbs::resend(tx, &by, &id)?;
             post.send(tx, &by, &made);
-            Ok(made.invited.invitation)
+            Ok(made.invited)
         })
         .await
     }
@@ -93,13 +94,6 @@ impl Pod {
         let now_ms = self.inner.clock.now_unix_ms();
         self.find_there(|view| verbs::look(view, secret, now_ms))
     }
-
-    /// The address of the page where `secret` accepts an invitation.
-    fn invitation_link(&self, _app: &str, secret: &str) -> String {
-        let auth = self.auth();
-        let base = auth.accounts.public_url.as_deref().unwrap_or_default();
-        format!("{base}/_auth/invitation#token={secret}")
-    }
 }
 
 impl Post {
@@ -125,7 +119,7 @@ impl Post {
                 "team": team.as_ref().map(|team| &team.name),
                 "inviter": made.inviter,
                 "role": role,
-                "link": self.pod.invitation_link(&organisation.app, &made.secret),
+                "link": self.pod.link(LinkKind::Invitation, &organisation.app, &made.secret),
                 "days": lasting_ms.div_ceil(DAY_MS),
             }),
         };
