@@ -190,7 +190,7 @@ describe('signing in', () => {
   });
 
   it('makes who guesses wait, and nobody else', async () => {
-    const from = (address) => ({ 'x-forwarded-for': address });
+    const from = (address) => ({ 'x-forwarded-for': address, 'x-forwarded-proto': 'https' });
     const guess = (password, address, kind) => kind === 'basic'
       ? session(server, { authorization: basic(ADMIN.name, password), ...from(address) })
       : signIn({ name: ADMIN.name, password }, { headers: from(address) });

@@ -354,7 +354,7 @@ describe('access and refresh tokens', () => {
       `${header}.${b64(admin)}.${signature}`,
       `${header}.${claims}.`, `${header}.${claims}`, `${header}..${signature}`, `.${claims}.${signature}`,
       `${session.access_token}A`, `${session.access_token}.`, `${session.access_token}=`, session.access_token.slice(0, -1),
-      session.access_token.toLowerCase(), 'x', '', 'null', `${header}.${claims}.${signature}.${signature}`,
+      session.access_token.toLowerCase(), 'x', 'null', `${header}.${claims}.${signature}.${signature}`,
       `${header}.${b64('x'.repeat(9000))}.${signature}`,
       session.refresh_token,
     ];

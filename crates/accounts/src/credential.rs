@@ -5,6 +5,7 @@
 //! | `password_scheme` | other fields | made by |
 //! |---|---|---|
 //! | `argon2id` | `derived_key`: a PHC string, which holds costs and salt too | us |
+//! | `bcrypt` | `derived_key`: the text that begins with `$2a$`, `$2b$` or `$2y$` | others, when accounts are imported |
 //! | `pbkdf2` | `derived_key` (hexadecimal), `salt` (a text, whose bytes are the salt), `iterations`, `pbkdf2_prf` (absent: `sha`) | `CouchDB` since 1.3, and us where told so |
 //! | `simple` or absent | `password_sha` (hexadecimal SHA-1 of password and salt), `salt` | `CouchDB` before |
 //!
@@ -19,7 +20,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::password::{Argon2Hash, PBKDF2_ITERATIONS_MAX, Prf, decimal};
+use crate::password::{Argon2Hash, BcryptHash, PBKDF2_ITERATIONS_MAX, Prf, decimal};
 
 /// The longest salt that is looked at; `CouchDB` makes 32 bytes.
 const SALT_BYTES_MAX: usize = 1024;
@@ -41,6 +42,7 @@ pub struct StoredCredential {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Argon2(Argon2Hash),
+    Bcrypt(BcryptHash),
     Pbkdf2 {
         prf: Prf,
         derived_key: Vec<u8>,
@@ -56,7 +58,7 @@ pub(crate) enum Kind {
 /// A stored credential that cannot be verified, or not at a bearable cost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCredential {
-    /// `password_scheme` is none of `argon2id`, `pbkdf2` and `simple`.
+    /// `password_scheme` is none of `argon2id`, `bcrypt`, `pbkdf2` and `simple`.
     #[error("Password scheme `{0}` not supported.")]
     UnknownScheme(String),
     /// PBKDF2 without a number of rounds.
@@ -77,6 +79,9 @@ pub enum InvalidCredential {
     /// A PHC string that is none, or that asks for more memory or passes than this server gives.
     #[error("derived_key must be an argon2id PHC string of a cost that this server accepts.")]
     MalformedPhc,
+    /// A bcrypt hash that is none, or asks for more rounds than this server gives.
+    #[error("derived_key must be a bcrypt hash of a cost that this server accepts.")]
+    MalformedBcrypt,
     /// `password_sha` is no SHA-1.
     #[error("password_sha must be a SHA-1 in hexadecimal digits.")]
     MalformedPasswordSha,
@@ -114,6 +119,13 @@ impl StoredCredential {
                         .map(|hash| Some(Self::argon2(hash)))
                         .ok_or(InvalidCredential::MalformedPhc)
                 }
+                "bcrypt" => {
+                    let hash = text_field(document, "derived_key")
+                        .ok_or(InvalidCredential::DerivedKeyNotText)?;
+                    BcryptHash::parse(hash)
+                        .map(|hash| Some(Self::new(Kind::Bcrypt(hash))))
+                        .ok_or(InvalidCredential::MalformedBcrypt)
+                }
                 _ => Err(InvalidCredential::UnknownScheme(
                     scheme.chars().take(64).collect(),
                 )),
@@ -134,6 +146,11 @@ impl StoredCredential {
             return Argon2Hash::parse(text)
                 .map(Self::argon2)
                 .ok_or(InvalidCredential::MalformedPhc);
+        }
+        if text.starts_with("$2") {
+            return BcryptHash::parse(text)
+                .map(|hash| Self::new(Kind::Bcrypt(hash)))
+                .ok_or(InvalidCredential::MalformedBcrypt);
         }
         if let Some(rest) = text.strip_prefix("-hashed-") {
             let (sha, salt) = rest.split_once(',').ok_or(InvalidCredential::NoSalt)?;
@@ -165,6 +182,7 @@ impl StoredCredential {
     pub fn to_text(&self) -> String {
         match &self.kind {
             Kind::Argon2(hash) => hash.to_phc(),
+            Kind::Bcrypt(hash) => hash.as_str().to_owned(),
             Kind::Pbkdf2 {
                 prf,
                 derived_key,
@@ -206,6 +224,10 @@ impl StoredCredential {
             Kind::Argon2(hash) => vec![
                 ("password_scheme", "argon2id".into()),
                 ("derived_key", hash.to_phc().into()),
+            ],
+            Kind::Bcrypt(hash) => vec![
+                ("password_scheme", "bcrypt".into()),
+                ("derived_key", hash.as_str().into()),
             ],
             Kind::Pbkdf2 {
                 prf,
@@ -328,6 +350,7 @@ impl fmt::Debug for StoredCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match &self.kind {
             Kind::Argon2(_) => "argon2id",
+            Kind::Bcrypt(_) => "bcrypt",
             Kind::Pbkdf2 { .. } => "pbkdf2",
             Kind::Simple { .. } => "simple",
         };

@@ -14,7 +14,7 @@ mod record;
 pub use life::{Followed, Ground, Shown, complete, erase, follow, live, live_name, set_complete};
 pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
-use adea_store::{EngineError, Space, Transaction};
+use adea_store::{EngineError, KeyRange, Space, Transaction};
 
 use crate::keys;
 use crate::stored::{Source, get, get_text, put};
@@ -63,9 +63,21 @@ pub fn find<S: Source + ?Sized>(
     get(source, &keys::account(id), id)
 }
 
-/// All records, in the order of their ids.
+/// Ids of accounts by name, of those whose name begins with `prefix`.
 #[must_use]
-pub fn all() -> adea_store::KeyRange {
+pub fn by_name(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&keys::name(prefix))
+}
+
+/// Ids of accounts by verified address, of those whose address begins with `prefix`.
+#[must_use]
+pub fn by_address(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&keys::address(prefix))
+}
+
+/// The records of all accounts, by id.
+#[must_use]
+pub fn all() -> KeyRange {
     keys::accounts()
 }
 

@@ -327,6 +327,12 @@ pub(crate) fn audit(unix_ms: u64, tail: u64) -> Vec<u8> {
     key
 }
 
+/// The whole audit log.
+#[must_use]
+pub fn all_audit() -> KeyRange {
+    KeyRange::prefix(&[AUDIT])
+}
+
 /// The audit log, in order of time, from one time on and up to another, in milliseconds.
 pub(crate) fn audit_between(from_ms: u64, to_ms: u64) -> KeyRange {
     KeyRange {

@@ -66,10 +66,32 @@ pub fn new_secret(entropy: &Entropy) -> String {
     URL_SAFE_NO_PAD.encode(entropy.bytes::<32>())
 }
 
+/// Whether `text` has the form of a secret that [`new_secret`] makes: other texts that something is
+/// stored under are none that may come from outside.
+#[must_use]
+pub fn is_secret(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    text.len() == 43 && text.bytes().all(fits)
+}
+
 /// What is stored of a secret.
 #[must_use]
 pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// The key under which the secret is stored whose [`hash`] is `hex`, in hexadecimal digits.
+#[must_use]
+pub fn key_of_hex(hex: &str) -> Option<Vec<u8>> {
+    let mut hash = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(keys::one_time(&hash))
 }
 
 /// Whether two texts are the same, in a time that does not tell where they differ.

@@ -39,6 +39,10 @@ const ARGON2_MEMORY_KIB_MAX: u32 = 64 * 1024;
 const ARGON2_WORK_KIB_MAX: u32 = 256 * 1024;
 /// The most lanes that a stored hash may ask for.
 const ARGON2_LANES_MAX: u32 = 16;
+/// The most that bcrypt may ask for: 2 to this power rounds, about a second.
+const BCRYPT_COST_MAX: u32 = 14;
+/// bcrypt below this is cheaper than our own hash.
+const BCRYPT_COST_CHEAP: u32 = 10;
 /// The longest PHC string that is looked at.
 const PHC_BYTES_MAX: usize = 256;
 
@@ -182,6 +186,40 @@ impl Argon2Hash {
     }
 }
 
+/// A stored bcrypt hash whose cost is known to be bearable.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BcryptHash {
+    text: String,
+    cost: u32,
+}
+
+impl BcryptHash {
+    /// Reads `$2b$12$` and 53 characters; `None` if it is none or asks for too much.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let rest = ["$2a$", "$2b$", "$2y$"]
+            .iter()
+            .find_map(|kind| text.strip_prefix(kind))?;
+        let (digits, rest) = rest.split_once('$')?;
+        let cost = digits.parse().ok().filter(|_| digits.len() == 2)?;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
+        let formed = rest.len() == 53 && rest.bytes().all(fits);
+        (formed && (4..=BCRYPT_COST_MAX).contains(&cost)).then(|| Self {
+            text: text.to_owned(),
+            cost,
+        })
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether `password` is the one: as whoever made the hash did, by its first 72 bytes.
+    fn matches(&self, password: &[u8]) -> bool {
+        bcrypt::verify(password, &self.text).unwrap_or(false)
+    }
+}
+
 /// Hashes a new password with a fresh salt, for a user document or the server's administrator.
 /// It takes tens of milliseconds, or what the rounds of PBKDF2 take, and with argon2id 19 MiB:
 /// call it where blocking is allowed.
@@ -249,6 +287,10 @@ pub fn verify_password(credential: Option<&StoredCredential>, password: &str) ->
             false
         }
         Some(Kind::Argon2(stored)) => stored.matches(password),
+        Some(Kind::Bcrypt(stored)) => {
+            let right = stored.matches(password);
+            refuse_slowly(right, stored.cost < BCRYPT_COST_CHEAP, password)
+        }
         Some(Kind::Pbkdf2 {
             prf,
             derived_key,

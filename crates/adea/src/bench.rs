@@ -4,6 +4,7 @@
 //! every answer, and deletes the database again. A wrong answer ends the run without a result: a
 //! fast server that answers wrongly is not fast.
 
+mod authentication;
 mod connection;
 mod corpus;
 mod driver;
@@ -22,6 +23,7 @@ pub(crate) use error::BenchError;
 pub(crate) use limits::serve_constant;
 
 use adea_base::Entropy;
+use authentication::Credential;
 use clap::{Args, ValueEnum};
 use connection::{Request, Target};
 use corpus::{BODY_BYTES_MIN, Corpus};
@@ -129,17 +131,26 @@ enum Phase {
     FindScan,
     /// The database replicated over HTTP into another one of the same server.
     Replicate,
+    /// What an access token costs with each request.
+    AuthBearer,
+    /// What the cookie of a session costs with each request.
+    AuthCookie,
+    /// What a temporary name and password cost with each request.
+    AuthBasic,
     /// Compaction, and the disk that documents take.
     Disk,
 }
 
 /// Listeners come first: memory that a server has freed and kept would hide what they take.
-const PHASES: [Phase; 17] = [
+const PHASES: [Phase; 20] = [
     Phase::Listeners,
     Phase::Put,
     Phase::Bulk,
     Phase::Bulk100,
     Phase::Get,
+    Phase::AuthBearer,
+    Phase::AuthCookie,
+    Phase::AuthBasic,
     Phase::Changes,
     Phase::ChangesDocs,
     Phase::AllDocs,
@@ -281,6 +292,9 @@ async fn phases(
             Phase::Bulk => run.bulk(Operation::Bulk, 1_000, count).await?,
             Phase::Bulk100 => run.bulk(Operation::BulkSmall, 100, count).await?,
             Phase::Get => run.get(count).await?,
+            Phase::AuthBearer => run.authentication(Credential::Bearer, count).await?,
+            Phase::AuthCookie => run.authentication(Credential::Cookie, count).await?,
+            Phase::AuthBasic => run.authentication(Credential::Basic, count).await?,
             Phase::Changes => run.listing(Operation::Changes, "/_changes", false).await?,
             Phase::ChangesDocs => {
                 let path = "/_changes?include_docs=true";

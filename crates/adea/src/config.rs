@@ -21,8 +21,8 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK,
-    OWN_PATH, Optional, Parsed, REQUIREMENT, TEXT, TokenKeyList,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK, OWN_PATH,
+    Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
@@ -248,6 +248,16 @@ settings! {
         /// Where the link to accept an invitation leads.
         mail_link_invitation: Option<adea_pod::LinkTemplate> =
             "mail.link.invitation", Optional(LINK), None;
+    }
+    "Other providers" {
+        /// Providers that people can sign in with, besides a name and a password.
+        /// Each must know https://…/_auth/oidc/NAME/callback for a redirect URI, below `public_url`. Accounts
+        /// are linked to a provider's name, so a name that is taken away and given to another provider
+        /// would let strangers in. trust_email=true links people to accounts with the same verified address,
+        /// so it is only for providers that let nobody claim an address that is not his.
+        providers: Vec<std::sync::Arc<adea_accounts::oidc::Provider>> = "providers", ProviderList, None;
+        /// Whether users get a mail when somebody signs in to their account from a new device.
+        session_new_device_notice: bool = "session.new_device_notice", Switch, Some("true");
     }
     "Authentication" {
         /// Whether everybody must sign in, for everything but POST /_session.

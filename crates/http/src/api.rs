@@ -22,6 +22,7 @@ mod mail;
 mod memberships;
 mod openapi;
 mod organisations;
+mod pages;
 pub(crate) mod paging;
 mod passkeys;
 mod providers;
@@ -122,6 +123,7 @@ impl Form {
 }
 
 /// An answer that a route gives.
+#[derive(Clone, Copy)]
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
@@ -156,6 +158,7 @@ const AREAS: &[&[Route]] = &[
     invitations::ROUTES,
     apps::ROUTES,
     mail::ROUTES,
+    pages::ROUTES,
     audit::ROUTES,
     openapi::ROUTES,
 ];

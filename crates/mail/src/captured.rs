@@ -50,15 +50,18 @@ impl Captured {
     }
 }
 
-/// Keeps a mail, and of the others the last ones.
+/// Keeps a mail, and of the others the last ones. It comes behind them, also where the clock stood
+/// still meanwhile.
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
 pub fn keep(tx: &mut Transaction<'_>, captured: &Captured) -> Result<(), EngineError> {
-    let key = keys::captured(captured.time_ms, &captured.id);
-    tx.put(Space::Index, key, encode(captured));
     let all = tx.range(Space::Index, &keys::all_captured(), 2 * CAPTURED_MAX)?;
-    let superfluous = all.len().saturating_sub(CAPTURED_MAX);
+    let last = all.last().and_then(|(key, _)| keys::parse_timed(key));
+    let after_last_ms = last.map_or(0, |(time_ms, _)| time_ms.saturating_add(1));
+    let key = keys::captured(captured.time_ms.max(after_last_ms), &captured.id);
+    tx.put(Space::Index, key, encode(captured));
+    let superfluous = (all.len() + 1).saturating_sub(CAPTURED_MAX);
     for (key, _) in all.into_iter().take(superfluous) {
         tx.delete(Space::Index, key);
     }

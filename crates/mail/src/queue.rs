@@ -68,6 +68,9 @@ pub struct Queued {
     /// When it was given up, if it was.
     #[serde(default)]
     pub failed_ms: Option<u64>,
+    /// Since when it is tried, if not since it was queued.
+    #[serde(default)]
+    pub tried_since_ms: Option<u64>,
 }
 
 impl Queued {
@@ -99,6 +102,7 @@ pub fn enqueue(tx: &mut Transaction<'_>, entropy: &Entropy, now_ms: u64, mail: &
         attempts: 0,
         error: None,
         failed_ms: None,
+        tried_since_ms: None,
     };
     put(tx, &queued);
 }
@@ -127,7 +131,7 @@ pub fn remove(tx: &mut Transaction<'_>, id: &str) -> Result<bool, EngineError> {
     Ok(take(tx, id)?.is_some())
 }
 
-/// Makes a mail due now, also one that was given up; its time begins anew. Whether it was there.
+/// Makes a mail due now; the time of one that was given up begins anew. Whether it was there.
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
@@ -137,6 +141,7 @@ pub fn retry(tx: &mut Transaction<'_>, id: &str, now_ms: u64) -> Result<bool, En
     };
     if queued.failed_ms.take().is_some() {
         queued.attempts = 0;
+        queued.tried_since_ms = Some(now_ms);
     }
     queued.due_ms = now_ms;
     put(tx, &queued);
@@ -174,9 +179,8 @@ pub fn failed(
     queued.error = Some(plain.take(ERROR_CHARS_MAX).collect());
     queued.attempts = queued.attempts.saturating_add(1);
     let pause_ms = pause_ms(queued.attempts, u16::from_le_bytes(entropy.bytes()));
-    let tried = now_ms
-        .saturating_add(pause_ms)
-        .saturating_sub(queued.queued_ms);
+    let since_ms = queued.tried_since_ms.unwrap_or(queued.queued_ms);
+    let tried = now_ms.saturating_add(pause_ms).saturating_sub(since_ms);
     let fate = if permanent || Duration::from_millis(tried) > TRIED_MAX {
         queued.failed_ms = Some(now_ms);
         Fate::GivenUp
@@ -243,7 +247,10 @@ pub fn due(
         if due_ms > now_ms || due.len() == limit {
             return Ok((due, Some(due_ms)));
         }
-        due.push(id.to_owned());
+        // A mark without its mail, which there should not be, must not keep anybody busy.
+        if view.get(Space::Index, &keys::entry(id))?.is_some() {
+            due.push(id.to_owned());
+        }
     }
     Ok((due, None))
 }
@@ -296,15 +303,4 @@ pub fn sweep(tx: &mut Transaction<'_>, now_ms: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_six_hours() {
-        assert_eq!(pause_ms(1, 0), 48_000);
-        assert_eq!(pause_ms(1, u16::MAX), 72_000);
-        assert_eq!(pause_ms(2, u16::MAX), 144_000);
-        assert_eq!(pause_ms(10, 0), PAUSE_MAX_MS / 5 * 4);
-        assert_eq!(pause_ms(u32::MAX, u16::MAX), PAUSE_MAX_MS / 5 * 6);
-    }
-}
+mod tests;

@@ -208,6 +208,19 @@ fn render_part(
     };
     let rendered = template.render_captured_to(context.clone(), &mut out);
     if let Err(error) = rendered {
+        if error.kind() == minijinja::ErrorKind::UndefinedError {
+            let names = template.undeclared_variables(false).into_iter();
+            let gone = |name: &String| context.get_attr(name).is_ok_and(|it| it.is_undefined());
+            let mut unknown: Vec<String> = names.filter(gone).collect();
+            unknown.sort();
+            unknown.truncate(5);
+            if !unknown.is_empty() {
+                return Err(InvalidTemplate::Broken {
+                    part,
+                    reason: format!("there is no {}", unknown.join(", ")),
+                });
+            }
+        }
         return Err(if out.limit == 0 {
             InvalidTemplate::Broken {
                 part,
@@ -338,8 +351,8 @@ mod tests {
 
     #[test]
     fn a_name_that_there_is_not_is_an_error() {
-        assert!(broken("{{ nobody }}").contains("undefined value"));
-        assert!(broken("{% if nobody %}x{% endif %}").contains("undefined value"));
+        assert!(broken("{{ nobody }} {{ no_one }}").contains("there is no no_one, nobody"));
+        assert!(broken("{% if nobody %}x{% endif %}").contains("there is no nobody"));
         assert!(broken("{{ list.first.second }}").contains("undefined value"));
         assert!(broken("{{ to|tojson }}").contains("unknown filter"));
         assert!(broken("{{ range(9) }}").contains("unknown function"));

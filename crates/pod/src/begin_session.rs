@@ -189,12 +189,12 @@ impl Pod {
             Owner::Account(holder) => Some(holder.record.users),
             Owner::Admin(_) => None,
         };
-        let (pod, name) = (self.clone(), credentials.name.clone());
+        let (pod, noticing, name) = (self.clone(), self.clone(), credentials.name.clone());
         Self::to_the_end(async move {
             let store = pod.inner.store.clone();
             let begun = store.transact(Self::permit(), move |tx| {
                 if let Some(users) = users {
-                    check_account(tx, users, &stored)?;
+                    check_account(&noticing, tx, users, &stored)?;
                 }
                 sessions::begin(tx, &stored)?;
                 audit::append(tx, &entry("session.begin", &stored, &name, stored.begun_ms))?;
@@ -316,6 +316,7 @@ impl Pod {
 /// Makes sure that the account is there, may sign in, and has not ended all sessions since the user
 /// was proved.
 fn check_account(
+    pod: &Pod,
     tx: &mut Transaction<'_>,
     users: u64,
     session: &SessionRecord,
@@ -327,6 +328,7 @@ fn check_account(
     }
     let mut record = before.clone();
     record.seen_ms = session.begun_ms;
+    pod.notice_device(tx, &mut record, session);
     directory::store(tx, Some(&before), &record)?;
     Ok(())
 }

@@ -256,3 +256,6 @@ impl Pod {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

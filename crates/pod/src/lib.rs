@@ -58,7 +58,11 @@ pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
 pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
-pub use directory::{AccountError, Holder, NewAccount};
+pub use directory::{
+    ADDRESSES_MAX, AccountChange, AccountError, AccountGiven, AccountsAsked, AccountsPage,
+    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX,
+    PASSWORD_CHARS_MIN, PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
+};
 pub use error::PodError;
 pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
 pub use find::{

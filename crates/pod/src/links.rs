@@ -13,11 +13,12 @@
 //! are sent there in an hour, so that all attempts of a day together hit one code of ten thousand at most;
 //! secrets are stored as hashes only, a code as one under its continuation.
 
-use adea_accounts::Refusal;
 use adea_store::{Decline, Transaction};
 use parking_lot::Mutex;
 
 use crate::apps::AppError;
+use crate::directory::AccountError;
+use crate::directory::sign_up::is_listed;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::settings::SignUpMode;
@@ -79,26 +80,15 @@ impl Pod {
     /// What the mode says.
     pub(crate) fn admits(&self, address: Option<&str>, app: &str) -> Result<(), PodError> {
         let rules = self.sign_up_rules(app);
-        let listed = |normal: &str| {
-            let domain = normal.rsplit('@').next().unwrap_or("");
-            let mut all = rules.allowed.iter();
-            all.any(|one| one == normal || one.trim_start_matches('@') == domain)
+        let refused = match rules.mode {
+            SignUpMode::Open => return Ok(()),
+            SignUpMode::Listed => match address {
+                Some(normal) if is_listed(&rules, normal) => return Ok(()),
+                Some(_) | None => AccountError::NotListed,
+            },
+            SignUpMode::Invited => AccountError::NotInvited,
+            SignUpMode::Closed => AccountError::SignUpClosed,
         };
-        let admitted = match rules.mode {
-            SignUpMode::Open => true,
-            SignUpMode::Listed => address.is_some_and(listed),
-            SignUpMode::Invited | SignUpMode::Closed => false,
-        };
-        if admitted {
-            return Ok(());
-        }
-        Err(Refusal::Forbidden("You cannot sign up here.".into()).into())
-    }
-
-    /// Where a link leads with which one signs in.
-    fn sign_in_link(&self, app: &str, secret: &str) -> String {
-        let auth = self.auth();
-        let base = auth.accounts.public_url.as_deref().unwrap_or("");
-        format!("{base}/_auth/pages/link?app={app}#{secret}")
+        Err(refused.into())
     }
 }

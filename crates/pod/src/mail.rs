@@ -80,3 +80,6 @@ impl Pod {
         set.unwrap_or_else(own).fill(app, secret)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ impl Pod {
         Ok(known.caller)
     }
 
-    async fn prove(
+    pub(crate) async fn prove(
         &self,
         name: &str,
         password: &str,

@@ -363,6 +363,24 @@ pub fn remove_team_member(
     Ok(())
 }
 
+/// Whether an organisation with other members would be without an owner if `account` left.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn is_last_owner(tx: &Transaction<'_>, account: &str) -> Result<bool, EngineError> {
+    for (group, place) in places(tx, account)? {
+        if place != Place::Organisation(OrganisationRole::Owner) {
+            continue;
+        }
+        let found: Option<Organisation> = get(tx, &keys::organisation(&group), &group)?;
+        let needs = |counts: &super::Counts| counts.owners <= 1 && counts.members > 1;
+        if found.is_some_and(|organisation| needs(&organisation.counts)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes all that says of `account`, which is going away, where it belonged, and what it sent.
 ///
 /// An organisation that loses its last owner so is left to its administrator of longest standing,

@@ -25,11 +25,20 @@ pub(super) struct Target {
     pub(super) host: String,
     /// Where that is.
     pub(super) address: SocketAddr,
-    /// The `Authorization` header, if there are credentials.
-    authorization: Option<String>,
+    /// The header with the credentials, if there are any.
+    credential: Option<String>,
 }
 
 impl Target {
+    /// The same server, asked with another header for credentials, or with none.
+    pub(super) fn with_credential(&self, header: Option<String>) -> Arc<Self> {
+        Arc::new(Self {
+            host: self.host.clone(),
+            address: self.address,
+            credential: header,
+        })
+    }
+
     /// Reads `http://[name:password@]host[:port][/]` and looks the host up.
     pub(super) async fn resolve(url: &str) -> Result<Arc<Self>, BenchError> {
         let ServerAddress {
@@ -45,7 +54,7 @@ impl Target {
         Ok(Arc::new(Self {
             host,
             address,
-            authorization,
+            credential: authorization.map(|text| format!("Authorization: {text}")),
         }))
     }
 
@@ -55,7 +64,7 @@ impl Target {
         Arc::new(Self {
             host: address.to_string(),
             address,
-            authorization: None,
+            credential: None,
         })
     }
 }
@@ -95,9 +104,16 @@ pub(super) struct Connection {
     input: BytesMut,
     output: Vec<u8>,
     body: Body,
+    /// The cookie that the last answer brought.
+    cookie: Option<String>,
 }
 
 impl Connection {
+    /// The cookie that the last answer brought, as a name and a value.
+    pub(super) fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     /// Connects; `number` counts the connections of a run.
     pub(super) async fn open(target: &Arc<Target>, number: usize) -> Result<Self, BenchError> {
         let failed = || BenchError::io(format!("connecting to {}", target.host));
@@ -118,6 +134,7 @@ impl Connection {
             input: BytesMut::new(),
             output: Vec::new(),
             body: Body::Length(0),
+            cookie: None,
         })
     }
 
@@ -141,6 +158,7 @@ impl Connection {
             }
         };
         self.body = head.body;
+        self.cookie = head.cookie;
         if head.status == expected {
             return Ok(());
         }
@@ -205,8 +223,8 @@ impl Connection {
         let out = &mut self.output;
         write!(out, "{} {} HTTP/1.1\r\n", request.method, request.path)?;
         write!(out, "Host: {}\r\n", self.target.host)?;
-        if let Some(authorization) = &self.target.authorization {
-            write!(out, "Authorization: {authorization}\r\n")?;
+        if let Some(credential) = &self.target.credential {
+            write!(out, "{credential}\r\n")?;
         }
         out.extend_from_slice(b"Accept: application/json\r\n");
         if request.body.is_empty() && request.method == "GET" {

@@ -77,6 +77,17 @@ impl Run {
         Ok(answer)
     }
 
+    /// As [`Run::ask_once`], with the cookie that comes with the answer.
+    pub(super) async fn ask_for_cookie(
+        &self,
+        request: &Request,
+    ) -> Result<(Vec<u8>, Option<String>), BenchError> {
+        let mut answer = Vec::new();
+        let mut connection = Connection::open(&self.target, 0).await?;
+        connection.exchange(request, 200, &mut answer).await?;
+        Ok((answer, connection.cookie().map(str::to_owned)))
+    }
+
     /// Documents one by one.
     pub(super) async fn put(&mut self, count: usize) -> Result<(), BenchError> {
         let question = Arc::new(PutDocuments {

@@ -44,6 +44,14 @@ pub(super) enum Operation {
     FindScan,
     /// A document replicated, both sides.
     Replicate,
+    /// A document read by id by nobody in particular.
+    GetAnonymous,
+    /// What an access token costs besides.
+    AuthBearer,
+    /// What the cookie of a session costs besides.
+    AuthCookie,
+    /// What a temporary name and password cost besides.
+    AuthBasic,
 }
 
 impl Operation {
@@ -67,6 +75,10 @@ impl Operation {
             Self::Find => "_find of 25 documents by index",
             Self::FindScan => "_find without index, per document",
             Self::Replicate => "replication, per document, both sides",
+            Self::GetAnonymous => "GET document, anonymously",
+            Self::AuthBearer => "besides, with an access token",
+            Self::AuthCookie => "besides, with a session cookie",
+            Self::AuthBasic => "besides, with temporary Basic",
         }
     }
 
@@ -87,14 +99,24 @@ impl Operation {
             Self::MangoIndex => Some(160.0),
             Self::Find => Some(18_000.0),
             Self::FindScan => Some(47.0),
-            Self::BulkSmall | Self::Compact | Self::Replicate => None,
+            Self::BulkSmall
+            | Self::Compact
+            | Self::Replicate
+            | Self::GetAnonymous
+            | Self::AuthBearer
+            | Self::AuthCookie
+            | Self::AuthBasic => None,
         }
     }
 
     /// The most that it is to cost, in CPU microseconds, where that is not told by `CouchDB`'s.
     pub(super) fn goal_us(self) -> Option<f64> {
-        // 30,000 documents a second on each side.
-        (self == Self::Replicate).then_some(2e6 / 30_000.0)
+        match self {
+            // 30,000 documents a second on each side.
+            Self::Replicate => Some(2e6 / 30_000.0),
+            Self::AuthBearer | Self::AuthCookie => Some(10.0),
+            _ => None,
+        }
     }
 
     /// How many times cheaper than that it is to be.
@@ -108,7 +130,13 @@ impl Operation {
             Self::MangoIndex => Some(25.0),
             Self::Find => Some(150.0),
             Self::FindScan => Some(20.0),
-            Self::BulkSmall | Self::Compact | Self::Replicate => None,
+            Self::BulkSmall
+            | Self::Compact
+            | Self::Replicate
+            | Self::GetAnonymous
+            | Self::AuthBearer
+            | Self::AuthCookie
+            | Self::AuthBasic => None,
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Head {
     pub(super) status: u16,
     /// How the body is delimited.
     pub(super) body: Body,
+    /// The cookie that it sets, as a name and a value.
+    pub(super) cookie: Option<String>,
 }
 
 /// Where in a body we are.
@@ -73,7 +75,7 @@ pub(super) fn take_head(input: &mut BytesMut) -> Result<Option<Head>, WireError>
     let text = std::str::from_utf8(&bytes).map_err(|_| "its head is not UTF-8")?;
     let mut lines = text.split("\r\n");
     let status = parse_status(lines.next().unwrap_or_default())?;
-    let mut body = Body::UntilClose;
+    let (mut body, mut cookie) = (Body::UntilClose, None);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             continue;
@@ -85,12 +87,19 @@ pub(super) fn take_head(input: &mut BytesMut) -> Result<Option<Head>, WireError>
             && value.trim().eq_ignore_ascii_case("chunked")
         {
             body = Body::Chunked(Chunk::Size);
+        } else if name.eq_ignore_ascii_case("set-cookie") {
+            let pair = value.split(';').next().unwrap_or_default();
+            cookie = Some(pair.trim().to_owned());
         }
     }
     if status == 204 || status == 304 {
         body = Body::Length(0);
     }
-    Ok(Some(Head { status, body }))
+    Ok(Some(Head {
+        status,
+        body,
+        cookie,
+    }))
 }
 
 fn parse_status(line: &str) -> Result<u16, WireError> {

@@ -2,8 +2,7 @@
 
 use adea_mail::SmtpServer;
 use adea_pod::{
-    AccountSettings, LimitSettings, LinkSettings, MailSettings, SessionSettings, SignUpMode,
-    SignUpSettings,
+    AccountSettings, LimitSettings, LinkSettings, MailSettings, ProviderSettings, SessionSettings, SignUpMode, SignUpSettings,
 };
 
 use crate::config::{Config, Secret};
@@ -29,6 +28,10 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
         limits: limits(config),
         audit_keep_s: Some(config.audit_keep.as_secs()),
         mail: mail_settings(config),
+        providers: ProviderSettings {
+            list: config.providers.clone(),
+            new_device_notice: config.session_new_device_notice,
+        },
         ..AccountSettings::default()
     }
 }

@@ -65,7 +65,7 @@ async fn serve(config: &Config, filter: LogFilter) -> Result<(), CommandError> {
     app.tell_stored_settings();
     let (metrics, live) = (app.metrics.clone(), app.live.clone());
     let server = Server::new(Door(app), live, metrics, shutdown);
-    warn_of_strangers(address);
+    warn_of_strangers(address, config.session_plain_http);
     tracing::info!(%address, data = %config.data.display(), "serving on {address}");
     say(&format!("listening on http://{address}\n"))?;
     let (told, end) = oneshot::channel::<()>();
@@ -152,12 +152,18 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
 }
 
 /// Passwords travel as they are; that is for this machine only.
-fn warn_of_strangers(address: SocketAddr) {
+fn warn_of_strangers(address: SocketAddr, plain_http: bool) {
     if !address.ip().is_loopback() {
+        let told = if plain_http {
+            "session.plain_http is set, so passwords and documents can be read on the way."
+        } else {
+            "credentials from there are refused, unless session.plain_http is set."
+        };
         tracing::warn!(
             %address,
-            "{address} is reached from other machines and speaks no TLS: passwords and documents \
-             can be read on the way. Put a proxy with TLS in front, or listen on 127.0.0.1"
+            "{address} is reached from other machines and speaks no TLS: {told} Put a proxy with \
+             TLS in front that sends X-Forwarded-Proto, and list it in auth.trusted_proxies; or \
+             listen on 127.0.0.1"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adea_accounts::oidc::Provider;
 use adea_accounts::{PasswordRequirement, RequiredClaims, TokenKeys};
 use adea_pod::{LimitRule, Network};
 
@@ -35,6 +36,9 @@ pub(crate) const LIMIT: Parsed<Option<LimitRule>> = Parsed {
 
 /// The keys of tokens, which hold secrets.
 pub(crate) struct TokenKeyList;
+
+/// Providers to sign in with, which hold secrets.
+pub(crate) struct ProviderList;
 
 fn text(raw: &Raw) -> Result<&str, String> {
     match raw {
@@ -118,6 +122,38 @@ impl Kind for TokenKeyList {
     fn allowed(&self) -> String {
         "keys as \"hmac:KID=BASE64\", \"rsa:KID=PEM\", \"ec:KID=PEM\" or \"eddsa:KID=PEM\", with \
          \\n for the ends of lines; KID is _default for tokens that name none"
+            .to_owned()
+    }
+
+    fn secret(&self) -> bool {
+        true
+    }
+
+    fn list(&self) -> bool {
+        true
+    }
+}
+
+impl Kind for ProviderList {
+    type Value = Vec<Arc<Provider>>;
+
+    fn read(&self, raw: &Raw) -> Result<Self::Value, String> {
+        let mut list: Self::Value = Vec::new();
+        for item in texts(raw, '\n')? {
+            let provider = Provider::parse(item).map_err(|error| error.to_string())?;
+            if list.iter().any(|known| known.name == provider.name) {
+                return Err(format!("there are two providers called {}", provider.name));
+            }
+            list.push(Arc::new(provider));
+        }
+        Ok(list)
+    }
+
+    fn allowed(&self) -> String {
+        "providers as \"name=google;client_id=…;client_secret=…\", each on a line of its own; google, \
+         microsoft, apple, github and gitlab are known, any other has issuer=https://…, or authorize=, \
+         token= and user= if it speaks OAuth 2.0 only; more members are label, scopes, trust_email, \
+         preset, tenant (microsoft), team_id, key_id and key (apple), discovery and emails"
             .to_owned()
     }
 
@@ -280,6 +316,17 @@ mod tests {
         assert!(networks.read(&Raw::Text("x".to_owned())).is_err());
         assert_eq!(networks.read(&Raw::Absent).unwrap(), []);
         assert_eq!(Optional(TEXT).read(&Raw::Absent), Ok(None));
+    }
+
+    #[test]
+    fn providers_are_read_each_under_its_own_name() {
+        let read = |text: &str| ProviderList.read(&Raw::Text(text.to_owned()));
+        let google = "name=google;client_id=a;client_secret=b,c";
+        let github = "name=github;client_id=a;client_secret=b";
+        assert_eq!(read(&format!("{google}\n{github}\n")).unwrap().len(), 2);
+        assert!(read(&format!("{google}\n{google}")).is_err());
+        assert!(!read("name=google;client_secret=hush").unwrap_err().contains("hush"));
+        assert!(Kind::secret(&ProviderList));
     }
 
     #[test]

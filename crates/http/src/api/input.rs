@@ -20,7 +20,15 @@ pub(crate) async fn read<T>(exchange: &mut Exchange) -> Result<T, ApiError>
 where
     T: DeserializeOwned + ToSchema + 'static,
 {
-    let body = intake::whole_up_to(exchange, BODY_MAX).await?;
+    read_up_to(exchange, BODY_MAX).await
+}
+
+/// As [`read`], where a body may be of `most` bytes.
+pub(crate) async fn read_up_to<T>(exchange: &mut Exchange, most: u64) -> Result<T, ApiError>
+where
+    T: DeserializeOwned + ToSchema + 'static,
+{
+    let body = intake::whole_up_to(exchange, most).await?;
     if body.is_empty() {
         return parse(b"{}");
     }
@@ -59,6 +67,9 @@ pub(super) fn check_query(exchange: &Exchange, route: &Route) -> Result<(), ApiE
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in exchange.query.pairs() {
         let Some(parameter) = route.query.iter().find(|known| known.name == name) else {
+            if route.query.iter().any(|known| known.kind == kind::RETURNED) {
+                continue;
+            }
             return Err(ApiError::Input(format!("unknown query parameter `{name}`")));
         };
         if seen.contains(&name) {

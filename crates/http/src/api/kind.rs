@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 
 /// The longest text of a parameter, in bytes.
 const TEXT_MAX: usize = 256;
+/// The kind of what another server sends a browser back with. It may add what it likes; that is not
+/// refused, and not read.
+pub(super) const RETURNED: &str = "returned";
+/// The longest text of it, in bytes.
+const RETURNED_MAX: usize = 4_096;
 /// The greatest number that every reader of JSON can hold.
 const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// The longest place in a list, in characters.
@@ -28,6 +33,12 @@ const KINDS: &[Kind] = &[
         takes: is_text,
         wanted: "text of at most 256 bytes without control characters",
         schema: || json!({"type": "string", "maxLength": TEXT_MAX, "pattern": "^[^\\x00-\\x1f\\x7f]*$"}),
+    },
+    Kind {
+        name: RETURNED,
+        takes: |text| text.len() <= RETURNED_MAX,
+        wanted: "text of at most 4096 bytes",
+        schema: || json!({"type": "string", "maxLength": RETURNED_MAX}),
     },
     Kind {
         name: "integer",
@@ -87,6 +98,7 @@ const KINDS: &[Kind] = &[
 const OF_PATHS: &[(&str, &str, &str)] = &[
     ("account", "The id of an account.", "string"),
     ("app", "The name of an app.", "app"),
+    ("email", "An address.", "string"),
     ("id", "The id.", "string"),
     ("invitation", "The id of an invitation.", "string"),
     ("kind", "Which kind of mail.", "string"),

@@ -22,6 +22,8 @@ const NAMED: &[(&str, LimitKind)] = &[
     ("signup", LimitKind::SignUp),
     ("createOrganisation", LimitKind::SignUp),
     ("recover", LimitKind::Mail),
+    ("startMail", LimitKind::Mail),
+    ("anonymous", LimitKind::SignUp),
 ];
 
 /// Which limit counts a call.

@@ -113,7 +113,7 @@ fn describe(exchange: Exchange, _: Captures) -> Answering {
 }
 
 /// Answers with what changes only with the server; whoever has it already is told so.
-fn kept(
+pub(super) fn kept(
     exchange: &Exchange,
     content_type: &'static str,
     content: Bytes,

@@ -1,6 +1,420 @@
 //! Signing in with another provider (`OpenID Connect`).
 
-use super::Route;
+mod forms;
+
+use adea_accounts::oidc::form;
+use adea_pod::{Finished, Pod, PodError, ProviderError, Returned};
+use http::{HeaderValue, StatusCode, header};
+
+use super::input::header_text;
+use super::sessions::{BEGUN, SessionAsked, begun, wanted};
+use super::{Answer, Answering, Captures, Form, Parameter, Route, Who, answer, read};
+use crate::body::Response;
+use crate::caller::origin;
+use crate::couch::intake;
+use crate::error::ApiError;
+use crate::reply;
+use crate::router::Exchange;
+use forms::{
+    FinishAsked, IdentitiesAnswer, IdentityItem, LinkedAnswer, ProviderItem, ProvidersAnswer,
+    ReturnedAnswer, StartAsked, StartedAnswer,
+};
+
+/// The longest form of a provider's page.
+const FORM_BYTES_MAX: u64 = 16 << 10;
+/// The longest address to return to.
+const REDIRECT_BYTES_MAX: usize = 2_048;
 
 /// The rows of this area.
-pub(super) const ROUTES: &[Route] = &[];
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: "GET",
+        path: "/_auth/providers",
+        name: "listProviders",
+        summary: "Lists the providers that one can sign in with.",
+        who: Who::Anybody,
+        query: &[],
+        body: None,
+        answers: &[Answer {
+            status: 200,
+            about: "Their names, and what may stand on their buttons.",
+            form: Some(Form::of::<ProvidersAnswer>()),
+        }],
+        handle: |exchange, _| Box::pin(async move { Ok(list(&exchange)) }),
+    },
+    Route {
+        method: "POST",
+        path: "/_auth/oidc/finish",
+        name: "finishProvider",
+        summary: "Swaps the code that a browser came back with for a session, or links the identity if \
+                  that was begun.",
+        who: Who::Anybody,
+        query: &[],
+        body: Some(Form::of::<FinishAsked>()),
+        answers: FINISHED,
+        handle: |exchange, _| Box::pin(finish(exchange)),
+    },
+    Route {
+        method: "POST",
+        path: "/_auth/oidc/{provider}/start",
+        name: "startProvider",
+        summary: "Begins to sign in with a provider: tells where to send the browser.",
+        who: Who::Anybody,
+        query: &[],
+        body: Some(Form::of::<StartAsked>()),
+        answers: STARTED,
+        handle: |exchange, captures| start(exchange, captures, false),
+    },
+    Route {
+        method: "POST",
+        path: "/_auth/oidc/{provider}/link/start",
+        name: "startProviderLink",
+        summary: "Begins to link the caller's account with a provider: tells where to send the browser.",
+        who: Who::SignedIn,
+        query: &[],
+        body: Some(Form::of::<StartAsked>()),
+        answers: STARTED,
+        handle: |exchange, captures| start(exchange, captures, true),
+    },
+    Route {
+        method: "GET",
+        path: "/_auth/oidc/{provider}/callback",
+        name: "returnFromProvider",
+        summary: "Where a provider sends the browser back to.",
+        who: Who::Anybody,
+        query: RETURNED_WITH,
+        body: None,
+        answers: RETURNED,
+        handle: |exchange, captures| callback(exchange, captures),
+    },
+    Route {
+        method: "POST",
+        path: "/_auth/oidc/{provider}/callback",
+        name: "returnFromProviderByForm",
+        summary: "Where the page of a provider sends the browser back to with a form.",
+        who: Who::Anybody,
+        query: &[],
+        body: None,
+        answers: RETURNED,
+        handle: |exchange, captures| callback(exchange, captures),
+    },
+    Route {
+        method: "GET",
+        path: "/_auth/identities",
+        name: "listIdentities",
+        summary: "Lists who the caller is at other providers.",
+        who: Who::SignedIn,
+        query: &[],
+        body: None,
+        answers: &[Answer {
+            status: 200,
+            about: "One for each provider that the account is linked with.",
+            form: Some(Form::of::<IdentitiesAnswer>()),
+        }],
+        handle: |exchange, _| Box::pin(async move { identities(&exchange) }),
+    },
+    Route {
+        method: "DELETE",
+        path: "/_auth/identities/{provider}",
+        name: "unlinkIdentity",
+        summary: "Takes away who the caller is at a provider.",
+        who: Who::SignedIn,
+        query: &[],
+        body: None,
+        answers: &[
+            Answer {
+                status: 200,
+                about: "It is taken away.",
+                form: Some(Form::of::<LinkedAnswer>()),
+            },
+            Answer {
+                status: 409,
+                about: "It is the only way into the account.",
+                form: None,
+            },
+        ],
+        handle: |exchange, captures| unlink(exchange, captures),
+    },
+];
+
+#[expect(clippy::indexing_slicing, reason = "it would not compile")]
+const FINISHED: &[Answer] = &[
+    BEGUN[0],
+    BEGUN[1],
+    BEGUN[2],
+    Answer {
+        status: 409,
+        about: "The identity or the address is of another account.",
+        form: None,
+    },
+    Answer {
+        status: 410,
+        about: "No such attempt was begun here, or it is over.",
+        form: None,
+    },
+];
+
+const STARTED: &[Answer] = &[
+    Answer {
+        status: 200,
+        about: "Where to send the browser, and what to keep until it is back.",
+        form: Some(Form::of::<StartedAnswer>()),
+    },
+    Answer {
+        status: 502,
+        about: "The provider cannot be asked.",
+        form: None,
+    },
+];
+
+const RETURNED: &[Answer] = &[
+    Answer {
+        status: 200,
+        about: "The code, where no page was named to return to.",
+        form: Some(Form::of::<ReturnedAnswer>()),
+    },
+    Answer {
+        status: 303,
+        about: "Back to the page that was named, with `#code=` or `#error=`.",
+        form: None,
+    },
+    Answer {
+        status: 410,
+        about: "No such attempt was begun here, or it is over.",
+        form: None,
+    },
+    Answer {
+        status: 502,
+        about: "The provider cannot be asked, or its answer proves nothing.",
+        form: None,
+    },
+];
+
+const fn field(name: &'static str, about: &'static str) -> Parameter {
+    Parameter {
+        name,
+        about,
+        kind: super::kind::RETURNED,
+    }
+}
+
+/// What is read of what a provider adds.
+const RETURNED_WITH: &[Parameter] = &[
+    field("state", "What the browser was sent with."),
+    field("code", "What is swapped for the identity."),
+    field("iss", "Who sends the browser."),
+    field("error", "Why there is no code."),
+];
+
+fn list(exchange: &Exchange) -> Response {
+    let named = exchange.app.pod.provider_names().into_iter();
+    let providers = named.map(|(name, label)| ProviderItem { name, label });
+    let told = ProvidersAnswer {
+        items: providers.collect(),
+    };
+    answer(StatusCode::OK, &told)
+}
+
+fn start(mut exchange: Exchange, captures: Captures, links: bool) -> Answering {
+    Box::pin(async move {
+        let asked: StartAsked = read(&mut exchange).await?;
+        let app = asked.app.unwrap_or_default();
+        if let Some(target) = &asked.redirect_to {
+            check_redirect(&exchange, target, &app)?;
+        }
+        let account = if links {
+            Some(account(&exchange)?.to_owned())
+        } else {
+            None
+        };
+        let base = base(&exchange)?;
+        let pod = &exchange.app.pod;
+        let started = pod
+            .start_provider(
+                captures.get(0),
+                &base,
+                asked.redirect_to,
+                &app,
+                account.as_deref(),
+            )
+            .await?;
+        let told = StartedAnswer {
+            url: started.url,
+            continuation: started.continuation,
+            expires_in_s: started.expires_in_s,
+        };
+        Ok(answer(StatusCode::OK, &told))
+    })
+}
+
+fn callback(mut exchange: Exchange, captures: Captures) -> Answering {
+    Box::pin(async move {
+        let text = if exchange.method == http::Method::POST {
+            let kind = header_text(&exchange, &header::CONTENT_TYPE);
+            if !kind.starts_with("application/x-www-form-urlencoded") {
+                return Err(ApiError::ContentType("application/x-www-form-urlencoded"));
+            }
+            let body = intake::whole_up_to(&mut exchange, FORM_BYTES_MAX).await?;
+            String::from_utf8(body.to_vec()).unwrap_or_default()
+        } else {
+            exchange.raw_query.clone()
+        };
+        let fields = form::decode(&text).ok_or_else(|| PodError::from(ProviderError::Over))?;
+        let pod = &exchange.app.pod;
+        let returned = pod.provider_returned(captures.get(0), &fields).await?;
+        back(returned)
+    })
+}
+
+/// Sends the browser back to its page. What is told there is made here: nothing that came with the
+/// request is in it.
+fn back(returned: Returned) -> Result<Response, ApiError> {
+    let Some(target) = returned.redirect_to else {
+        let code = returned.outcome?;
+        return Ok(answer(StatusCode::OK, &ReturnedAnswer { code }));
+    };
+    let fragment = match returned.outcome {
+        Ok(code) => form::encode(&[("code", &code)]),
+        Err(error) => form::encode(&[("error", word_of(error))]),
+    };
+    let mut response = reply::empty(StatusCode::SEE_OTHER);
+    reply::set(
+        &mut response,
+        header::LOCATION,
+        &format!("{target}#{fragment}"),
+    );
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    Ok(response)
+}
+
+/// The word for a page.
+fn word_of(error: PodError) -> &'static str {
+    ApiError::from(error).status().1
+}
+
+async fn finish(mut exchange: Exchange) -> Result<Response, ApiError> {
+    let asked: FinishAsked = read(&mut exchange).await?;
+    let session = SessionAsked {
+        face: asked.face,
+        app: None,
+        device: asked.device,
+    };
+    let wanted = wanted(&exchange, &session)?;
+    let pod = &exchange.app.pod;
+    let finished = pod
+        .finish_provider(
+            &asked.code,
+            &asked.continuation,
+            exchange.caller.account(),
+            wanted,
+        )
+        .await?;
+    Ok(match finished {
+        Finished::SignedIn(came) => begun(&exchange, came),
+        Finished::Linked(provider) => answer(StatusCode::OK, &LinkedAnswer { provider }),
+    })
+}
+
+fn identities(exchange: &Exchange) -> Result<Response, ApiError> {
+    let found = exchange.app.pod.identities(account(exchange)?)?;
+    let items = found.into_iter().map(|known| IdentityItem {
+        provider: known.provider,
+        email: known.address,
+        linked_ms: known.linked_ms,
+    });
+    let told = IdentitiesAnswer {
+        items: items.collect(),
+    };
+    Ok(answer(StatusCode::OK, &told))
+}
+
+fn unlink(exchange: Exchange, captures: Captures) -> Answering {
+    Box::pin(async move {
+        let (pod, provider) = (&exchange.app.pod, captures.get(0).to_owned());
+        let from = origin(&pod.auth(), &exchange.headers, exchange.peer);
+        pod.unlink(account(&exchange)?, &provider, from).await?;
+        Ok(answer(StatusCode::OK, &LinkedAnswer { provider }))
+    })
+}
+
+/// The caller's account; administrators of the configuration have none.
+fn account(exchange: &Exchange) -> Result<&str, ApiError> {
+    let account = exchange.caller.account();
+    account.ok_or_else(|| PodError::from(adea_pod::AccountError::Missing).into())
+}
+
+/// Where browsers reach this server. What a request says of that is believed of this machine only: else
+/// whoever asks could have them sent anywhere.
+fn base(exchange: &Exchange) -> Result<String, ApiError> {
+    let auth = exchange.app.pod.auth();
+    if let Some(url) = &auth.accounts.public_url {
+        return Ok(url.clone());
+    }
+    let host = exchange.host();
+    let (name, _) = host.rsplit_once(':').unwrap_or((host, ""));
+    if ["localhost", "127.0.0.1", "[::1]"].contains(&name) {
+        return Ok(exchange.url(""));
+    }
+    Err(PodError::from(ProviderError::NoPublicUrl).into())
+}
+
+/// Lets browsers return to a page of this server, of a listed origin, or of the app.
+fn check_redirect(exchange: &Exchange, target: &str, app: &str) -> Result<(), ApiError> {
+    let plain = target.len() <= REDIRECT_BYTES_MAX
+        && target.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+        && !target.contains(['\\', '#', '"', '<', '>']);
+    let own_path = target.starts_with('/') && !target.starts_with("//");
+    let pod = &exchange.app.pod;
+    if plain && (own_path || is_listed(exchange, target) || of_app(pod, app, target)) {
+        Ok(())
+    } else {
+        Err(PodError::from(ProviderError::Redirect).into())
+    }
+}
+
+/// Whether a page is of the public URL's origin, or of one that is listed for pages of others.
+fn is_listed(exchange: &Exchange, target: &str) -> bool {
+    let auth = exchange.app.pod.auth();
+    let own = auth.accounts.public_url.as_deref().map(origin_of);
+    let cors = &exchange.options.cors;
+    let listed = cors.origins.iter().filter(|_| cors.enabled);
+    let mut all = listed.map(String::as_str).chain(own);
+    let wanted = origin_of(target);
+    wanted.contains("://") && !wanted.contains('@') && all.any(|one| one == wanted)
+}
+
+/// Scheme, host and port of a URL, as they are written.
+fn origin_of(url: &str) -> &str {
+    let host_at = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(host_at..).unwrap_or("");
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    url.get(..host_at + end).unwrap_or(url)
+}
+
+fn of_app(pod: &Pod, app: &str, target: &str) -> bool {
+    pod.app(app).is_ok_and(|app| app.may_lead_to(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_stands_before_the_path() {
+        for (url, expected) in [
+            ("https://app.example/x?y", "https://app.example"),
+            ("https://app.example?y=/", "https://app.example"),
+            ("https://app.example:8443", "https://app.example:8443"),
+            ("https://app.example@evil.example/", "https://app.example@evil.example"),
+            ("https://app.example.evil.example/", "https://app.example.evil.example"),
+            ("javascript:alert(1)", "javascript:alert(1)"),
+        ] {
+            assert_eq!(origin_of(url), expected);
+        }
+    }
+}

@@ -21,25 +21,31 @@ use forms::{
     SessionItem,
 };
 
-pub(crate) use forms::{SessionAnswer, SessionAsked};
+pub(crate) use forms::{FaceAsked, SessionAnswer, SessionAsked};
+
+/// A session was begun.
+pub(crate) const SESSION: Answer = Answer {
+    status: 200,
+    about: "A session. In the face `cookie` it comes with a cookie.",
+    form: Some(Form::of::<SessionAnswer>()),
+};
+
+/// None was.
+pub(crate) const UNPROVED: Answer = Answer {
+    status: 401,
+    about: "It proves nothing, or the account may not sign in: the words are always the same.",
+    form: None,
+};
 
 /// What a route answers that signs somebody in.
 pub(crate) const BEGUN: &[Answer] = &[
-    Answer {
-        status: 200,
-        about: "A session. In the face `cookie` it comes with a cookie.",
-        form: Some(Form::of::<SessionAnswer>()),
-    },
+    SESSION,
     Answer {
         status: 202,
         about: "A second factor is wanted first: bring the continuation with it.",
         form: Some(Form::of::<SecondFactorAnswer>()),
     },
-    Answer {
-        status: 401,
-        about: "It proves nothing, or the account may not sign in: the words are always the same.",
-        form: None,
-    },
+    UNPROVED,
 ];
 
 /// The rows of this area.
@@ -188,9 +194,7 @@ const ENDED: Answer = Answer {
 /// it could sign its reader in as somebody else.
 pub(crate) fn wanted(exchange: &Exchange, asked: &SessionAsked) -> Result<SessionWanted, ApiError> {
     let face = asked.face.map_or(Face::Bearer, Face::from);
-    if face == Face::Cookie && exchange.foreign {
-        return Err(PodError::from(SessionError::CrossSite).into());
-    }
+    refuse_cross_site(exchange, face)?;
     let auth = exchange.app.pod.auth();
     let agent = || exchange.header(&header::USER_AGENT).unwrap_or_default();
     Ok(SessionWanted {
@@ -199,6 +203,14 @@ pub(crate) fn wanted(exchange: &Exchange, asked: &SessionAsked) -> Result<Sessio
         device: asked.device.clone().unwrap_or_else(|| agent().to_owned()),
         address: origin(&auth, &exchange.headers, exchange.peer),
     })
+}
+
+/// Refuses a cookie to a page of another site.
+pub(super) fn refuse_cross_site(exchange: &Exchange, face: Face) -> Result<(), ApiError> {
+    match face == Face::Cookie && exchange.foreign {
+        true => Err(PodError::from(SessionError::CrossSite).into()),
+        false => Ok(()),
+    }
 }
 
 /// Answers with what came of a proof.

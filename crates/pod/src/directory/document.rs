@@ -133,3 +133,32 @@ pub(crate) fn with_users<T>(
     let released = settle_references(tx, &references, |_| None)?;
     Ok((done, released))
 }
+
+/// Drops the bodies of all revisions of `name`'s document that others are based on.
+pub(crate) fn forget_bodies(
+    writer: &mut Writer<'_, '_>,
+    name: &str,
+) -> Result<(), Decline<PodError>> {
+    if let Ok(id) = DocumentId::parse(&user_id(name)) {
+        writer.compact(&id)?;
+    }
+    Ok(())
+}
+
+/// Forgets every branch of `name`'s document but the winning one, as if they had never been.
+pub(crate) fn forget_branches(
+    writer: &mut Writer<'_, '_>,
+    name: &str,
+) -> Result<(), Decline<PodError>> {
+    let Ok(id) = DocumentId::parse(&user_id(name)) else {
+        return Ok(());
+    };
+    let record = writer.record(&id)?;
+    let winner = record.tree.winner().map(|winner| winner.revision());
+    let leaves = record.tree.leaves().map(|leaf| leaf.revision());
+    let others: Vec<Revision> = leaves.filter(|leaf| Some(leaf) != winner.as_ref()).collect();
+    if !others.is_empty() {
+        writer.purge(&id, &others)?;
+    }
+    Ok(())
+}

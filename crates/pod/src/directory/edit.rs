@@ -44,6 +44,8 @@ pub(crate) fn edit_in<T>(
     let before = directory::live(tx, users, id)?.ok_or_else(|| refuse(AccountError::Missing))?;
     let mut record = before.clone();
     let answer = change(tx, &mut record)?;
+    // Whoever has a way in is somebody.
+    record.flags.anonymous &= !crate::providers::has_way_in(&record);
     if record != before {
         put_in(tx, Some(&before), &record)?;
     }

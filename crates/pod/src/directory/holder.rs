@@ -45,6 +45,18 @@ impl Pod {
         }))
     }
 
+    /// The record of account `id`.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn account_record(&self, id: &str) -> Result<Option<AccountRecord>, PodError> {
+        if !adea_accounts::keys::is_id(id) {
+            return Ok(None);
+        }
+        let users = self.users_number()?.0;
+        Ok(directory::live(self.view().as_ref(), users, id)?)
+    }
+
     /// The id of the account that has verified this address.
     ///
     /// # Errors

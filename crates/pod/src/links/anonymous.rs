@@ -8,6 +8,7 @@ use adea_store::{Decline, Direction, Space};
 use super::LinkError;
 use crate::begin_session::{Begun, Proof, SessionWanted};
 use crate::directory::NewAccount;
+use crate::directory::create::create_in;
 use crate::directory::document::{self, with_users};
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -24,7 +25,10 @@ impl Pod {
     /// # Errors
     /// [`LinkError::NoAnonymous`] if there are none here; what [`Pod::begin_session`] says.
     pub async fn begin_anonymous(&self, wanted: SessionWanted) -> Result<Begun, PodError> {
-        if !self.auth().accounts.sign_up.anonymous {
+        if !wanted.app.is_empty() {
+            self.app(&wanted.app)?;
+        }
+        if !self.sign_up_rules(&wanted.app).anonymous {
             return Err(LinkError::NoAnonymous.into());
         }
         let new = NewAccount {
@@ -35,7 +39,31 @@ impl Pod {
             app: wanted.app.clone(),
             ..NewAccount::default()
         };
-        let account = self.create_account(new).await?;
+        let (ground, store, from) = (
+            self.ground()?,
+            self.inner.store.clone(),
+            wanted.address.to_string(),
+        );
+        let account = Self::to_the_end(async move {
+            let made = store.transact(Self::permit(), move |tx| {
+                let made = create_in(tx, &ground, &new)?;
+                super::join_app(tx, &made.id, &new.app, ground.now_ms)?;
+                let entry = AuditEntry {
+                    time_ms: ground.now_ms,
+                    action: "account.create".to_owned(),
+                    account: made.id.clone(),
+                    target: made.id.clone(),
+                    address: from,
+                    app: new.app.clone(),
+                    detail: serde_json::json!({"by": "anonymous"}),
+                    ..AuditEntry::default()
+                };
+                audit::append(tx, &entry)?;
+                Ok(made.id)
+            });
+            made.await.map_err(PodError::from)
+        })
+        .await?;
         let proof = Proof {
             account,
             method: "anonymous".to_owned(),

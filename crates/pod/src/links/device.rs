@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use adea_accounts::directory::AccountRecord;
+use adea_accounts::sessions::SessionRecord;
 use adea_mail::{Kind, Outgoing, enqueue};
 use adea_store::Transaction;
 use base64::Engine as _;
@@ -15,7 +16,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::begin_session::SessionWanted;
 use crate::pod::Pod;
 
 /// Devices of one account that are remembered.
@@ -32,10 +32,10 @@ impl Pod {
         &self,
         tx: &mut Transaction<'_>,
         record: &mut AccountRecord,
-        wanted: &SessionWanted,
-        now_ms: u64,
+        session: &SessionRecord,
     ) {
-        let device = hash_of(&record.id, &wanted.device, wanted.address);
+        let now_ms = session.begun_ms;
+        let device = hash_of(&record.id, &session.device, &session.address);
         if let Some(place) = record.devices.iter().position(|known| *known == device) {
             // To the end, if it is not nearly there: the oldest goes first, and most sign-ins write nothing.
             if place + DEVICES_MAX / 2 < record.devices.len() {
@@ -59,10 +59,10 @@ impl Pod {
             kind: Kind::NewDevice,
             to: to.address.clone(),
             language: record.language.clone().unwrap_or_default(),
-            app: wanted.app.clone(),
+            app: session.app.clone(),
             data: json!({
-                "device": shown(&wanted.device),
-                "address": wanted.address.to_canonical().to_string(),
+                "device": shown(&session.device),
+                "address": session.address,
                 "time": time_of(now_ms),
             }),
         };
@@ -71,7 +71,7 @@ impl Pod {
 }
 
 /// What is kept of a device.
-fn hash_of(account: &str, device: &str, address: IpAddr) -> String {
+fn hash_of(account: &str, device: &str, address: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(account.as_bytes());
     hash.update([0]);
@@ -91,10 +91,12 @@ fn family_of(device: &str) -> String {
 }
 
 /// The net that an address is in.
-fn net_of(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(four) => four.octets().iter().take(2).copied().collect(),
-        IpAddr::V6(six) => six.octets().iter().take(4).copied().collect(),
+fn net_of(address: &str) -> Vec<u8> {
+    let address = address.parse::<IpAddr>().map(|one| one.to_canonical());
+    match address {
+        Ok(IpAddr::V4(four)) => four.octets().iter().take(2).copied().collect(),
+        Ok(IpAddr::V6(six)) => six.octets().iter().take(4).copied().collect(),
+        Err(_) => Vec::new(),
     }
 }
 
@@ -142,16 +144,15 @@ mod tests {
     fn a_device_is_the_same_after_an_update_and_in_the_same_net() {
         let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
         let newer = firefox.replace("128.0", "140.1");
-        let at = |text: &str| text.parse::<IpAddr>().unwrap();
-        let known = hash_of("a", firefox, at("192.0.2.1"));
-        assert_eq!(hash_of("a", &newer, at("192.0.77.9")), known);
-        assert_eq!(hash_of("a", firefox, at("::ffff:192.0.2.1")), known);
-        assert_ne!(hash_of("b", firefox, at("192.0.2.1")), known);
-        assert_ne!(hash_of("a", firefox, at("198.51.100.1")), known);
-        assert_ne!(hash_of("a", "curl/8.0", at("192.0.2.1")), known);
+                let known = hash_of("a", firefox, "192.0.2.1");
+        assert_eq!(hash_of("a", &newer, "192.0.77.9"), known);
+        assert_eq!(hash_of("a", firefox, "::ffff:192.0.2.1"), known);
+        assert_ne!(hash_of("b", firefox, "192.0.2.1"), known);
+        assert_ne!(hash_of("a", firefox, "198.51.100.1"), known);
+        assert_ne!(hash_of("a", "curl/8.0", "192.0.2.1"), known);
         assert_eq!(
-            hash_of("a", "x", at("2001:db8:1::1")),
-            hash_of("a", "x", at("2001:db8:2::1"))
+            hash_of("a", "x", "2001:db8:1::1"),
+            hash_of("a", "x", "2001:db8:2::1")
         );
     }
 }

@@ -19,6 +19,8 @@ use crate::directory::NewAccount;
 use crate::directory::create::create_in;
 use crate::directory::edit::edit_in;
 use crate::error::PodError;
+use crate::limits::LimitKind;
+use crate::mail::LinkKind;
 use crate::pod::Pod;
 
 /// How long a code is good, in minutes.
@@ -146,6 +148,7 @@ impl Pod {
         account: &str,
     ) -> Result<MailStarted, PodError> {
         let normal = normal_address(address).map_err(AccountError::Name)?;
+        self.limit(LimitKind::AccountMail, &normal)?;
         let secret = new_secret(&self.inner.entropy);
         let sending = Sending {
             address: address.to_owned(),
@@ -153,7 +156,7 @@ impl Pod {
             app: app.to_owned(),
             account: account.to_owned(),
             code: new_code(&self.inner.entropy),
-            link: self.sign_in_link(app, &secret),
+            link: self.link(LinkKind::SignIn, app, &secret),
             secret: secret.clone(),
             // Whether a stranger may come in is decided now, so that a mail promises nothing.
             normal: normal.clone(),
@@ -272,7 +275,6 @@ impl Pod {
         };
         if !kept.account.is_empty() {
             edit_in(tx, ground.users, &kept.account, |_, record| {
-                record.flags.anonymous = false;
                 let others = |address: &Address| address.normal != proved.normal;
                 record.addresses.retain(others);
                 record.addresses.push(proved);

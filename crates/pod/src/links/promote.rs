@@ -76,7 +76,7 @@ impl Pod {
             sent: None,
         };
         if let Some(password) = &wanted.password {
-            self.auth().passwords.check(password)?;
+            self.check_new_password(password)?;
             let credential = self.hash_password_slowly(password.clone()).await?;
             let name = match &wanted.name {
                 None => None,

@@ -141,7 +141,6 @@ impl Arrival<'_> {
                 None => record.identities.push(identity),
             }
             if record.flags.anonymous {
-                record.flags.anonymous = false;
                 record.addresses.extend(own);
             }
             Ok(Some(record.clone()))

@@ -5,15 +5,12 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::super::paging::{self, Page, Paged};
 use super::super::{Answer, Captures, Form, Parameter, Route, Who, answer};
 use super::{OK, done};
 use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
-
-/// Mails on a page, at most and without being asked.
-const LIMIT_MAX: u64 = 1_000;
-const LIMIT: u64 = 100;
 
 const MISSING: Answer = Answer {
     status: 404,
@@ -33,22 +30,14 @@ pub(super) const LIST: Route = Route {
             about: "Which ones: waiting or failed; without it, waiting.",
             kind: "waiting|failed",
         },
-        Parameter {
-            name: "limit",
-            about: "At most so many; without it, 100.",
-            kind: "limit",
-        },
-        Parameter {
-            name: "after",
-            about: "Those behind this place: what was `next` in the answer before.",
-            kind: "cursor",
-        },
+        paging::LIMIT,
+        paging::AFTER,
     ],
     body: None,
     answers: &[Answer {
         status: 200,
         about: "The mails.",
-        form: Some(Form::of::<QueuedMails>()),
+        form: Some(Form::of::<Paged<QueuedMail>>()),
     }],
     handle: |exchange, _| Box::pin(async move { list(&exchange) }),
 };
@@ -76,14 +65,6 @@ pub(super) const DELETE: Route = Route {
     answers: &[OK, MISSING],
     handle: |exchange, captures| Box::pin(delete(exchange, captures)),
 };
-
-/// A page of the queue.
-#[derive(Serialize, ToSchema)]
-struct QueuedMails {
-    items: Vec<QueuedMail>,
-    /// The place of the last one, if there are more behind it.
-    next: Option<String>,
-}
 
 /// A mail of the queue.
 #[derive(Serialize, ToSchema)]
@@ -138,29 +119,20 @@ fn list(exchange: &Exchange) -> Result<Response, ApiError> {
         Some("failed") => Listed::Failed,
         Some(_) => return Err(input("`state` must be waiting or failed")),
     };
-    let limit = match exchange.query.get("limit").map(str::parse) {
-        None => LIMIT,
-        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
-        Some(_) => return Err(input("`limit` must be a whole number from 1 to 1000")),
-    };
-    let after = match exchange.query.get("after").map(place) {
+    let page = Page::of(exchange)?;
+    let after = match page.after_text()?.map(place) {
         None => None,
         Some(Some(place)) => Some(place),
-        Some(None) => {
-            return Err(input(
-                "`after` must be what was `next` in the answer before",
-            ));
-        }
+        Some(None) => return Err(input("`after` is not what was `next`")),
     };
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = exchange.app.pod.mail_queue(listed, after, limit)?;
-    let last = page.items.last().filter(|_| page.more);
+    let found = exchange.app.pod.mail_queue(listed, after, page.limit)?;
+    let last = found.items.last().filter(|_| found.more);
     let next = last.map(|last| {
         let time = last.failed_ms.unwrap_or(last.due_ms);
         format!("{time}-{}", last.id)
     });
-    let items = page.items.into_iter().map(QueuedMail::from).collect();
-    Ok(answer(StatusCode::OK, &QueuedMails { items, next }))
+    let items = found.items.into_iter().map(QueuedMail::from).collect();
+    Ok(answer(StatusCode::OK, &Paged::new(items, next)))
 }
 
 /// A place in the list: time and mail.

@@ -178,7 +178,7 @@ pub(crate) struct SecondFactorAnswer {
     /// What would do.
     #[schema(value_type = Vec<String>)]
     pub(crate) second_factor: Vec<&'static str>,
-    /// What is to be brought with it; good once, for ten minutes.
+    /// What is to be brought with it; good once, for five minutes.
     pub(crate) continuation: String,
 }
 
