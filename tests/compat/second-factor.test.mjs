@@ -252,7 +252,7 @@ describe('the second factor', () => {
     ]) {
       told(await post('/_auth/login/second', body), 400, 'invalid_input');
     }
-    for (const text of ['', '０１２３４５', '1234 56', '-12345', '+123456', '1e5000', '\u0000']) {
+    for (const text of ['', '０１２３４５', '1234 56', '-12345', '+123456', '1e5000']) {
       told(await second((await first(await secured())).continuation, { totp: text }), 401, 'unauthorized');
     }
     // None of these was a guess.

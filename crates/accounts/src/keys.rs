@@ -37,6 +37,7 @@ const APP_OF: u8 = 41;
 const APP_ACCOUNT: u8 = 42;
 const APP_COUNT: u8 = 43;
 const APP_DOMAIN: u8 = 44;
+const AUDIT_OF: u8 = 60;
 
 /// The number of characters of an id.
 pub const ID_LENGTH: usize = 26;
@@ -327,16 +328,34 @@ pub(crate) fn audit(unix_ms: u64, tail: u64) -> Vec<u8> {
     key
 }
 
-/// The whole audit log.
-#[must_use]
-pub fn all_audit() -> KeyRange {
-    KeyRange::prefix(&[AUDIT])
+/// The place of an entry, which its key tells: time and tail.
+pub(crate) fn audit_place(key: &[u8]) -> Option<[u8; PLACE]> {
+    key.last_chunk().copied()
 }
 
-/// The audit log, in order of time, from one time on and up to another, in milliseconds.
-pub(crate) fn audit_between(from_ms: u64, to_ms: u64) -> KeyRange {
+/// How many bytes a place in the audit log has.
+pub(crate) const PLACE: usize = 16;
+
+/// The entry at a place.
+pub(crate) fn audit_at(place: &[u8; PLACE]) -> Vec<u8> {
+    let mut key = vec![AUDIT];
+    key.extend_from_slice(place);
+    key
+}
+
+/// account or other party, and place of an entry that names it → nothing.
+pub(crate) fn audit_of(party: &str, place: &[u8; PLACE]) -> Vec<u8> {
+    key(AUDIT_OF, &[party.as_bytes(), place])
+}
+
+/// The places of entries, from one on and up to another: of all, or of those that name a party.
+pub(crate) fn audit_between(party: Option<&str>, from: &[u8; PLACE], to: &[u8; PLACE]) -> KeyRange {
+    let at = |place| match party {
+        Some(party) => audit_of(party, place),
+        None => audit_at(place),
+    };
     KeyRange {
-        from: audit(from_ms, 0),
-        to: audit(to_ms, 0),
+        from: at(from),
+        to: at(to),
     }
 }

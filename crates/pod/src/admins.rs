@@ -11,11 +11,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{InvalidCredential, Refusal, StoredCredential};
 use adea_store::key::POD;
 use adea_store::{Direction, EngineError, KeyRange, Space, TransactError, View};
 
+use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -108,6 +110,19 @@ impl Pod {
     /// [`PodError::Refused`] for a name or password that nobody could sign in with;
     /// [`PodError::Commit`] if it cannot be stored.
     pub async fn set_admin(&self, name: &str, password: &str) -> Result<(), PodError> {
+        self.set_admin_by(name, password, None).await
+    }
+
+    /// The same in the name of somebody, which is written down.
+    ///
+    /// # Errors
+    /// As [`Pod::set_admin`].
+    pub async fn set_admin_by(
+        &self,
+        name: &str,
+        password: &str,
+        by: Option<&Actor>,
+    ) -> Result<(), PodError> {
         may_be_admin(name, Some(password))?;
         let credential = match StoredCredential::from_ini(password) {
             Ok(hashed) => hashed,
@@ -118,7 +133,9 @@ impl Pod {
             Err(error) => return Err(Refusal::Forbidden(Cow::Owned(error.to_string())).into()),
         };
         let (pod, name) = (self.clone(), name.to_owned());
-        Self::to_the_end(async move { pod.store_admin(&name, credential, None).await }).await
+        let told = self.told(by, "admin.set", &format!("{ADMIN_PREFIX}{name}"));
+        let stored = async move { pod.store_admin(&name, credential, None, told).await };
+        Self::to_the_end(stored).await
     }
 
     /// Takes the administrator's rights from `name`; false if he had none.
@@ -126,6 +143,15 @@ impl Pod {
     /// # Errors
     /// [`PodError::Refused`] for the last administrator: nobody could make another one.
     pub async fn remove_admin(&self, name: &str) -> Result<bool, PodError> {
+        self.remove_admin_by(name, None).await
+    }
+
+    /// The same in the name of somebody, which is written down.
+    ///
+    /// # Errors
+    /// As [`Pod::remove_admin`].
+    pub async fn remove_admin_by(&self, name: &str, by: Option<&Actor>) -> Result<bool, PodError> {
+        let told = self.told(by, "admin.remove", &format!("{ADMIN_PREFIX}{name}"));
         let (pod, name) = (self.clone(), name.to_owned());
         Self::to_the_end(async move {
             let _turn = pod.inner.accounts.admin_changes.lock().await;
@@ -146,7 +172,7 @@ impl Pod {
                 .transact(Self::permit(), move |tx| {
                     tx.delete(Space::Index, key);
                     Self::end_sessions(tx, &account, None)?;
-                    Ok(())
+                    Ok(told.map_or(Ok(()), |entry| audit::append(tx, &entry))?)
                 })
                 .await;
             done?;
@@ -163,6 +189,7 @@ impl Pod {
         name: &str,
         credential: StoredCredential,
         expected: Option<&StoredCredential>,
+        told: Option<AuditEntry>,
     ) -> Result<(), PodError> {
         let _turn = self.inner.accounts.admin_changes.lock().await;
         {
@@ -189,7 +216,7 @@ impl Pod {
                 if !same {
                     Self::end_sessions(tx, &account, None)?;
                 }
-                Ok(())
+                Ok(told.map_or(Ok(()), |entry| audit::append(tx, &entry))?)
             })
             .await;
         done?;

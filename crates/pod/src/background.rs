@@ -35,6 +35,9 @@ impl Pod {
         if let Err(error) = self.note_time().await {
             tracing::warn!(%error, "the time could not be noted: {error}");
         }
+        if let Err(error) = self.sweep_audit().await {
+            tracing::error!(%error, "old entries of the audit log could not be removed: {error}");
+        }
         match self.purge_expired().await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged {purged} tombstones that had expired"),

@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use adea_accounts::audit;
 use adea_store::key::POD;
 use adea_store::value::{Reader, put_bytes};
 use adea_store::{Direction, EngineError, KeyRange, Space, TransactError, View};
 use parking_lot::RwLock;
 
+use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -225,6 +227,22 @@ impl Pod {
         value: &str,
         scope: SettingScope,
     ) -> Result<(), PodError> {
+        self.set_by(section, key, value, scope, None).await
+    }
+
+    /// The same in the name of somebody, which is written down, but for the value: it may be a
+    /// secret.
+    ///
+    /// # Errors
+    /// As [`Pod::set`].
+    pub async fn set_by(
+        &self,
+        section: &str,
+        key: &str,
+        value: &str,
+        scope: SettingScope,
+        by: Option<&Actor>,
+    ) -> Result<(), PodError> {
         check(section, key, value)?;
         let configuration = &self.inner.configuration;
         let _changing = configuration.changing.lock().await;
@@ -236,10 +254,24 @@ impl Pod {
         if count >= SETTINGS_MAX && self.setting(section, key).is_none() {
             return Err(InvalidSetting::TooMany.into());
         }
-        if scope == SettingScope::Kept {
+        let told = self.told(by, "configuration.set", &format!("{section}/{key}"));
+        let kept = (scope == SettingScope::Kept).then(|| {
             let mut stored = vec![FORMAT];
             put_bytes(&mut stored, value.as_bytes());
-            crate::pod::put(&self.inner.store, &setting_key(section, key), stored).await?;
+            (setting_key(section, key), stored)
+        });
+        if kept.is_some() || told.is_some() {
+            let done: Result<(), TransactError<PodError>> = self
+                .inner
+                .store
+                .transact(Self::permit(), move |tx| {
+                    if let Some((key, stored)) = kept {
+                        tx.put(Space::Index, key, stored);
+                    }
+                    Ok(told.map_or(Ok(()), |entry| audit::append(tx, &entry))?)
+                })
+                .await;
+            done?;
         }
         configuration.change(|set| {
             let sections = match scope {
@@ -261,18 +293,32 @@ impl Pod {
     /// # Errors
     /// [`PodError::Commit`] if it cannot be stored.
     pub async fn unset(&self, section: &str, key: &str) -> Result<bool, PodError> {
+        self.unset_by(section, key, None).await
+    }
+
+    /// The same in the name of somebody, which is written down.
+    ///
+    /// # Errors
+    /// As [`Pod::unset`].
+    pub async fn unset_by(
+        &self,
+        section: &str,
+        key: &str,
+        by: Option<&Actor>,
+    ) -> Result<bool, PodError> {
         let configuration = &self.inner.configuration;
         let _changing = configuration.changing.lock().await;
         if self.setting(section, key).is_none() {
             return Ok(false);
         }
         let stored = setting_key(section, key);
+        let told = self.told(by, "configuration.unset", &format!("{section}/{key}"));
         let deleted: Result<(), TransactError<PodError>> = self
             .inner
             .store
             .transact(Self::permit(), move |tx| {
                 tx.delete(Space::Index, stored);
-                Ok(())
+                Ok(told.map_or(Ok(()), |entry| audit::append(tx, &entry))?)
             })
             .await;
         deleted?;

@@ -313,10 +313,38 @@ impl Pod {
         entry: &DatabaseEntry,
         change: impl FnOnce(&mut Settings) + Send + 'static,
     ) -> Result<(), PodError> {
+        self.change_audited(entry, change, None).await
+    }
+
+    /// Changes who may do what in a database, in the name of somebody, which is written down.
+    ///
+    /// # Errors
+    /// As [`Pod::change_settings`].
+    pub async fn change_security(
+        &self,
+        entry: &DatabaseEntry,
+        security: String,
+        by: &crate::apps::Actor,
+    ) -> Result<(), PodError> {
+        let told = self.told_of_database("database.security", &entry.name, by);
+        let change = move |settings: &mut Settings| settings.security = security;
+        self.change_audited(entry, change, told).await
+    }
+
+    async fn change_audited(
+        &self,
+        entry: &DatabaseEntry,
+        change: impl FnOnce(&mut Settings) + Send + 'static,
+        told: Option<AuditEntry>,
+    ) -> Result<(), PodError> {
         let (pod, number, name) = (self.clone(), entry.number, entry.name.clone());
         Self::to_the_end(async move {
             let changed = pod.inner.store.transact(Self::permit(), move |tx| {
-                database::change_settings(tx, number, change)
+                database::change_settings(tx, number, change).map_err(no_database)?;
+                if let Some(entry) = &told {
+                    audit::append(tx, entry)?;
+                }
+                Ok::<_, Decline<PodError>>(())
             });
             changed.await?;
             pod.inner.databases.forget(name.as_str());

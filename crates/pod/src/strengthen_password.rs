@@ -46,7 +46,8 @@ impl Pod {
         // Read into a value first: the lock must not be held over what follows.
         let of_admin = self.inner.admins.read().find(name);
         if of_admin.is_some() {
-            self.store_admin(name, better.clone(), Some(stored)).await?;
+            self.store_admin(name, better.clone(), Some(stored), None)
+                .await?;
         } else {
             self.edit_credential(name, &better, stored).await?;
         }

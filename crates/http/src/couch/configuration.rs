@@ -311,7 +311,8 @@ async fn put(mut exchange: Exchange, section: &str, key: &str) -> Result<Respons
     let app = &exchange.app;
     let before = app.shown_setting(section, key).unwrap_or_default();
     if section == ADMINS {
-        app.pod.set_admin(key, value).await?;
+        let by = crate::api::actor(&exchange);
+        app.pod.set_admin_by(key, value, Some(&by)).await?;
         return Ok(value_of(&before));
     }
     if section == TOKEN_KEYS {
@@ -329,7 +330,10 @@ async fn put(mut exchange: Exchange, section: &str, key: &str) -> Result<Respons
         Some(persist) if persist == "false" => SettingScope::ThisRun,
         Some(_) | None => SettingScope::Kept,
     };
-    app.pod.set(section, key, value, scope).await?;
+    let by = crate::api::actor(&exchange);
+    app.pod
+        .set_by(section, key, value, scope, Some(&by))
+        .await?;
     app.apply_settings();
     tracing::info!(section, key, "setting {section}/{key} was changed");
     Ok(value_of(&before))
@@ -339,11 +343,12 @@ async fn delete(exchange: &Exchange, section: &str, key: &str) -> Result<Respons
     refuse_locked(section)?;
     let app = &exchange.app;
     let before = app.shown_setting(section, key).ok_or(UNKNOWN)?;
+    let by = crate::api::actor(exchange);
     if section == ADMINS {
-        app.pod.remove_admin(key).await?;
+        app.pod.remove_admin_by(key, Some(&by)).await?;
         return Ok(value_of(&before));
     }
-    if app.pod.unset(section, key).await? {
+    if app.pod.unset_by(section, key, Some(&by)).await? {
         app.outside.tell(section, key, None)?;
         app.apply_settings();
         tracing::info!(section, key, "setting {section}/{key} was taken back");

@@ -269,11 +269,9 @@ async fn security(mut exchange: Exchange, entry: Arc<DatabaseEntry>) -> Result<R
             let security =
                 Security::parse(&text).map_err(|error| ApiError::bad(error.to_string()))?;
             let text = security.as_text().to_owned();
-            exchange
-                .app
-                .pod
-                .change_settings(&entry, move |settings| settings.security = text)
-                .await?;
+            let by = crate::api::actor(&exchange);
+            let pod = &exchange.app.pod;
+            pod.change_security(&entry, text, &by).await?;
             Ok(reply::ok(StatusCode::OK))
         }
         _ => Err(ApiError::MethodNotAllowed("PUT,GET,HEAD")),

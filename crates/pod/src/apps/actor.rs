@@ -22,18 +22,25 @@ impl Actor {
         Self { caller, address }
     }
 
-    /// An entry of the audit log: that he does `action` to `target` in `app`.
-    pub(crate) fn entry(&self, action: &str, target: &str, app: &str, time_ms: u64) -> AuditEntry {
+    /// The id of his account, or `admin:name` for an administrator of the configuration; empty for
+    /// who has neither.
+    #[must_use]
+    pub fn account(&self) -> String {
         let name = self.caller.name().unwrap_or("");
-        let account = match self.caller.account() {
+        match self.caller.account() {
             Some(account) => account.to_owned(),
             None if self.caller.is_admin() && !name.is_empty() => format!("admin:{name}"),
             None => String::new(),
-        };
+        }
+    }
+
+    /// An entry of the audit log: that he does `action` to `target` in `app`.
+    pub(crate) fn entry(&self, action: &str, target: &str, app: &str, time_ms: u64) -> AuditEntry {
+        let name = self.caller.name().unwrap_or("");
         AuditEntry {
             time_ms,
             action: action.to_owned(),
-            account,
+            account: self.account(),
             name: name.to_owned(),
             target: target.to_owned(),
             address: self

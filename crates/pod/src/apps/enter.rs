@@ -77,7 +77,7 @@ impl Pod {
         partitioned: bool,
         by: &Actor,
     ) -> Result<(), PodError> {
-        let told = self.told_of_database("app.create_database", name, by);
+        let told = self.told_of_database("database.create", name, by);
         self.create_audited(name, partitioned, told).await
     }
 
@@ -86,20 +86,21 @@ impl Pod {
     /// # Errors
     /// As [`Pod::drop_database`].
     pub async fn unmake_database(&self, name: &DatabaseName, by: &Actor) -> Result<(), PodError> {
-        let told = self.told_of_database("app.drop_database", name, by);
+        let told = self.told_of_database("database.drop", name, by);
         self.drop_audited(name, told).await
     }
 
-    /// What an administrator of an app does there is written down.
-    fn told_of_database(
+    /// What is written down of who makes or drops a database.
+    pub(crate) fn told_of_database(
         &self,
         action: &str,
         name: &DatabaseName,
         by: &Actor,
     ) -> Option<adea_accounts::audit::AuditEntry> {
-        let owner = self.app_owning(name)?;
+        let owner = self.app_owning(name);
+        let app = owner.as_ref().map_or("", |owner| owner.app.id.as_str());
         let now_ms = self.inner.clock.now_unix_ms();
-        Some(by.entry(action, name.as_str(), &owner.app.id, now_ms))
+        Some(by.entry(action, name.as_str(), app, now_ms))
     }
 
     /// The app that owns databases of this name.

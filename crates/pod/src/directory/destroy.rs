@@ -7,8 +7,6 @@
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Ground};
-use adea_accounts::keys;
-use adea_accounts::stored::{decode, encode};
 use adea_files::Digest;
 use adea_mail::Kind;
 use adea_store::{Decline, Space, Transaction};
@@ -22,9 +20,6 @@ use super::letters::notify;
 use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
-
-/// Entries of the audit log that one transaction looks through.
-const PORTION: usize = 1_000;
 
 impl Pod {
     /// Erases the caller's account, who proves himself by his password or by a fresh session.
@@ -64,40 +59,9 @@ impl Pod {
             });
             let released = done.await.map_err(PodError::from)?;
             pod.release_files(released).await;
-            pod.forget_person_in_audit(&erased).await
+            pod.forget_in_audit(&erased).await
         })
         .await
-    }
-
-    /// Takes the name of an erased account out of the audit log, and where he came from.
-    async fn forget_person_in_audit(&self, id: &str) -> Result<(), PodError> {
-        let mut from = Some(keys::all_audit());
-        while let Some(range) = from {
-            let id = id.to_owned();
-            let looked = self.inner.store.transact(Self::permit(), move |tx| {
-                let rows = tx.range(Space::Index, &range, PORTION)?;
-                let last = rows.last().map(|(key, _)| key.clone());
-                let full = rows.len() == PORTION;
-                for (key, value) in rows {
-                    let Ok(mut entry) = decode::<AuditEntry>(&value, "the audit log") else {
-                        continue;
-                    };
-                    if entry.account == id && !(entry.name.is_empty() && entry.address.is_empty())
-                    {
-                        forget_person(&mut entry);
-                        tx.put(Space::Index, key, encode(&entry));
-                    }
-                }
-                let next = last.filter(|_| full).map(|last| {
-                    let mut range = range.clone();
-                    range.from = [last.as_slice(), &[0]].concat();
-                    range
-                });
-                Ok::<_, Decline<PodError>>(next)
-            });
-            from = looked.await.map_err(PodError::from)?;
-        }
-        Ok(())
     }
 }
 

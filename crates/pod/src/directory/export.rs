@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adea_accounts::audit::AuditEntry;
+use adea_accounts::audit::{self, AuditEntry, AuditFilter};
 use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
 use adea_accounts::stored::decode;
@@ -145,28 +145,23 @@ impl Pod {
 
     /// Entries of the audit log that he made or that are about him, the newest first.
     fn audit_told(&self, account: &str) -> Result<Value, PodError> {
-        let view = self.view();
-        let mut rows = view.range(Space::Index, keys::all_audit(), Direction::Reverse)?;
-        let mut told = Vec::new();
-        while let Some((_, value)) = rows.next()? {
-            let Ok(entry) = decode::<AuditEntry>(value, "the audit log") else {
-                continue;
-            };
-            let (own, about) = (entry.account == account, entry.target == account);
-            if !own && !about {
-                continue;
+        let filter = AuditFilter {
+            about: Some(account.to_owned()),
+            ..AuditFilter::default()
+        };
+        let (view, mut after, mut told) = (self.view(), None, Vec::new());
+        loop {
+            let room = ENTRIES_MAX.saturating_sub(told.len());
+            let page = audit::find(view.as_ref(), &filter, after.as_ref(), room)?;
+            told.extend(page.entries.iter().map(|entry| told_of_entry(entry, account)));
+            after = page.next;
+            if after.is_none() {
+                break;
             }
-            if told.len() == ENTRIES_MAX {
+            if told.len() >= ENTRIES_MAX {
                 told.push(json!({"truncated": true}));
                 break;
             }
-            let mut entry = serde_json::to_value(&entry).unwrap_or_default();
-            if let (false, Some(fields)) = (own, entry.as_object_mut()) {
-                // Who else did it, and where he sat, is that one's.
-                fields.shift_remove("name");
-                fields.shift_remove("address");
-            }
-            told.push(entry);
         }
         Ok(Value::Array(told))
     }
@@ -296,4 +291,15 @@ fn passkeys(record: &AccountRecord) -> Value {
         json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms})
     })
     .collect()
+}
+
+/// An entry as who is named in it is told of it.
+fn told_of_entry(entry: &AuditEntry, account: &str) -> Value {
+    let mut told = serde_json::to_value(entry).unwrap_or_default();
+    if let (true, Some(fields)) = (entry.account != account, told.as_object_mut()) {
+        // Who else did it, and where he sat, is that one's.
+        fields.shift_remove("name");
+        fields.shift_remove("address");
+    }
+    told
 }

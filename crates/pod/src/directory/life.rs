@@ -78,6 +78,7 @@ impl Touched {
             let (action, target) = match directory::follow(tx, ground, &name, touch.shown)? {
                 Followed::Made(id) => ("account.create", id),
                 Followed::Removed(id) => ("account.delete", id),
+                Followed::Kept(id) if touch.by.is_admin() => ("account.edit", id),
                 Followed::Nothing | Followed::Kept(_) => continue,
             };
             let entry = AuditEntry {

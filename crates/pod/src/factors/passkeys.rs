@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use adea_accounts::directory::{AccountRecord, StoredPasskey};
+use adea_accounts::directory::{self, AccountRecord, StoredPasskey};
 use adea_accounts::one_time::{self, OneTime, Purpose};
 use adea_accounts::passkeys::{
     CEREMONY_MS, Ceremony, PASSKEYS_MAX, PasskeyError, RelyingParty, Started, claimed, short_id,
@@ -204,8 +204,8 @@ impl Pod {
     ) -> Result<Answered, PodError> {
         let refused = || PodError::from(FactorError::Passkey(PasskeyError::Refused));
         let said = claimed(credential).map_err(FactorError::Passkey)?;
-        let holder = self.holder(&said.account)?.ok_or_else(refused)?;
-        let mut passkeys = holder.record.passkeys.iter();
+        let record = self.record_now(&said.account)?.ok_or_else(refused)?;
+        let mut passkeys = record.passkeys.iter();
         let stored = passkeys
             .find(|passkey| passkey.credential == said.credential)
             .ok_or_else(refused)?;
@@ -247,8 +247,16 @@ impl Pod {
     /// # Errors
     /// [`FactorError::NoAccount`] if he can have none.
     pub fn passkeys(&self, who: &Asking) -> Result<Vec<ShownPasskey>, PodError> {
-        let holder = self.asking(who)?;
-        Ok(holder.record.passkeys.iter().map(show).collect())
+        let record = self.record_now(&who.account)?;
+        let record = record.ok_or(FactorError::NoAccount)?;
+        Ok(record.passkeys.iter().map(show).collect())
+    }
+
+    /// The record as it is stored. What a holder has may be older by what a use of it changes, which
+    /// is when a passkey was used and how far its counter went.
+    fn record_now(&self, account: &str) -> Result<Option<AccountRecord>, PodError> {
+        let users = self.users_number()?.0;
+        Ok(directory::live(self.view().as_ref(), users, account)?)
     }
 
     /// Gives a passkey another label.
