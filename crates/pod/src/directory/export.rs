@@ -10,13 +10,12 @@ use std::sync::Arc;
 use adea_accounts::audit::{self, AuditEntry, AuditFilter};
 use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
-use adea_accounts::stored::decode;
-use adea_accounts::{keys, sessions};
+use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
+use adea_documents::DatabaseError;
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
-use adea_documents::DatabaseError;
-use adea_store::{Direction, EngineError, Space};
+use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
 use super::AccountError;
@@ -109,6 +108,7 @@ impl Pod {
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
+            users: self.users_number()?.0,
             limits: Limits::default(),
         };
         let part = Part::new(ROWS_MAX, None).ok_or(PodError::Interrupted)?;
@@ -125,21 +125,28 @@ impl Pod {
             Err(member) => serde_json::to_value(member).unwrap_or_default(),
         });
         let memberships = memberships.collect();
-        let received = organisations::invitations_to(view, &acting, ROWS_MAX).map_err(told)?;
+        let received = organisations::invitations_to(view, &acting, &part).map_err(told)?;
         let sent = organisations::invitations_sent(view, &acting, &part).map_err(told)?;
-        let json = |all| serde_json::to_value::<Vec<organisations::Invitation>>(all);
+        let told = |one: organisations::Invited| {
+            let team = one.team.map(|team| team.name);
+            json!({
+                "id": one.invitation.id, "organisation": one.organisation.name, "team": team,
+                "address": one.invitation.address, "created_ms": one.invitation.created_ms,
+                "expires_ms": one.invitation.expires_ms,
+            })
+        };
         Ok((
             memberships,
-            json(received.items).unwrap_or_default(),
-            json(sent.items).unwrap_or_default(),
+            received.items.into_iter().map(told).collect(),
+            sent.items.into_iter().map(told).collect(),
         ))
     }
 
     fn apps_told(&self, account: &str) -> Result<Value, PodError> {
         let joined = self.apps_joined(account)?;
-        let told = joined.iter().map(|one| {
-            json!({"app": one.app.id, "since_ms": one.joined.since_ms})
-        });
+        let told = joined
+            .iter()
+            .map(|one| json!({"app": one.app.id, "since_ms": one.joined.since_ms}));
         Ok(told.collect())
     }
 
@@ -153,7 +160,11 @@ impl Pod {
         loop {
             let room = ENTRIES_MAX.saturating_sub(told.len());
             let page = audit::find(view.as_ref(), &filter, after.as_ref(), room)?;
-            told.extend(page.entries.iter().map(|entry| told_of_entry(entry, account)));
+            told.extend(
+                page.entries
+                    .iter()
+                    .map(|entry| told_of_entry(entry, account)),
+            );
             after = page.next;
             if after.is_none() {
                 break;
@@ -287,10 +298,8 @@ fn identities(record: &AccountRecord) -> Value {
 
 fn passkeys(record: &AccountRecord) -> Value {
     let all = record.passkeys.iter();
-    all.map(|one| {
-        json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms})
-    })
-    .collect()
+    all.map(|one| json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms}))
+        .collect()
 }
 
 /// An entry as who is named in it is told of it.
