@@ -253,7 +253,11 @@ impl Pod {
     pub(crate) fn app_in_mail(&self, address: &str, app: &str) -> Result<String, PodError> {
         let account = self.account_of_address(address)?;
         let joined = account.is_none_or(|account| self.may_use_app(&account, app).is_ok());
-        Ok(if joined { app.to_owned() } else { String::new() })
+        Ok(if joined {
+            app.to_owned()
+        } else {
+            String::new()
+        })
     }
 
     /// The app `id`, if `caller` administers it.
