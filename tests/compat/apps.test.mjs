@@ -1,6 +1,7 @@
 // Apps: namespaces of databases that only who has joined them enters, whatever door he comes by.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import Nano from 'nano';
@@ -13,7 +14,7 @@ const EVERYBODY = { members: { names: [], roles: [] }, admins: { names: [], role
 
 let server;
 before(async () => {
-  server = await Server.start({ args: ['--vhosts', ':db.dbs.example.org=/:db'] });
+  server = await Server.start({ args: ['--vhosts', ':db.dbs.example.org=/:db', '--signup-inbox', 'inbox'] });
   for (const { name, password } of [ANN, BOB]) {
     const made = await server.request('PUT', `/_users/org.couchdb.user:${name}`, { body: { name, password, type: 'user', roles: [] } });
     assert.equal(made.status, 201);
@@ -256,6 +257,67 @@ describe('a session of an app', () => {
     };
     assert.equal(await recover(closed), '');
     assert.equal(await recover(open), open);
+  });
+});
+
+describe('the inbox for signing up', () => {
+  const chosen = () => randomBytes(16).toString('hex');
+  const person = () => ({ name: freshName('eve').replaceAll('_', '-'), password: 'correct horse eve' });
+  const write = (id, document, as = null) => ask('PUT', `/inbox/${id}`, as, document);
+  before(async () => { assert.equal((await ask('PUT', '/inbox')).status, 201); });
+
+  it('signs up who reaches databases only, and answers him alone', async () => {
+    const [id, eve] = [chosen(), person()];
+    const inbox = new PouchDB(`${server.origin}/inbox`, { skip_setup: true });
+    const email = `${eve.name}@example.org`;
+    assert.ok((await inbox.put({ _id: id, type: 'signup', ...eve, email })).ok);
+    const answer = await inbox.get(id);
+    assert.deepEqual([answer.state, answer.next], ['done', 'verify']);
+    const mail = (await ask('GET', '/_mail/captured')).json().items.find((one) => one.to === email);
+    assert.ok(mail, 'the confirmation is mailed');
+    // Nothing secret was stored, in any revision.
+    for (const query of ['', '?open_revs=all', '?revs_info=true', `?rev=1-${'0'.repeat(32)}`]) {
+      const stored = await ask('GET', `/inbox/${id}${query}`);
+      assert.doesNotMatch(stored.text, /horse|example\.org/, query);
+    }
+    assert.equal((await ask('GET', '/_session', eve)).status, 200);
+    await inbox.close();
+  });
+
+  it('shows nobody else anything', async () => {
+    const id = chosen();
+    assert.equal((await write(id, { type: 'signup', ...person() })).status, 201);
+    assert.equal((await ask('PUT', `/inbox/${'s'.repeat(30)}`, undefined, { type: 'note', secret: 1 })).status, 201);
+    for (const as of [null, ANN]) {
+      for (const [method, door] of [
+        ['GET', ''], ['GET', '/_all_docs'], ['GET', '/_changes'], ['POST', '/_bulk_get'], ['POST', '/_bulk_docs'], ['POST', '/_find'],
+        ['POST', '/_revs_diff'], ['DELETE', `/${id}`], ['POST', ''], ['PUT', '/_design/x'], ['PUT', '/_local/x'], ['GET', '/_security'],
+        ['PUT', '/_security'], ['GET', `/${id}/attachment`], ['PUT', `/${id}/attachment`], ['COPY', `/${id}`], ['GET', '/_local/x'],
+      ]) {
+        const answer = await ask(method, `/inbox${door}`, as, method === 'GET' || method === 'COPY' ? undefined : {});
+        assert.ok([401, 403].includes(answer.status), `${method} ${door} ${answer.status}`);
+      }
+      assert.equal((await ask('GET', `/inbox/${'s'.repeat(30)}`, as)).status, 404);
+      assert.equal((await ask('GET', `/inbox/${chosen()}`, as)).status, 404);
+    }
+  });
+
+  it('refuses what is no signing up, and tells of refusals in the answer', async () => {
+    for (const [id, document] of [
+      ['short', { type: 'signup', ...person() }], ['x'.repeat(65), { type: 'signup', ...person() }], ['%C3%A4'.repeat(30), { type: 'signup', ...person() }],
+      [chosen(), { type: 'note', ...person() }], [chosen(), { ...person() }], [chosen(), { type: 'signup', name: 'eve' }],
+      [chosen(), { type: 'signup', ...person(), roles: ['_admin'] }], [chosen(), { type: 'signup', ...person(), _id: 'other' }], [chosen(), []],
+    ]) {
+      assert.deepEqual(told(await write(id, document)), [400, 'invalid_input'], JSON.stringify(document));
+    }
+    assert.equal((await write(chosen(), { type: 'signup', ...person(), app: 'none' })).status, 404);
+    const [id, weak] = [chosen(), { ...person(), password: 'short' }];
+    assert.equal((await write(id, { type: 'signup', ...weak })).status, 201);
+    const answer = (await ask('GET', `/inbox/${id}`, null)).json();
+    assert.equal(answer.state, 'refused');
+    assert.ok(answer.error && answer.reason);
+    // An id is good once.
+    assert.equal((await write(id, { type: 'signup', ...person() })).status, 409);
   });
 });
 

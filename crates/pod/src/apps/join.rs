@@ -236,6 +236,19 @@ impl Pod {
         Ok(apps::accounts(view.as_ref(), &known.app, after, limit)?)
     }
 
+    /// Whether one more account can join the app `id`.
+    ///
+    /// # Errors
+    /// [`AppError::Unknown`] or [`AppError::QuotaExceeded`].
+    pub(crate) fn app_has_room(&self, id: &str) -> Result<(), PodError> {
+        let known = self.inner.apps.find(id).ok_or(AppError::Unknown)?;
+        let count = apps::count(self.view().as_ref(), id)?;
+        if known.app.quota.accounts.is_some_and(|most| count >= most) {
+            return Err(AppError::from(JoinRefused::Full).into());
+        }
+        Ok(())
+    }
+
     /// Lets do what its administrators do in the app `id`.
     ///
     /// # Errors

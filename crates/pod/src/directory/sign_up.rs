@@ -89,6 +89,8 @@ impl Pod {
         self.check_new_password(&wanted.password)?;
         if !wanted.app.is_empty() {
             self.app(&wanted.app)?;
+            // Asked before it is known whether there is an account, or the answer would tell that.
+            self.app_has_room(&wanted.app)?;
         }
         let rules = self.sign_up_rules(&wanted.app);
         may_sign_up(&rules, address.as_ref())?;
