@@ -77,6 +77,22 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether such a mail carries a secret, which is good for something to whoever reads it.
+    #[must_use]
+    pub fn carries_secret(self) -> bool {
+        match self {
+            Self::VerifyAddress | Self::Recover | Self::SignIn | Self::Invitation => true,
+            Self::AlreadyRegistered
+            | Self::NoAccount
+            | Self::PasswordChanged
+            | Self::NewDevice
+            | Self::AddressChanged
+            | Self::FactorChanged
+            | Self::Erased
+            | Self::Test => false,
+        }
+    }
+
     /// Data as a mail of this kind might have it, with everything that there can be.
     #[must_use]
     pub fn sample(self) -> Value {

@@ -149,6 +149,8 @@ impl Pod {
         check_language(wanted.language.as_deref())?;
         if !wanted.app.is_empty() {
             self.app(&wanted.app)?;
+            // Asked before it is known whether there is an account, or the answer would tell that.
+            self.app_has_room(&wanted.app)?;
         }
         may_sign_up(&rules, address.as_ref())?;
         Ok(Checked {
