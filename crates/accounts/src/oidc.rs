@@ -29,7 +29,9 @@ pub use authorization::{Asking, authorization_url, new_verifier};
 pub use discovery::{Discovery, InvalidDiscovery};
 pub use id_token::{Expected, InvalidIdToken, verify_id_token};
 pub use issuer::{Issuer, is_safe_url};
-pub use provider::{ClientSecret, Endpoints, InvalidProvider, Protocol, Provider, SecretText, is_provider_name};
+pub use provider::{
+    ClientSecret, Endpoints, InvalidProvider, Protocol, Provider, SecretText, is_provider_name,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -19,6 +19,7 @@ mod closing;
 mod domain;
 mod invitation;
 mod membership;
+mod of_app;
 mod organisation;
 mod read;
 mod record;
@@ -34,6 +35,7 @@ pub use invitation::{
 pub use membership::{
     forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member, roles_of,
 };
+pub use of_app::leave_app;
 pub use organisation::{
     NewOrganisation, OrganisationChange, change_organisation, close_organisation,
     create_organisation,

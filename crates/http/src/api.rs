@@ -241,7 +241,11 @@ pub(crate) async fn route(exchange: Exchange, segments: &[String]) -> Result<Res
 /// Whether a request is for a route that everybody may call, most of them to sign in.
 pub(crate) fn is_for_strangers(method: &http::Method, path: &str) -> bool {
     let segments = || crate::wire::path::segments(path).ok();
-    let ours = || FIRSTS.iter().any(|first| path.trim_start_matches('/').starts_with(first));
+    let ours = || {
+        FIRSTS
+            .iter()
+            .any(|first| path.trim_start_matches('/').starts_with(first))
+    };
     ours()
         && segments().is_some_and(|segments| {
             let mut fitting = routes().filter(|route| route.method == method.as_str());

@@ -16,8 +16,8 @@ use hyper::body::Body as _;
 use crate::api;
 use crate::body::{Request, Response};
 use crate::caller;
-use crate::cors::ForeignOrigin;
 use crate::challenge::Challenge;
+use crate::cors::ForeignOrigin;
 use crate::couch::intake::Intake;
 use crate::couch::{
     attachment, bulk, changes, database, design, document, find, listing, local, partition, server,

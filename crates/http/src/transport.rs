@@ -190,7 +190,11 @@ mod tests {
         assert_eq!(came(&auth, "10.0.0.1", &said("https")), (true, true));
         assert_eq!(came(&auth, "10.0.0.1", &said("HTTPS, https")), (true, true));
         for plain in ["http", "https, http", "http,https", "", "https,"] {
-            assert_eq!(came(&auth, "10.0.0.1", &said(plain)), (false, false), "{plain}");
+            assert_eq!(
+                came(&auth, "10.0.0.1", &said(plain)),
+                (false, false),
+                "{plain}"
+            );
         }
         assert_eq!(came(&auth, "10.0.0.1", &[client]), (false, false));
         let near = [("x-forwarded-for", "127.0.0.1")];

@@ -226,10 +226,22 @@ async fn a_form_is_sent_with_credentials_and_no_redirect_is_followed() {
     let large = client.get_as(&url, &Credentials::None, 5).await;
     assert_eq!(large.unwrap_err(), OutboundError::TooLarge(5));
     let (heads, _) = server.await.unwrap();
-    assert!(heads[0].starts_with("POST /token HTTP/1.1\r\n"), "{}", heads[0]);
+    assert!(
+        heads[0].starts_with("POST /token HTTP/1.1\r\n"),
+        "{}",
+        heads[0]
+    );
     assert!(heads[0].contains("content-type: application/x-www-form-urlencoded\r\n"));
-    assert!(heads[0].contains("authorization: Basic bWU6czplY3JldA==\r\n"), "{}", heads[0]);
-    assert!(heads[1].contains("authorization: Bearer tok\r\n"), "{}", heads[1]);
+    assert!(
+        heads[0].contains("authorization: Basic bWU6czplY3JldA==\r\n"),
+        "{}",
+        heads[0]
+    );
+    assert!(
+        heads[1].contains("authorization: Bearer tok\r\n"),
+        "{}",
+        heads[1]
+    );
     assert!(!heads[2].contains("authorization"));
     let broken = Credentials::Bearer("a\nb".to_owned());
     let answer = client.get_as(&url, &broken, 5).await;

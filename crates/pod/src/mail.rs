@@ -65,16 +65,19 @@ impl Pod {
     pub fn link(&self, kind: LinkKind, app: &str, secret: &str) -> String {
         let auth = self.auth();
         let links = &auth.accounts.mail.links;
-        let set = match kind {
-            LinkKind::Verify => &links.verify,
-            LinkKind::Recover => &links.recover,
-            LinkKind::SignIn => &links.sign_in,
-            LinkKind::Invitation => &links.invitation,
+        let apps = self.app_links(app);
+        let (of_app, set) = match kind {
+            LinkKind::Verify => (apps.verify, &links.verify),
+            LinkKind::Recover => (apps.recover, &links.recover),
+            LinkKind::SignIn => (apps.sign_in, &links.sign_in),
+            LinkKind::Invitation => (apps.invitation, &links.invitation),
         };
+        let of_app = of_app.as_deref().and_then(LinkTemplate::parse);
         let base = auth.accounts.public_url.as_deref();
         let base = base.unwrap_or(&auth.accounts.mail.own_url);
         let own = || LinkTemplate::own(base, kind.page(), app);
-        set.clone().unwrap_or_else(own).fill(app, secret)
+        let set = of_app.or_else(|| set.clone());
+        set.unwrap_or_else(own).fill(app, secret)
     }
 }
 

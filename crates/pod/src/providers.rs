@@ -30,8 +30,8 @@ use crate::error::PodError;
 use crate::pod::Pod;
 
 pub(crate) use ask::ProviderMemory;
-pub(crate) use identities::has_way_in;
 pub use identities::LinkedIdentity;
+pub(crate) use identities::has_way_in;
 pub use journey::{Finished, Returned, Started};
 
 /// Why a use case here ended without doing what was asked.

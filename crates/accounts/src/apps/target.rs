@@ -67,6 +67,19 @@ pub fn is_below(address: &str, origin: &str) -> bool {
     readable && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
+/// Whether `link` is on `origin`, with one place for a secret (`{token}`) behind it, and perhaps places for
+/// the app's id (`{app}`).
+#[must_use]
+pub fn is_link_below(link: &str, origin: &str) -> bool {
+    let behind = link.strip_prefix(origin);
+    behind.is_some_and(|behind| {
+        let filled = behind.replacen("{token}", "t", 1).replace("{app}", "a");
+        filled.len() < behind.len()
+            && behind.contains("{token}")
+            && is_below(&format!("{origin}{filled}"), origin)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +152,25 @@ mod tests {
                 "{outside}"
             );
         }
+        for link in ["/#{token}", "/{app}/x?t={token}", "?{token}"] {
+            assert!(is_link_below(&format!("{origin}{link}"), origin), "{link}");
+        }
+        for link in [
+            "",
+            "/",
+            "/{app}",
+            "{token}",
+            "/{token}{token}",
+            "/{token}{x}",
+            ".{app}/{token}",
+            "@e/{token}",
+        ] {
+            assert!(!is_link_below(&format!("{origin}{link}"), origin), "{link}");
+        }
+        assert!(!is_link_below(
+            "https://{app}.example/{token}",
+            "https://a.example"
+        ));
         assert!(!is_below(
             "https://evil.example/?https://shop.example/",
             origin

@@ -39,7 +39,11 @@ impl TokenAnswer {
     /// [`InvalidAnswer`].
     pub fn parse(status: u16, json: &[u8]) -> Result<Self, InvalidAnswer> {
         let answer = object(json);
-        if status != 200 || answer.as_ref().is_ok_and(|answer| answer.contains_key("error")) {
+        if status != 200
+            || answer
+                .as_ref()
+                .is_ok_and(|answer| answer.contains_key("error"))
+        {
             return Err(InvalidAnswer::Refused);
         }
         let answer = answer?;
@@ -75,7 +79,9 @@ impl std::fmt::Debug for TokenAnswer {
 fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidAnswer> {
     match serde_json::from_slice(json) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_))
+        Ok(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        )
         | Err(_) => Err(InvalidAnswer::Malformed),
     }
 }
@@ -84,7 +90,10 @@ fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidAnswer> {
 ///
 /// # Errors
 /// [`InvalidAnswer::Subject`] if it tells about somebody else.
-pub fn userinfo_person(json: &[u8], subject: &str) -> Result<(Option<String>, bool), InvalidAnswer> {
+pub fn userinfo_person(
+    json: &[u8],
+    subject: &str,
+) -> Result<(Option<String>, bool), InvalidAnswer> {
     let claims = object(json)?;
     if claims.get("sub").and_then(Value::as_str) != Some(subject) {
         return Err(InvalidAnswer::Subject);
@@ -146,7 +155,10 @@ mod tests {
     fn tokens_are_read_and_errors_told_apart() {
         let good = json!({"access_token": "a", "token_type": "Bearer", "id_token": "i", "x": 1});
         let read = tokens(200, &good).unwrap();
-        assert_eq!((read.access_token.as_str(), read.id_token.as_deref()), ("a", Some("i")));
+        assert_eq!(
+            (read.access_token.as_str(), read.id_token.as_deref()),
+            ("a", Some("i"))
+        );
         assert_eq!(tokens(400, &good), Err(InvalidAnswer::Refused));
         assert_eq!(
             tokens(200, &json!({"error": "bad_verification_code"})),
@@ -171,7 +183,10 @@ mod tests {
         let told = json!({"sub": "1", "email": "a@b.example", "email_verified": true}).to_string();
         let address = Some("a@b.example".to_owned());
         assert_eq!(userinfo_person(told.as_bytes(), "1"), Ok((address, true)));
-        assert_eq!(userinfo_person(told.as_bytes(), "2"), Err(InvalidAnswer::Subject));
+        assert_eq!(
+            userinfo_person(told.as_bytes(), "2"),
+            Err(InvalidAnswer::Subject)
+        );
         assert_eq!(userinfo_person(b"{}", "2"), Err(InvalidAnswer::Subject));
         assert_eq!(userinfo_person(b"[]", "2"), Err(InvalidAnswer::Malformed));
     }
@@ -182,15 +197,35 @@ mod tests {
         let github = person(json!({"id": 583231, "email": "a@b.example"})).unwrap();
         assert_eq!(github.subject, "583231");
         assert!(!github.address_verified);
-        assert!(person(json!({"sub": "x", "email": "a@b.example", "email_verified": true})).unwrap().address_verified);
-        for bad in [json!({}), json!({"id": ""}), json!({"id": -1}), json!({"id": [1]}), json!({"sub": "a\u{0}b"}), json!({"id": "ä"})] {
+        assert!(
+            person(json!({"sub": "x", "email": "a@b.example", "email_verified": true}))
+                .unwrap()
+                .address_verified
+        );
+        for bad in [
+            json!({}),
+            json!({"id": ""}),
+            json!({"id": -1}),
+            json!({"id": [1]}),
+            json!({"sub": "a\u{0}b"}),
+            json!({"id": "ä"}),
+        ] {
             assert_eq!(person(bad.clone()), Err(InvalidAnswer::Malformed), "{bad}");
         }
         let listed = |json: Value| primary_address(json.to_string().as_bytes()).unwrap();
         let one = |email: &str, primary: bool, verified: bool| json!({"email": email, "primary": primary, "verified": verified});
         let own = one("own@b.example", true, true);
-        assert_eq!(listed(json!([one("x@b.example", false, true), own])).as_deref(), Some("own@b.example"));
-        assert_eq!(listed(json!([one("x@b.example", true, false), one("y@b.example", false, true)])), None);
+        assert_eq!(
+            listed(json!([one("x@b.example", false, true), own])).as_deref(),
+            Some("own@b.example")
+        );
+        assert_eq!(
+            listed(json!([
+                one("x@b.example", true, false),
+                one("y@b.example", false, true)
+            ])),
+            None
+        );
         assert_eq!(primary_address(b"{}"), Err(InvalidAnswer::Malformed));
     }
 }

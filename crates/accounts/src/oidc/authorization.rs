@@ -73,7 +73,10 @@ mod tests {
              &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
              &code_challenge_method=S256&nonce=no"
         );
-        let apple = format!("name=apple;client_id=x;team_id=T;key_id=K;key={}", super::super::apple::tests::KEY);
+        let apple = format!(
+            "name=apple;client_id=x;team_id=T;key_id=K;key={}",
+            super::super::apple::tests::KEY
+        );
         let apple = Provider::parse(&apple).unwrap();
         let url = authorization_url("https://appleid.apple.com/auth/authorize", &apple, &asking);
         assert!(url.ends_with("&response_mode=form_post"), "{url}");

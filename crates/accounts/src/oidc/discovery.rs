@@ -121,7 +121,10 @@ mod tests {
         });
         let rich = rich.unwrap();
         assert!(rich.secret_in_form && rich.names_itself);
-        assert_eq!(rich.userinfo_endpoint.as_deref(), Some("https://id.example/me"));
+        assert_eq!(
+            rich.userinfo_endpoint.as_deref(),
+            Some("https://id.example/me")
+        );
     }
 
     #[test]
@@ -129,16 +132,41 @@ mod tests {
         use InvalidDiscovery::{Endpoint, Flow, Issuer as OfAnother, Malformed};
         let issuer = Issuer::new("https://id.example").unwrap();
         for text in ["", "[]", "null", "<html>", "{"] {
-            assert_eq!(Discovery::parse(text.as_bytes(), &issuer), Err(Malformed), "{text}");
+            assert_eq!(
+                Discovery::parse(text.as_bytes(), &issuer),
+                Err(Malformed),
+                "{text}"
+            );
         }
-        for other in [json!("https://id.example/"), json!("https://evil.example"), json!(null)] {
+        for other in [
+            json!("https://id.example/"),
+            json!("https://evil.example"),
+            json!(null),
+        ] {
             assert_eq!(parse(|d| d["issuer"] = other), Err(OfAnother));
         }
-        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
-            for bad in [json!("http://id.example/x"), json!("javascript:x"), json!(7), json!("/x")] {
-                assert_eq!(parse(|d| d[name] = bad.clone()), Err(Endpoint(name)), "{name} {bad}");
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "userinfo_endpoint",
+        ] {
+            for bad in [
+                json!("http://id.example/x"),
+                json!("javascript:x"),
+                json!(7),
+                json!("/x"),
+            ] {
+                assert_eq!(
+                    parse(|d| d[name] = bad.clone()),
+                    Err(Endpoint(name)),
+                    "{name} {bad}"
+                );
             }
         }
-        assert_eq!(parse(|d| d["response_types_supported"] = json!(["id_token"])), Err(Flow));
+        assert_eq!(
+            parse(|d| d["response_types_supported"] = json!(["id_token"])),
+            Err(Flow)
+        );
     }
 }

@@ -141,7 +141,10 @@ mod tests {
         ] {
             assert!(!is_safe_url(bad), "{bad}");
         }
-        assert!(!is_safe_url(&format!("https://h/{}", "x".repeat(URL_BYTES_MAX))));
+        assert!(!is_safe_url(&format!(
+            "https://h/{}",
+            "x".repeat(URL_BYTES_MAX)
+        )));
     }
 
     #[test]
@@ -180,8 +183,14 @@ mod tests {
         let other = "82f988bf-86f1-41af-91ab-2d7cd011db47";
         assert!(!issued(claims(own, json!(other))));
         let bent = "../evil";
-        assert!(!issued(claims(format!("https://login.example/{bent}/v2.0"), json!(bent))));
+        assert!(!issued(claims(
+            format!("https://login.example/{bent}/v2.0"),
+            json!(bent)
+        )));
         let literal = "{tenantid}";
-        assert!(!issued(claims(format!("https://login.example/{literal}/v2.0"), json!(literal))));
+        assert!(!issued(claims(
+            format!("https://login.example/{literal}/v2.0"),
+            json!(literal)
+        )));
     }
 }

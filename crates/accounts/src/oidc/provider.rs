@@ -108,8 +108,23 @@ pub enum InvalidProvider {
 
 /// The members of the text.
 const MEMBERS: &[&str] = &[
-    "name", "preset", "label", "client_id", "client_secret", "issuer", "discovery", "tenant", "team_id",
-    "key_id", "key", "scopes", "authorize", "token", "user", "emails", "trust_email",
+    "name",
+    "preset",
+    "label",
+    "client_id",
+    "client_secret",
+    "issuer",
+    "discovery",
+    "tenant",
+    "team_id",
+    "key_id",
+    "key",
+    "scopes",
+    "authorize",
+    "token",
+    "user",
+    "emails",
+    "trust_email",
 ];
 
 /// The longest value.
@@ -144,7 +159,9 @@ const PRESETS: &[Preset] = &[
         name: "microsoft",
         label: "Microsoft",
         issuer: "https://login.microsoftonline.com/{tenantid}/v2.0",
-        discovery: Some("https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"),
+        discovery: Some(
+            "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration",
+        ),
         scopes: "openid email",
         form_post: false,
         trusts_addresses: false,
@@ -231,7 +248,11 @@ struct Members<'t>(Vec<(&'static str, &'t str)>);
 impl<'t> Members<'t> {
     fn parse(text: &'t str) -> Result<Self, InvalidProvider> {
         let mut members: Vec<(&'static str, &'t str)> = Vec::new();
-        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let (name, value) = part.split_once('=').ok_or(InvalidProvider::Syntax)?;
             let (name, value) = (name.trim(), value.trim());
             let known = MEMBERS.iter().find(|member| **member == name);
@@ -326,7 +347,10 @@ impl<'t> Members<'t> {
 
     fn github(&self, name: &str) -> Result<Provider, InvalidProvider> {
         let endpoints = Endpoints {
-            authorize: self.url("authorize", Some("https://github.com/login/oauth/authorize"))?,
+            authorize: self.url(
+                "authorize",
+                Some("https://github.com/login/oauth/authorize"),
+            )?,
             token: self.url("token", Some("https://github.com/login/oauth/access_token"))?,
             user: self.url("user", Some("https://api.github.com/user"))?,
             emails: Some(self.url("emails", Some("https://api.github.com/user/emails"))?),
@@ -407,15 +431,23 @@ mod tests {
         assert!(microsoft.issuer().unwrap().has_tenants());
         assert!(!microsoft.trusts_addresses);
         let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
-        let one = parsed(&format!("name=work;preset=microsoft;tenant={tenant};client_id=x"));
+        let one = parsed(&format!(
+            "name=work;preset=microsoft;tenant={tenant};client_id=x"
+        ));
         assert!(!one.issuer().unwrap().has_tenants());
         assert!(discovery_of(&one).contains(tenant));
         let github = parsed("name=github;client_id=x;client_secret=y");
         assert!(github.issuer().is_none());
         let own = parsed("name=ours;preset=gitlab;issuer=https://git.example;client_id=x");
-        assert_eq!(discovery_of(&own), "https://git.example/.well-known/openid-configuration");
+        assert_eq!(
+            discovery_of(&own),
+            "https://git.example/.well-known/openid-configuration"
+        );
         let any = parsed("name=id;issuer=https://id.example/realms/a;client_id=x;label=Our ID");
-        assert_eq!((any.label.as_str(), any.trusts_addresses), ("Our ID", false));
+        assert_eq!(
+            (any.label.as_str(), any.trusts_addresses),
+            ("Our ID", false)
+        );
         let plain = "name=o;authorize=https://o/a;token=https://o/t;user=https://o/u;client_id=x";
         assert!(matches!(parsed(plain).protocol, Protocol::OAuth(_)));
     }
@@ -438,14 +470,32 @@ mod tests {
             refused(&format!("name={name};client_id=x"), Value("name"));
         }
         refused("name=a;preset=hush;client_id=x", Value("preset"));
-        refused("name=a;issuer=http://id.example;client_id=x", Value("issuer"));
-        refused("name=a;issuer=https://id.example;client_id=x;scopes=email", Value("scopes"));
-        refused("name=a;issuer=https://id.example;client_id=x;trust_email=1", Value("trust_email"));
-        refused("name=a;issuer=https://id.example/{tenantid};client_id=x", Missing("discovery"));
+        refused(
+            "name=a;issuer=http://id.example;client_id=x",
+            Value("issuer"),
+        );
+        refused(
+            "name=a;issuer=https://id.example;client_id=x;scopes=email",
+            Value("scopes"),
+        );
+        refused(
+            "name=a;issuer=https://id.example;client_id=x;trust_email=1",
+            Value("trust_email"),
+        );
+        refused(
+            "name=a;issuer=https://id.example/{tenantid};client_id=x",
+            Missing("discovery"),
+        );
         refused("name=microsoft;tenant=hush;client_id=x", Value("tenant"));
         refused("name=apple;client_id=x;key=hush", Missing("team_id"));
-        refused("name=apple;client_id=x;team_id=t;key_id=k;key=hush", Value("key"));
-        refused("name=o;authorize=http://o/a;token=https://o/t;user=https://o/u;client_id=x", Value("authorize"));
+        refused(
+            "name=apple;client_id=x;team_id=t;key_id=k;key=hush",
+            Value("key"),
+        );
+        refused(
+            "name=o;authorize=http://o/a;token=https://o/t;user=https://o/u;client_id=x",
+            Value("authorize"),
+        );
         let shown = format!("{:?}", parsed("name=google;client_id=x;client_secret=hush"));
         assert!(!shown.contains("hush"), "{shown}");
     }

@@ -3,6 +3,7 @@
 use adea_store::{EngineError, KeyRange, Space, Transaction, View};
 use serde_json::json;
 
+use super::of_app::join_app;
 use super::read::{enter, enter_team, find_place, find_team_place};
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, TeamRole};
@@ -100,6 +101,7 @@ pub(super) fn admit(
         return Err(OrganisationError::Quota { what, limit }.into());
     }
     room(tx, by, account)?;
+    join_app(tx, by, organisation, account)?;
     organisation.counts.members += 1;
     organisation.counts.owners += u32::from(role == OrganisationRole::Owner);
     organisation::store(tx, organisation);

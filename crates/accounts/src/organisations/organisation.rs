@@ -3,6 +3,7 @@
 use adea_store::{Space, Transaction};
 use serde_json::json;
 
+use super::of_app::require_joined;
 use super::read::{enter, find_place};
 use super::record::{Counts, Customs, Organisation, Place, Quota};
 use super::role::OrganisationRole;
@@ -58,6 +59,7 @@ pub fn create_organisation(
         }
     };
     person(tx, by, owner)?;
+    require_joined(tx, by, owner, &new.app)?;
     if !by.admin && owned(tx, owner)? >= by.limits.owned {
         let (what, limit) = ("organisations of one account", by.limits.owned);
         return Err(OrganisationError::Quota { what, limit }.into());

@@ -199,7 +199,7 @@ pub(crate) fn wanted(exchange: &Exchange, asked: &SessionAsked) -> Result<Sessio
     let agent = || exchange.header(&header::USER_AGENT).unwrap_or_default();
     Ok(SessionWanted {
         face,
-        app: asked.app.clone().unwrap_or_default(),
+        app: super::app_of(exchange, asked.app.as_deref())?,
         device: asked.device.clone().unwrap_or_else(|| agent().to_owned()),
         address: origin(&auth, &exchange.headers, exchange.peer),
     })

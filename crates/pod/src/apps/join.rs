@@ -1,10 +1,12 @@
 //! Joining and leaving an app.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use adea_accounts::apps::{self, App, AppAccount, AppLinks, JoinRefused, JoinedApp, SignUpWord};
 use adea_accounts::audit;
 use adea_accounts::directory::{self, AccountRecord};
+use adea_accounts::organisations::{self, Acting, OrganisationError};
 use adea_base::Caller;
 use adea_store::{Decline, Transaction};
 
@@ -68,7 +70,9 @@ impl Pod {
         };
         let own = known.app.sessions;
         SessionSettings {
-            access_s: own.access_s.map_or(server.access_s, |own| own.min(server.access_s)),
+            access_s: own
+                .access_s
+                .map_or(server.access_s, |own| own.min(server.access_s)),
             lifetime_s: own.lifetime_s.unwrap_or(server.lifetime_s),
             basic_s: own.basic_s.unwrap_or(server.basic_s),
             ..server
@@ -160,14 +164,15 @@ impl Pod {
         let account = by.caller.account().ok_or(AppError::NoAccount)?.to_owned();
         let now_ms = self.inner.clock.now_unix_ms();
         let told = by.entry("app.leave", &account, id, now_ms);
-        let id = id.to_owned();
+        let address = by.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let (id, acting) = (id.to_owned(), self.acting(&by.caller, address)?);
         let leaving = self.inner.store.transact(Self::permit(), move |tx| {
-            leave_organisations(tx, &account, &id)?;
             if !apps::leave(tx, &account, &id)? {
-                return Err(Decline::Refused(AppError::NotJoined(id)));
+                return Err(Decline::Refused(AppError::NotJoined(id).into()));
             }
+            leave_organisations(tx, &acting, &id)?;
             audit::append(tx, &told)?;
-            Ok(())
+            Ok::<_, Decline<PodError>>(())
         });
         Ok(leaving.await?)
     }
@@ -298,11 +303,18 @@ pub(crate) fn join_in(
     }
 }
 
-/// Ends the memberships of `account` in organisations of the app `id`.
+/// Ends the memberships of whoever acts in organisations of the app `id`.
 fn leave_organisations(
-    _tx: &mut Transaction<'_>,
-    _account: &str,
-    _id: &str,
-) -> Result<(), Decline<AppError>> {
-    Ok(())
+    tx: &mut Transaction<'_>,
+    by: &Acting,
+    id: &str,
+) -> Result<(), Decline<PodError>> {
+    match organisations::leave_app(tx, by, id) {
+        Ok(()) => Ok(()),
+        Err(Decline::Refused(OrganisationError::LastOwner)) => {
+            Err(Decline::Refused(AppError::LastOwner.into()))
+        }
+        Err(Decline::Refused(error)) => Err(Decline::Refused(error.into())),
+        Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
+    }
 }

@@ -9,7 +9,7 @@ use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Ground};
 use adea_files::Digest;
 use adea_mail::Kind;
-use adea_store::{Decline, Space, Transaction};
+use adea_store::{Decline, Transaction};
 use serde_json::json;
 
 use super::AccountError;

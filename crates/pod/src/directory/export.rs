@@ -10,13 +10,12 @@ use std::sync::Arc;
 use adea_accounts::audit::{self, AuditEntry, AuditFilter};
 use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
-use adea_accounts::stored::decode;
-use adea_accounts::{keys, sessions};
+use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
 use adea_documents::DatabaseError;
-use adea_store::{Direction, EngineError, Space};
+use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
 use super::AccountError;
@@ -106,6 +105,7 @@ impl Pod {
             account: Some(account.to_owned()),
             name: caller.name().unwrap_or_default().to_owned(),
             admin: false,
+            users: self.users_number()?.0,
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
@@ -125,14 +125,14 @@ impl Pod {
             Err(member) => serde_json::to_value(member).unwrap_or_default(),
         });
         let memberships = memberships.collect();
-        let received = organisations::invitations_to(view, &acting, ROWS_MAX).map_err(told)?;
+        let received = organisations::invitations_to(view, &acting, &part).map_err(told)?;
         let sent = organisations::invitations_sent(view, &acting, &part).map_err(told)?;
-        let json = |all| serde_json::to_value::<Vec<organisations::Invitation>>(all);
-        Ok((
-            memberships,
-            json(received.items).unwrap_or_default(),
-            json(sent.items).unwrap_or_default(),
-        ))
+        let json = |all: Vec<organisations::Invited>| {
+            let all = all.into_iter().map(|one| one.invitation);
+            all.map(|one| serde_json::to_value(one).unwrap_or_default())
+                .collect()
+        };
+        Ok((memberships, json(received.items), json(sent.items)))
     }
 
     fn apps_told(&self, account: &str) -> Result<Value, PodError> {

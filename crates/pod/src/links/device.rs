@@ -84,7 +84,9 @@ fn hash_of(account: &str, device: &str, address: &str) -> String {
 
 /// What a device says of itself, without numbers.
 fn family_of(device: &str) -> String {
-    let letters = device.chars().filter(|c| !c.is_ascii_digit() && !"._".contains(*c));
+    let letters = device
+        .chars()
+        .filter(|c| !c.is_ascii_digit() && !"._".contains(*c));
     letters.collect()
 }
 
@@ -116,7 +118,11 @@ fn time_of(unix_ms: u64) -> String {
     let of_year = day - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year + era * 400 + u64::from(month <= 2);
     let (hour, minute) = (minute / 60, minute % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")

@@ -164,7 +164,9 @@ impl Pod {
         let admitted = self.admits(Some(&normal), app).is_ok();
         let (ground, store) = (self.ground()?, self.inner.store.clone());
         Self::to_the_end(async move {
-            let sent = store.transact(Self::permit(), move |tx| sending.send(tx, &ground, admitted));
+            let sent = store.transact(Self::permit(), move |tx| {
+                sending.send(tx, &ground, admitted)
+            });
             sent.await.map_err(PodError::from)
         })
         .await?;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
+use adea_accounts::oidc::{Asking, Person, Protocol, Provider, authorization_url, new_verifier};
 use adea_accounts::one_time::{self, OneTime, Purpose, new_secret};
-use adea_accounts::oidc::{
-    Asking, Person, Protocol, Provider, authorization_url, new_verifier,
-};
 use adea_store::Decline;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -327,7 +325,9 @@ impl Pod {
             let found = one_time::look(tx, &code, Purpose::Provider, now_ms)?;
             let kept = found.ok_or_else(over)?;
             let attempt = serde_json::from_value(kept.data.clone());
-            let returned = attempt.ok().filter(|one| matches!(one, Attempt::Returned { .. }));
+            let returned = attempt
+                .ok()
+                .filter(|one| matches!(one, Attempt::Returned { .. }));
             let returned = returned.ok_or_else(over)?;
             // Also if the continuation turns out to be another: somebody else knows the code then.
             one_time::take(tx, &code, Purpose::Provider, now_ms)?;
@@ -336,9 +336,7 @@ impl Pod {
         let (attempt, kept) = taken.await?;
         let given = hashed(continuation);
         match &attempt {
-            Attempt::Returned { continuation, .. }
-                if one_time::same(continuation, &given) =>
-            {
+            Attempt::Returned { continuation, .. } if one_time::same(continuation, &given) => {
                 Ok((attempt, kept))
             }
             Attempt::Returned { .. } | Attempt::Asked { .. } => Err(ProviderError::Over.into()),

@@ -88,7 +88,10 @@ impl Arrival<'_> {
         if let Some(address) = &address
             && let Some(id) = directory::find_address(tx, &address.normal)?
             && let Some(record) = directory::live(tx, ground.users, &id)?
-            && !record.identities.iter().any(|known| known.provider == *provider)
+            && !record
+                .identities
+                .iter()
+                .any(|known| known.provider == *provider)
         {
             self.link(tx, ground, &id)?;
             return Ok(id);

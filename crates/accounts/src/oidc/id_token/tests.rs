@@ -68,7 +68,11 @@ fn with(changes: Value) -> Result<Person, InvalidIdToken> {
             claims[name] = value.clone();
         }
     }
-    verify(&signed(Algorithm::RS256, &json!({"alg": "RS256", "kid": "r"}), &claims))
+    verify(&signed(
+        Algorithm::RS256,
+        &json!({"alg": "RS256", "kid": "r"}),
+        &claims,
+    ))
 }
 
 #[test]
@@ -88,8 +92,15 @@ fn honest_tokens_name_their_person() {
         assert_eq!(verify(&token), Ok(person.clone()), "{name}");
     }
     assert_eq!(with(json!({"aud": ["client"]})), Ok(person.clone()));
-    assert_eq!(with(json!({"aud": ["client", "x"], "azp": "client"})), Ok(person.clone()));
-    assert_eq!(with(json!({"email_verified": "true"})), Ok(person.clone()), "as Apple has it");
+    assert_eq!(
+        with(json!({"aud": ["client", "x"], "azp": "client"})),
+        Ok(person.clone())
+    );
+    assert_eq!(
+        with(json!({"email_verified": "true"})),
+        Ok(person.clone()),
+        "as Apple has it"
+    );
     assert_eq!(with(json!({"iat": 1_700_000_000.7})), Ok(person.clone()));
     assert_eq!(with(json!({"exp": NOW - 59, "iat": NOW + 60})), Ok(person));
 }
@@ -100,16 +111,31 @@ fn algorithms_that_prove_nothing_are_refused() {
     let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
     for none in ["none", "None", "NONE", ""] {
         let head = part(json!({"alg": none, "kid": "r"}));
-        refused(&format!("{head}.{}.", part(claims())), InvalidIdToken::Algorithm);
+        refused(
+            &format!("{head}.{}.", part(claims())),
+            InvalidIdToken::Algorithm,
+        );
     }
     for kid in ["r", "e", "_default"] {
-        let token = signed(Algorithm::HS256, &json!({"alg": "HS256", "kid": kid}), &claims());
+        let token = signed(
+            Algorithm::HS256,
+            &json!({"alg": "HS256", "kid": kid}),
+            &claims(),
+        );
         refused(&token, InvalidIdToken::Algorithm);
     }
     // Signed as a secret's, and called by the public key's algorithm.
-    let token = signed(Algorithm::HS256, &json!({"alg": "RS256", "kid": "r"}), &claims());
+    let token = signed(
+        Algorithm::HS256,
+        &json!({"alg": "RS256", "kid": "r"}),
+        &claims(),
+    );
     refused(&token, InvalidIdToken::Signature);
-    let token = signed(Algorithm::RS256, &json!({"alg": "RS256", "kid": "r", "crit": ["x"]}), &claims());
+    let token = signed(
+        Algorithm::RS256,
+        &json!({"alg": "RS256", "kid": "r", "crit": ["x"]}),
+        &claims(),
+    );
     refused(&token, InvalidIdToken::Algorithm);
     refused("", InvalidIdToken::Malformed);
     refused("a.b", InvalidIdToken::Malformed);
@@ -117,17 +143,38 @@ fn algorithms_that_prove_nothing_are_refused() {
 
 #[test]
 fn another_key_signs_for_nobody() {
-    let token = |kid: Value| signed(Algorithm::RS256, &json!({"alg": "RS256", "kid": kid}), &claims());
-    assert_eq!(verify(&token(json!("gone"))), Err(InvalidIdToken::UnknownKey));
-    assert_eq!(verify(&token(json!("e"))), Err(InvalidIdToken::UnknownKey), "of another kind");
+    let token = |kid: Value| {
+        signed(
+            Algorithm::RS256,
+            &json!({"alg": "RS256", "kid": kid}),
+            &claims(),
+        )
+    };
+    assert_eq!(
+        verify(&token(json!("gone"))),
+        Err(InvalidIdToken::UnknownKey)
+    );
+    assert_eq!(
+        verify(&token(json!("e"))),
+        Err(InvalidIdToken::UnknownKey),
+        "of another kind"
+    );
     assert_eq!(verify(&token(json!(null))), Err(InvalidIdToken::UnknownKey));
     let honest = token(json!("r"));
     let (message, _) = honest.rsplit_once('.').unwrap();
-    let other = signed(Algorithm::RS256, &json!({"alg": "RS256", "kid": "r"}), &json!({}));
+    let other = signed(
+        Algorithm::RS256,
+        &json!({"alg": "RS256", "kid": "r"}),
+        &json!({}),
+    );
     let (_, signature) = other.rsplit_once('.').unwrap();
-    assert_eq!(verify(&format!("{message}.{signature}")), Err(InvalidIdToken::Signature));
+    assert_eq!(
+        verify(&format!("{message}.{signature}")),
+        Err(InvalidIdToken::Signature)
+    );
     // A key that the token brings along is nobody's.
-    let own = json!({"alg": "RS256", "kid": "new", "jwk": {"kty": "RSA"}, "jku": "https://evil.example"});
+    let own =
+        json!({"alg": "RS256", "kid": "new", "jwk": {"kty": "RSA"}, "jku": "https://evil.example"});
     let token = signed(Algorithm::RS256, &own, &claims());
     assert_eq!(verify(&token), Err(InvalidIdToken::UnknownKey));
 }
@@ -145,7 +192,10 @@ fn a_token_for_or_of_somebody_else_is_refused() {
         (json!({"aud": {"client": 1}}), Audience),
         (json!({"aud": ["other"]}), Audience),
         (json!({"aud": ["client", "other"]}), Audience),
-        (json!({"aud": ["client", "other"], "azp": "other"}), Audience),
+        (
+            json!({"aud": ["client", "other"], "azp": "other"}),
+            Audience,
+        ),
         (json!({"azp": "other"}), Audience),
         (json!({"nonce": "n-2"}), Nonce),
         (json!({"nonce": null}), Nonce),
@@ -185,15 +235,27 @@ fn the_access_token_is_the_one_that_came_along() {
     assert!(with(json!({"at_hash": URL_SAFE_NO_PAD.encode(half)})).is_ok());
     let other = &Sha256::digest(b"another")[..16];
     for bad in [json!(URL_SAFE_NO_PAD.encode(other)), json!(""), json!(1)] {
-        assert_eq!(with(json!({ "at_hash": bad })), Err(InvalidIdToken::AccessToken));
+        assert_eq!(
+            with(json!({ "at_hash": bad })),
+            Err(InvalidIdToken::AccessToken)
+        );
     }
 }
 
 #[test]
 fn an_address_that_is_not_said_to_be_verified_is_not() {
-    for said in [json!(false), json!(null), json!("yes"), json!(1), json!(["true"])] {
+    for said in [
+        json!(false),
+        json!(null),
+        json!("yes"),
+        json!(1),
+        json!(["true"]),
+    ] {
         let person = with(json!({ "email_verified": said })).unwrap();
-        assert!(!person.address_verified && person.address.is_some(), "{said}");
+        assert!(
+            !person.address_verified && person.address.is_some(),
+            "{said}"
+        );
     }
     let nobody = with(json!({"email": null})).unwrap();
     assert!(!nobody.address_verified && nobody.address.is_none());
@@ -206,7 +268,11 @@ fn people_of_two_tenants_are_two() {
         let mut claims = claims();
         claims["tid"] = json!(tenant);
         claims["iss"] = json!(format!("https://login.example/{iss_of}/v2.0"));
-        let token = signed(Algorithm::ES256, &json!({"alg": "ES256", "kid": "e"}), &claims);
+        let token = signed(
+            Algorithm::ES256,
+            &json!({"alg": "ES256", "kid": "e"}),
+            &claims,
+        );
         let expected = Expected {
             issuer: &issuer,
             client_id: "client",
@@ -216,7 +282,10 @@ fn people_of_two_tenants_are_two() {
         };
         verify_id_token(&token, &keys(), &expected)
     };
-    let (one, two) = ("72f988bf-86f1-41af-91ab-2d7cd011db47", "82f988bf-86f1-41af-91ab-2d7cd011db47");
+    let (one, two) = (
+        "72f988bf-86f1-41af-91ab-2d7cd011db47",
+        "82f988bf-86f1-41af-91ab-2d7cd011db47",
+    );
     assert_eq!(verified(one, one).unwrap().subject, format!("{one}.ann"));
     assert_eq!(verified(two, two).unwrap().subject, format!("{two}.ann"));
     assert_eq!(verified(one, two), Err(InvalidIdToken::Issuer));

@@ -180,8 +180,8 @@ impl From<&AppSignUp> for SignUp {
     }
 }
 
-/// Where links in mail lead: addresses on the app's own domains and origins. The server's own pages where
-/// nothing is said.
+/// Where links in mail lead: URLs on the app's own domains and origins, with `{token}` in place of the
+/// secret. As the server has it where nothing is said.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Links {
@@ -190,7 +190,7 @@ pub(super) struct Links {
     verify: Option<String>,
     /// To set a new password.
     #[schema(max_length = 2048)]
-    reset: Option<String>,
+    recover: Option<String>,
     /// To sign in.
     #[schema(max_length = 2048)]
     sign_in: Option<String>,
@@ -203,7 +203,7 @@ impl From<Links> for AppLinks {
     fn from(given: Links) -> Self {
         Self {
             verify: given.verify,
-            reset: given.reset,
+            recover: given.recover,
             sign_in: given.sign_in,
             invitation: given.invitation,
         }
@@ -214,7 +214,7 @@ impl From<&AppLinks> for Links {
     fn from(set: &AppLinks) -> Self {
         Self {
             verify: set.verify.clone(),
-            reset: set.reset.clone(),
+            recover: set.recover.clone(),
             sign_in: set.sign_in.clone(),
             invitation: set.invitation.clone(),
         }
