@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::Done;
 use super::{Answer, Form, Route, Who, answer, read};
 use crate::error::ApiError;
 use crate::router::Exchange;
@@ -69,12 +70,6 @@ pub(super) const ROUTES: &[Route] = &[
     queue::DELETE,
 ];
 
-/// `{"ok":true}`.
-#[derive(Serialize, ToSchema)]
-struct Done {
-    ok: bool,
-}
-
 const OK: Answer = Answer {
     status: 200,
     about: "It is done.",
@@ -82,7 +77,7 @@ const OK: Answer = Answer {
 };
 
 fn done(status: StatusCode) -> crate::body::Response {
-    answer(status, &Done { ok: true })
+    answer(status, &Done::OK)
 }
 
 /// Captured mails.
