@@ -182,7 +182,8 @@ pub fn find(
             None => Some(decode(value, "an entry of the audit log")?),
             Some(_) => at(view, &place)?,
         };
-        page.entries.extend(entry.filter(|entry| filter.fits(entry)));
+        page.entries
+            .extend(entry.filter(|entry| filter.fits(entry)));
     }
     Ok(page)
 }

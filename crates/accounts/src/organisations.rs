@@ -33,7 +33,8 @@ pub use invitation::{
     invite, look, resend, revoke, sweep_invitations,
 };
 pub use membership::{
-    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member, roles_of,
+    forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member,
+    roles_of,
 };
 pub use of_app::leave_app;
 pub use organisation::{

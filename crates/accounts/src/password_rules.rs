@@ -80,7 +80,9 @@ impl PasswordScheme {
     #[must_use]
     pub fn is_better_than(&self, stored: &StoredCredential) -> bool {
         match (self, stored.kind()) {
-            (_, Kind::Simple { .. } | Kind::Bcrypt(_)) | (Self::Argon2id, Kind::Pbkdf2 { .. }) => true,
+            (_, Kind::Simple { .. } | Kind::Bcrypt(_)) | (Self::Argon2id, Kind::Pbkdf2 { .. }) => {
+                true
+            }
             (Self::Argon2id, Kind::Argon2(hash)) => hash.is_cheaper_than_ours(),
             (Self::Pbkdf2 { .. }, Kind::Argon2(_)) => false,
             (

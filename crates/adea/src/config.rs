@@ -21,8 +21,8 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK, OWN_PATH,
-    Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK,
+    OWN_PATH, Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,

@@ -77,7 +77,9 @@ pub enum AccountError {
     #[error("a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")]
     PasswordLength,
     /// A profile that is too large or too deep.
-    #[error("a profile has at most {PROFILE_BYTES_MAX} bytes of JSON and {PROFILE_DEPTH_MAX} levels")]
+    #[error(
+        "a profile has at most {PROFILE_BYTES_MAX} bytes of JSON and {PROFILE_DEPTH_MAX} levels"
+    )]
     Profile,
     /// No tag of a language.
     #[error("a language is a tag as in BCP 47, like `de` or `pt-BR`")]
@@ -95,7 +97,9 @@ pub enum AccountError {
     #[error("this stands for no password that can be verified here")]
     Credential,
     /// Roles that nobody gives.
-    #[error("a role has 1 to 256 bytes, is none of the server's own or of a membership, and there are at most 100")]
+    #[error(
+        "a role has 1 to 256 bytes, is none of the server's own or of a membership, and there are at most 100"
+    )]
     Roles,
     /// Who asks has no account here.
     #[error("Who has signed in so has no account here that could be changed.")]
@@ -107,7 +111,9 @@ pub enum AccountError {
     #[error("The document of the account has conflicts; resolve them first.")]
     Conflicted,
     /// Others would be left without an owner.
-    #[error("You are the last owner of an organisation that has other members; name another owner first.")]
+    #[error(
+        "You are the last owner of an organisation that has other members; name another owner first."
+    )]
     LastOwner,
     /// More addresses than an account may have.
     #[error("An account has at most {ADDRESSES_MAX} addresses.")]
@@ -129,7 +135,9 @@ pub(crate) fn check_profile(profile: &Map<String, Value>) -> Result<(), AccountE
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
         }
     }
-    let shallow = profile.values().all(|value| depth(value, PROFILE_DEPTH_MAX));
+    let shallow = profile
+        .values()
+        .all(|value| depth(value, PROFILE_DEPTH_MAX));
     let bytes = serde_json::to_vec(profile).map_or(usize::MAX, |json| json.len());
     if shallow && bytes <= PROFILE_BYTES_MAX {
         Ok(())

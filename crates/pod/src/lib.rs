@@ -60,8 +60,8 @@ pub use databases::{DatabaseEntry, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{
     ADDRESSES_MAX, AccountChange, AccountError, AccountGiven, AccountsAsked, AccountsPage,
-    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX,
-    PASSWORD_CHARS_MIN, PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
+    AddressProof, Holder, IMPORT_MAX, NewAccount, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN,
+    PROFILE_BYTES_MAX, PROFILE_DEPTH_MAX, ProfileChange, SignUp, SignUpNext,
 };
 pub use error::PodError;
 pub use factors::{Asking, FactorError, NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};

@@ -81,7 +81,10 @@ impl Run {
         let known = self.target.with_credential(Some(header));
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            without.push(self.read_as(&anonymous, Operation::GetAnonymous, count).await?);
+            without.push(
+                self.read_as(&anonymous, Operation::GetAnonymous, count)
+                    .await?,
+            );
             with.push(self.read_as(&known, credential.operation(), count).await?);
         }
         let least = |rounds: Vec<Timed>| rounds.into_iter().min_by_key(|timed| timed.cpu);
@@ -113,9 +116,10 @@ impl Run {
         let open = connect(target, self.connections, &first).await?;
         self.measure(operation, count, drive(open, count, question))
             .await?;
-        self.timed
-            .pop()
-            .ok_or(BenchError::Timeout(operation.name(), Duration::ZERO.as_secs()))
+        self.timed.pop().ok_or(BenchError::Timeout(
+            operation.name(),
+            Duration::ZERO.as_secs(),
+        ))
     }
 
     async fn open_to_everybody(&self) -> Result<(), BenchError> {
@@ -171,7 +175,9 @@ impl Run {
 /// A text in an answer.
 fn text_at(request: &Request, answer: &[u8], pointer: &str) -> Result<String, BenchError> {
     let json: Option<Value> = serde_json::from_slice(answer).ok();
-    let found = json.as_ref().and_then(|json| json.pointer(pointer)?.as_str());
+    let found = json
+        .as_ref()
+        .and_then(|json| json.pointer(pointer)?.as_str());
     let missing = || BenchError::content(request.name(), format!("no {pointer} in the answer"));
     found.map(str::to_owned).ok_or_else(missing)
 }

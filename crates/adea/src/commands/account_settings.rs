@@ -2,7 +2,8 @@
 
 use adea_mail::SmtpServer;
 use adea_pod::{
-    AccountSettings, LimitSettings, LinkSettings, MailSettings, ProviderSettings, SessionSettings, SignUpMode, SignUpSettings,
+    AccountSettings, LimitSettings, LinkSettings, MailSettings, ProviderSettings, SessionSettings,
+    SignUpMode, SignUpSettings,
 };
 
 use crate::config::{Config, Secret};

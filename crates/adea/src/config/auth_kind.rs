@@ -325,7 +325,11 @@ mod tests {
         let github = "name=github;client_id=a;client_secret=b";
         assert_eq!(read(&format!("{google}\n{github}\n")).unwrap().len(), 2);
         assert!(read(&format!("{google}\n{google}")).is_err());
-        assert!(!read("name=google;client_secret=hush").unwrap_err().contains("hush"));
+        assert!(
+            !read("name=google;client_secret=hush")
+                .unwrap_err()
+                .contains("hush")
+        );
         assert!(Kind::secret(&ProviderList));
     }
 

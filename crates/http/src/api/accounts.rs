@@ -17,7 +17,7 @@ use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
 use forms::{
-    AccountItem, AccountPatch, AccountWanted, Ended, ImportAsked, ImportAnswer, ImportResult,
+    AccountItem, AccountPatch, AccountWanted, Ended, ImportAnswer, ImportAsked, ImportResult,
     NewAccountAnswer, given,
 };
 
@@ -111,9 +111,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[ACCOUNT],
-        handle: |exchange, captures| {
-            Box::pin(std::future::ready(show(&exchange, captures.get(0))))
-        },
+        handle: |exchange, captures| Box::pin(std::future::ready(show(&exchange, captures.get(0)))),
     },
     Route {
         method: "PATCH",
@@ -211,7 +209,12 @@ async fn import(mut exchange: Exchange) -> Result<Response, ApiError> {
             Err(error) => wrong.push(Some(ImportResult::refused(&error))),
         }
     }
-    let mut made = exchange.app.pod.import_accounts(all, &by).await?.into_iter();
+    let mut made = exchange
+        .app
+        .pod
+        .import_accounts(all, &by)
+        .await?
+        .into_iter();
     let results = wrong.into_iter().map(|wrong| match (wrong, ()) {
         (Some(wrong), ()) => wrong,
         (None, ()) => match made.next() {

@@ -13,11 +13,11 @@ use super::{Answer, Captures, Form, Route, Who, answer, read};
 use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
-pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount};
 use forms::{
     DestroyAsked, EmailAsked, Export, Me, MePatch, PasswordChangeAsked, RecoverAsked, ResetAsked,
     SignUpAsked, SignedUp, VerifyAsked,
 };
+pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount};
 
 const DONE: Answer = Answer {
     status: 200,
@@ -287,7 +287,11 @@ async fn change_me(mut exchange: Exchange) -> Result<Response, ApiError> {
         name: asked.name,
         primary_address: asked.primary_email,
     };
-    exchange.app.pod.change_profile(&account, change, by).await?;
+    exchange
+        .app
+        .pod
+        .change_profile(&account, change, by)
+        .await?;
     me(&exchange)
 }
 
@@ -309,6 +313,8 @@ async fn export(exchange: Exchange) -> Result<Response, ApiError> {
     let file = exchange.app.pod.export_account(&actor(&exchange)).await?;
     let mut response = answer(StatusCode::OK, &Export(file));
     let name = HeaderValue::from_static("attachment; filename=\"account.json\"");
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
 }

@@ -410,8 +410,14 @@ mod tests {
             ("https://app.example/x?y", "https://app.example"),
             ("https://app.example?y=/", "https://app.example"),
             ("https://app.example:8443", "https://app.example:8443"),
-            ("https://app.example@evil.example/", "https://app.example@evil.example"),
-            ("https://app.example.evil.example/", "https://app.example.evil.example"),
+            (
+                "https://app.example@evil.example/",
+                "https://app.example@evil.example",
+            ),
+            (
+                "https://app.example.evil.example/",
+                "https://app.example.evil.example",
+            ),
             ("javascript:alert(1)", "javascript:alert(1)"),
         ] {
             assert_eq!(origin_of(url), expected);

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adea_documents::json::write_json_string;
 use adea_base::Caller;
+use adea_documents::json::write_json_string;
 use adea_pod::{DatabaseUpdate, PodError, Standing};
 use adea_store::Subscription;
 use bytes::Bytes;
@@ -136,9 +136,7 @@ pub(crate) async fn route(exchange: Exchange) -> Result<Response, ApiError> {
         position: asked.since,
         asked,
         subscription: waits.then_some(subscription),
-        standing: waits
-            .then(|| pod.follow_caller(&exchange.caller))
-            .flatten(),
+        standing: waits.then(|| pod.follow_caller(&exchange.caller)).flatten(),
         caller: exchange.caller.clone(),
         told: 0,
         opened: false,

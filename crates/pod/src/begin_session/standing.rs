@@ -94,7 +94,7 @@ impl Pod {
             Err(error) => return Err(error),
         };
         let users = !now.name.is_users() || may_list_users(&now, caller).is_ok();
-        let member = now.security.access(caller).require_member().is_ok();
+        let member = now.access(caller).require_member().is_ok();
         Ok(users && member && self.may_enter(caller, &now.name).is_ok())
     }
 }

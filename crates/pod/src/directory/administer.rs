@@ -317,13 +317,18 @@ fn set_roles(
     roles: &[String],
 ) -> Result<Vec<adea_files::Digest>, Decline<PodError>> {
     let ((), released) = with_users(tx, users, |writer| {
-        let before =
-            document::read(writer, name)?.ok_or_else(|| refuse(AccountError::Missing))?;
+        let before = document::read(writer, name)?.ok_or_else(|| refuse(AccountError::Missing))?;
         let mut body = before.body.clone();
         if let Some(fields) = body.as_object_mut() {
             fields.insert("roles".to_owned(), roles.to_vec().into());
         }
-        document::write(writer, name, Some(&before), before.attachments(), Some(&body))?;
+        document::write(
+            writer,
+            name,
+            Some(&before),
+            before.attachments(),
+            Some(&body),
+        )?;
         Ok(())
     })?;
     Ok(released)

@@ -105,7 +105,9 @@ impl Pod {
         &self,
         account: &str,
     ) -> Result<Option<std::sync::Arc<adea_accounts::StoredCredential>>, PodError> {
-        Ok(self.principal_of(account)?.and_then(|known| known.credential))
+        Ok(self
+            .principal_of(account)?
+            .and_then(|known| known.credential))
     }
 }
 

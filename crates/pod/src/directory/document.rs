@@ -156,7 +156,9 @@ pub(crate) fn forget_branches(
     let record = writer.record(&id)?;
     let winner = record.tree.winner().map(|winner| winner.revision());
     let leaves = record.tree.leaves().map(|leaf| leaf.revision());
-    let others: Vec<Revision> = leaves.filter(|leaf| Some(leaf) != winner.as_ref()).collect();
+    let others: Vec<Revision> = leaves
+        .filter(|leaf| Some(leaf) != winner.as_ref())
+        .collect();
     if !others.is_empty() {
         writer.purge(&id, &others)?;
     }

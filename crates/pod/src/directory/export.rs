@@ -12,9 +12,9 @@ use adea_accounts::directory::AccountRecord;
 use adea_accounts::organisations::{self, Acting, Limits, Part};
 use adea_accounts::sessions;
 use adea_base::{Caller, DatabaseName};
+use adea_documents::DatabaseError;
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::split_body;
-use adea_documents::DatabaseError;
 use adea_store::{Direction, EngineError};
 use serde_json::{Map, Value, json};
 
@@ -109,6 +109,7 @@ impl Pod {
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
+            users: self.users_number()?.0,
             limits: Limits::default(),
         };
         let part = Part::new(ROWS_MAX, None).ok_or(PodError::Interrupted)?;
@@ -127,19 +128,26 @@ impl Pod {
         let memberships = memberships.collect();
         let received = organisations::invitations_to(view, &acting, &part).map_err(told)?;
         let sent = organisations::invitations_sent(view, &acting, &part).map_err(told)?;
-        let json = |all: Vec<organisations::Invited>| {
-            let all = all.into_iter().map(|one| one.invitation);
-            all.map(|one| serde_json::to_value(one).unwrap_or_default())
-                .collect()
+        let told = |one: organisations::Invited| {
+            let team = one.team.map(|team| team.name);
+            json!({
+                "id": one.invitation.id, "organisation": one.organisation.name, "team": team,
+                "address": one.invitation.address, "created_ms": one.invitation.created_ms,
+                "expires_ms": one.invitation.expires_ms,
+            })
         };
-        Ok((memberships, json(received.items), json(sent.items)))
+        Ok((
+            memberships,
+            received.items.into_iter().map(told).collect(),
+            sent.items.into_iter().map(told).collect(),
+        ))
     }
 
     fn apps_told(&self, account: &str) -> Result<Value, PodError> {
         let joined = self.apps_joined(account)?;
-        let told = joined.iter().map(|one| {
-            json!({"app": one.app.id, "since_ms": one.joined.since_ms})
-        });
+        let told = joined
+            .iter()
+            .map(|one| json!({"app": one.app.id, "since_ms": one.joined.since_ms}));
         Ok(told.collect())
     }
 
@@ -153,7 +161,11 @@ impl Pod {
         loop {
             let room = ENTRIES_MAX.saturating_sub(told.len());
             let page = audit::find(view.as_ref(), &filter, after.as_ref(), room)?;
-            told.extend(page.entries.iter().map(|entry| told_of_entry(entry, account)));
+            told.extend(
+                page.entries
+                    .iter()
+                    .map(|entry| told_of_entry(entry, account)),
+            );
             after = page.next;
             if after.is_none() {
                 break;
@@ -287,10 +299,8 @@ fn identities(record: &AccountRecord) -> Value {
 
 fn passkeys(record: &AccountRecord) -> Value {
     let all = record.passkeys.iter();
-    all.map(|one| {
-        json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms})
-    })
-    .collect()
+    all.map(|one| json!({"label": one.label, "created_ms": one.created_ms, "used_ms": one.used_ms}))
+        .collect()
 }
 
 /// An entry as who is named in it is told of it.

@@ -151,7 +151,13 @@ pub(crate) fn set_credential(
         }
         let mut body = before.body.clone();
         put_credential(&mut body, credential);
-        document::write(writer, name, Some(&before), before.attachments(), Some(&body))?;
+        document::write(
+            writer,
+            name,
+            Some(&before),
+            before.attachments(),
+            Some(&body),
+        )?;
         Ok(())
     })?;
     Ok(released)

@@ -13,7 +13,7 @@
 
 use adea_accounts::directory::{self, Address, Flags, Ground};
 use adea_accounts::names::{lookalike, normal_address};
-use adea_accounts::{audit, apps};
+use adea_accounts::{apps, audit};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value, json};
@@ -208,7 +208,13 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
     if let (Some(owner), Some(address)) = (&owner, &new.address) {
         let data = json!({"link": asked.recover_link});
         let language = owner.language.as_deref();
-        let mail = letter(Kind::AlreadyRegistered, &address.address, language, &app, data);
+        let mail = letter(
+            Kind::AlreadyRegistered,
+            &address.address,
+            language,
+            &app,
+            data,
+        );
         adea_mail::enqueue(tx, &ground.entropy, ground.now_ms, &mail);
         return note(tx, asked, "account.sign_up_again", &owner.id);
     }

@@ -6,10 +6,10 @@
 //! Invariants: what proves an address is good once, and takes the other way with it; of two accounts
 //! that claim an address the first to prove it has it.
 
+use adea_accounts::audit;
 use adea_accounts::directory::{self, Ground};
 use adea_accounts::names::normal_address;
 use adea_accounts::one_time::{self, OneTime, Purpose};
-use adea_accounts::audit;
 use adea_mail::Kind;
 use adea_store::{Decline, Space, Transaction};
 use serde_json::{Value, json};
@@ -129,11 +129,7 @@ fn wrong_codes_key(normal: &str) -> String {
     format!("wrong codes\n{normal}")
 }
 
-fn wrong_codes(
-    tx: &Transaction<'_>,
-    normal: &str,
-    now_ms: u64,
-) -> Result<u64, Decline<PodError>> {
+fn wrong_codes(tx: &Transaction<'_>, normal: &str, now_ms: u64) -> Result<u64, Decline<PodError>> {
     let key = wrong_codes_key(normal);
     let found = one_time::look(tx, &key, Purpose::VerifyAddress, now_ms)?;
     let count = found.and_then(|found| found.data.get("wrong").and_then(Value::as_u64));

@@ -147,9 +147,7 @@ impl World {
     fn audited(&self, action: &str) -> usize {
         let range = KeyRange::prefix(&[adea_store::key::AUDIT]);
         let view = self.pod.view();
-        let mut rows = view
-            .range(Space::Index, range, Direction::Forward)
-            .unwrap();
+        let mut rows = view.range(Space::Index, range, Direction::Forward).unwrap();
         let mut found = 0;
         while let Some((_, value)) = rows.next().unwrap() {
             let entry: AuditEntry = adea_accounts::stored::decode(value, "an entry").unwrap();

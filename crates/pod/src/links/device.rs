@@ -144,7 +144,7 @@ mod tests {
     fn a_device_is_the_same_after_an_update_and_in_the_same_net() {
         let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
         let newer = firefox.replace("128.0", "140.1");
-                let known = hash_of("a", firefox, "192.0.2.1");
+        let known = hash_of("a", firefox, "192.0.2.1");
         assert_eq!(hash_of("a", &newer, "192.0.77.9"), known);
         assert_eq!(hash_of("a", firefox, "::ffff:192.0.2.1"), known);
         assert_ne!(hash_of("b", firefox, "192.0.2.1"), known);

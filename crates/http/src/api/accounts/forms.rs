@@ -114,10 +114,12 @@ pub(super) fn given(asked: AccountWanted) -> Result<AccountGiven, ApiError> {
     let unreadable = |_| ApiError::from(PodError::from(AccountError::Credential));
     let credential = match (&asked.password_hash, &asked.couchdb) {
         (Some(text), _) => Some(StoredCredential::from_ini(text).map_err(unreadable)?),
-        (None, Some(fields)) => match StoredCredential::from_document(fields).map_err(unreadable)? {
-            None => return Err(PodError::from(AccountError::Credential).into()),
-            found => found,
-        },
+        (None, Some(fields)) => {
+            match StoredCredential::from_document(fields).map_err(unreadable)? {
+                None => return Err(PodError::from(AccountError::Credential).into()),
+                found => found,
+            }
+        }
         (None, None) => None,
     };
     Ok(AccountGiven {
