@@ -105,7 +105,6 @@ impl Pod {
             account: Some(account.to_owned()),
             name: caller.name().unwrap_or_default().to_owned(),
             admin: false,
-            users: self.users_number()?.0,
             address: String::new(),
             now_ms: self.inner.clock.now_unix_ms(),
             entropy: self.inner.entropy.clone(),
