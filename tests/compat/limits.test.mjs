@@ -15,9 +15,9 @@ before(async () => {
 
 after(() => server.stop());
 
-/** A request that says, as a proxy does, that it came from `address`. */
+/** A request that says, as a proxy with TLS does, that it came from `address`. */
 function from(address, method, pathname, options = {}) {
-  return server.request(method, pathname, { as: null, ...options, headers: { 'x-forwarded-for': address, ...options.headers } });
+  return server.request(method, pathname, { as: null, ...options, headers: { 'x-forwarded-for': address, 'x-forwarded-proto': 'https', ...options.headers } });
 }
 
 async function untilRefused(ask, most) {
@@ -74,7 +74,7 @@ test('a limit is changed while the server runs', async () => {
 test('50,000 attempts to sign in keep nobody waiting and take no memory', { timeout: 180_000 }, async () => {
   const PER_CONNECTION = 5_000;
   const body = JSON.stringify({ name: 'nobody', password: 'guess' });
-  const attempt = (address) => `POST /_session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Forwarded-For: ${address}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const attempt = (address) => `POST /_session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Forwarded-For: ${address}\r\nX-Forwarded-Proto: https\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const before = server.residentKb();
   let flooding = true;
   const flood = async (n) => {
