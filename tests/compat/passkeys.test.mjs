@@ -328,7 +328,7 @@ describe('passkeys of a device that lies', () => {
   });
 
   it('needs a host name, and believes none that the client makes up', async () => {
-    told(await ask(server.origin, 'POST', '/_auth/passkeys/login/start', { body: {} }), 501, 'no_host_name');
+    told(await ask(server.origin, 'POST', '/_auth/passkeys/login/start', { body: {} }), 421, 'no_host_name');
     for (const host of ['app.example', 'localhost.evil.example', '[::1]', 'localhost@evil.example']) {
       const answer = await server.request('POST', '/_auth/passkeys/login/start', { as: null, body: {}, headers: { host } });
       assert.notEqual(answer.status, 200, host);

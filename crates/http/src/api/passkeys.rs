@@ -30,7 +30,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: Some(Form::of::<FreshAsked>()),
-        answers: &[CHALLENGE, NOT_FRESH, TOO_MANY, NOT_HERE],
+        answers: &[CHALLENGE, NOT_FRESH, TOO_MANY, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start(exchange)),
     },
     Route {
@@ -50,6 +50,7 @@ pub(super) const ROUTES: &[Route] = &[
             TOO_MANY,
             GONE,
             NOT_HERE,
+            NO_HOST,
         ],
         handle: |exchange, _| Box::pin(finish(exchange)),
     },
@@ -146,7 +147,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<NothingAsked>()),
-        answers: &[CHALLENGE, NOT_HERE],
+        answers: &[CHALLENGE, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start_login(exchange)),
     },
     Route {
@@ -158,7 +159,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeyLoginAsked>()),
-        answers: &[SESSION, UNPROVED, GONE, NOT_HERE],
+        answers: &[SESSION, UNPROVED, GONE, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(finish_login(exchange)),
     },
 ];
@@ -207,7 +208,13 @@ pub(super) const GONE: Answer = Answer {
 
 const NOT_HERE: Answer = Answer {
     status: 501,
-    about: "The server has no passkeys, or no host name that they could belong to.",
+    about: "The server has no passkeys.",
+    form: None,
+};
+
+const NO_HOST: Answer = Answer {
+    status: 421,
+    about: "The server was called by a number, and passkeys belong to a host name.",
     form: None,
 };
 

@@ -31,7 +31,7 @@ fn of_passkey(
 ) -> (StatusCode, &'static str) {
     match error {
         PasskeyError::NotBuilt => (StatusCode::NOT_IMPLEMENTED, "no_passkeys"),
-        PasskeyError::NoHost => (StatusCode::NOT_IMPLEMENTED, "no_host_name"),
+        PasskeyError::NoHost => (StatusCode::MISDIRECTED_REQUEST, "no_host_name"),
         PasskeyError::Malformed => (StatusCode::BAD_REQUEST, "invalid_input"),
         PasskeyError::Refused | PasskeyError::Cloned => (refused, word),
     }
