@@ -12,9 +12,9 @@
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
-use adea_accounts::directory::{self, Address, Flags, Ground};
-use adea_accounts::names::{lookalike, normal_address};
 use adea_accounts::audit;
+use adea_accounts::directory::{self, Address, Ground, StoredPasskey};
+use adea_accounts::names::{lookalike, normal_address};
 use adea_accounts::organisations::{self, Acting};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};
@@ -59,6 +59,24 @@ pub enum SignUpNext {
     Login,
 }
 
+/// What is wanted, in the forms that are kept.
+pub(crate) struct Checked {
+    name: Option<String>,
+    address: Option<Address>,
+    /// The secret of an invitation that was sent to the address.
+    invitation: Option<String>,
+    of_admin: bool,
+}
+
+impl Checked {
+    const fn next(&self) -> SignUpNext {
+        match (&self.address, &self.invitation) {
+            (Some(_), None) => SignUpNext::Verify,
+            (Some(_), Some(_)) | (None, _) => SignUpNext::Login,
+        }
+    }
+}
+
 /// What a transaction decides from.
 struct Asked {
     ground: Ground,
@@ -80,57 +98,122 @@ impl Pod {
     /// [`PodError::WeakPassword`] and such if something has not the form that it must have;
     /// [`PodError::Limited`]. None tells whether anybody has an account.
     pub async fn sign_up(&self, wanted: SignUp, by: Actor) -> Result<SignUpNext, PodError> {
+        let checked = self.check_sign_up(&wanted)?;
+        self.check_new_password(&wanted.password)?;
+        self.limit_sign_up(&checked)?;
+        let password = wanted.password.clone();
+        let credential = self.hash_password_slowly(password).await?;
+        let next = checked.next();
+        let mut asked = self.asked_sign_up(wanted, checked, by)?;
+        asked.new.credential = Some(credential);
+        self.make_signed_up(asked, |_| Ok(())).await?;
+        Ok(next)
+    }
+
+    /// Signs somebody up with a passkey, which was made for the account `id`, in place of a password.
+    /// `take` uses up what it was made for.
+    ///
+    /// # Errors
+    /// As [`Pod::sign_up`]; what `take` refuses.
+    pub(crate) async fn sign_up_with_passkey(
+        &self,
+        wanted: SignUp,
+        id: String,
+        passkey: StoredPasskey,
+        by: Actor,
+        take: impl FnOnce(&mut Transaction<'_>) -> Result<(), Decline<PodError>> + Send + 'static,
+    ) -> Result<SignUpNext, PodError> {
+        let checked = self.check_sign_up(&wanted)?;
+        self.limit_sign_up(&checked)?;
+        let next = checked.next();
+        let mut asked = self.asked_sign_up(wanted, checked, by)?;
+        asked.new.id = Some(id);
+        asked.new.passkey = Some(passkey);
+        self.make_signed_up(asked, take).await?;
+        Ok(next)
+    }
+
+    /// Refuses what may not sign up, or has not the form that it must have.
+    pub(crate) fn check_sign_up(&self, wanted: &SignUp) -> Result<Checked, PodError> {
         let mut address = match &wanted.address {
             None => None,
             Some(text) => Some(self.new_address(text)?),
         };
         let rules = self.sign_up_rules(&wanted.app);
-        let invitation = self.invitation_brought(&wanted, &rules, &mut address, &by)?;
+        let invitation = self.invitation_brought(wanted, &rules, &mut address)?;
         if wanted.name.is_none() && address.is_none() {
             return Err(AccountError::NothingToCallItBy.into());
         }
         let (name, of_admin) = self.wanted_name(wanted.name.as_deref())?;
         check_profile(&wanted.profile)?;
         check_language(wanted.language.as_deref())?;
-        self.check_new_password(&wanted.password)?;
         if !wanted.app.is_empty() {
             self.app(&wanted.app)?;
+            // Asked before it is known whether there is an account, or the answer would tell that.
+            self.app_has_room(&wanted.app)?;
         }
         may_sign_up(&rules, address.as_ref())?;
-        if let Some(address) = &address {
-            self.limit(LimitKind::AccountMail, &address.normal)?;
+        Ok(Checked {
+            name,
+            address,
+            invitation,
+            of_admin,
+        })
+    }
+
+    fn limit_sign_up(&self, checked: &Checked) -> Result<(), PodError> {
+        match &checked.address {
+            Some(address) => self.limit(LimitKind::AccountMail, &address.normal),
+            None => Ok(()),
         }
-        let credential = self.hash_password_slowly(wanted.password).await?;
-        let next = match (&address, &invitation) {
-            (Some(_), None) => SignUpNext::Verify,
-            (Some(_), Some(_)) | (None, _) => SignUpNext::Login,
+    }
+
+    fn asked_sign_up(
+        &self,
+        wanted: SignUp,
+        checked: Checked,
+        by: Actor,
+    ) -> Result<Asked, PodError> {
+        let invitation = match checked.invitation {
+            None => None,
+            Some(secret) => {
+                let from = by.address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+                let acting = self.acting(&adea_base::Caller::anonymous(), from)?;
+                Some((secret, acting))
+            }
         };
-        let asked = Asked {
+        Ok(Asked {
             ground: self.ground()?,
             posted: self.posted(LinkKind::Verify, &wanted.app),
             recover_link: self.recover_link(&wanted.app),
             new: NewAccount {
-                name,
-                address,
-                credential: Some(credential),
-                flags: Flags::default(),
-                roles: Vec::new(),
+                name: checked.name,
+                address: checked.address,
                 language: wanted.language.or_else(|| self.app_language(&wanted.app)),
                 profile: wanted.profile,
                 app: wanted.app,
-                identity: None,
+                ..NewAccount::default()
             },
             by,
             invitation,
-            of_admin,
-        };
+            of_admin: checked.of_admin,
+        })
+    }
+
+    async fn make_signed_up(
+        &self,
+        asked: Asked,
+        take: impl FnOnce(&mut Transaction<'_>) -> Result<(), Decline<PodError>> + Send + 'static,
+    ) -> Result<(), PodError> {
         let store = self.inner.store.clone();
         Self::to_the_end(async move {
-            let signed_up = store.transact(Self::permit(), move |tx| decide(tx, &asked));
+            let signed_up = store.transact(Self::permit(), move |tx| {
+                take(tx)?;
+                decide(tx, &asked)
+            });
             signed_up.await.map_err(PodError::from)
         })
-        .await?;
-        Ok(next)
+        .await
     }
 
     /// The invitation that somebody brings, if it was sent to his address; who gives none gets the one
@@ -140,8 +223,7 @@ impl Pod {
         wanted: &SignUp,
         rules: &SignUpSettings,
         address: &mut Option<Address>,
-        by: &Actor,
-    ) -> Result<Option<(String, Acting)>, PodError> {
+    ) -> Result<Option<String>, PodError> {
         let wants = rules.mode == SignUpMode::Invited;
         let none = match wants {
             true => AccountError::NotInvited,
@@ -161,9 +243,7 @@ impl Pod {
         if !his {
             return if wants { Err(none.into()) } else { Ok(None) };
         }
-        let from = by.address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
-        let acting = self.acting(&adea_base::Caller::anonymous(), from)?;
-        Ok(Some((secret.clone(), acting)))
+        Ok(Some(secret.clone()))
     }
 
     /// The form in which a name is kept that somebody wants, and whether an administrator has it:
