@@ -82,7 +82,9 @@ impl Touched {
                 Followed::Made(id) => ("account.create", id),
                 Followed::Removed(id) => ("account.delete", id),
                 // What the server makes stronger is no change that somebody made.
-                Followed::Kept(id) if touch.by.is_admin() && !touch.same_password => ("account.edit", id),
+                Followed::Kept(id) if touch.by.is_admin() && !touch.same_password => {
+                    ("account.edit", id)
+                }
                 Followed::Nothing | Followed::Kept(_) => continue,
             };
             let entry = AuditEntry {
