@@ -531,6 +531,7 @@ describe('feeds end with who listens', () => {
     'when the account loses its role': ({ name }) => edit(server, name, { roles: [] }),
     'when the account is deleted': ({ name }) => edit(server, name, { _deleted: true }),
     'when the password changes': ({ name }) => edit(server, name, { password: 'another' }),
+    'when the account is blocked': ({ session }) => ask(server, 'PATCH', `/_accounts/${session.account}`, { headers: ROOT, body: { blocked: true } }),
   };
   const FORMS = ['longpoll', 'continuous', 'eventsource'];
 
@@ -574,12 +575,40 @@ describe('feeds end with who listens', () => {
     await within(feed.ended, 'the end');
   });
 
+  it('a member of a team listens for as long as he is one', async () => {
+    const [owner, member] = [await listener('bearer'), await listener('cookie')];
+    const org = await post(server, '/_orgs', { name: 'Firm' }, proof(owner.session));
+    const put = await ask(server, 'PUT', `/_orgs/${org.json.id}/members/${member.session.account}`, { headers: ROOT, body: { role: 'member' } });
+    assert.ok(put.status < 300, JSON.stringify(put.json));
+    const team = await post(server, '/_teams', { organisation: org.json.id, name: 'Night' }, proof(owner.session));
+    await database(server, 'night', { members: { roles: [`team:${team.json.id}`] }, admins: {} });
+    assert.equal((await get(server, '/night', proof(member.session))).status, 403);
+    const joined = await post(server, '/_memberships', { team: team.json.id, account: member.session.account, role: 'reader' }, proof(owner.session));
+    assert.ok(joined.status < 300, JSON.stringify(joined.json));
+    assert.equal((await get(server, '/night', proof(member.session))).status, 200, 'with the next request');
+    await ask(server, 'PUT', '/night/watch', { headers: ROOT, body: {} });
+    const feed = listen(server, '/night/_changes?feed=continuous&heartbeat=60000', proof(member.session));
+    await feed.hears(/watch/);
+    const removed = await ask(server, 'DELETE', `/_teams/${team.json.id}/members/${member.session.account}`, { headers: proof(owner.session) });
+    assert.equal(removed.status, 204);
+    assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+    assert.equal((await get(server, '/night', proof(member.session))).status, 403);
+  });
+
   it('one that was opened with the permanent password ends when the right does', async () => {
     await account(server, 'permanent', 'geheim', ['staff']);
     const feed = listen(server, '/notes/_changes?feed=longpoll&since=now&heartbeat=60000', basic('permanent', 'geheim'));
     await within(feed.first, 'the beginning');
     await edit(server, 'permanent', { roles: [] });
     assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+    await edit(server, 'permanent', { roles: ['staff'] });
+    const again = listen(server, '/notes/_changes?feed=continuous&heartbeat=60000', basic('permanent', 'geheim'));
+    await within(again.first, 'the first rows');
+    const session = await login(server, 'permanent', 'geheim');
+    const changed = await post(server, '/_auth/changePassword', { old_password: 'geheim', new_password: 'another one' }, proof(session));
+    assert.equal(changed.status, 200, JSON.stringify(changed.json));
+    assert.match((await within(again.ended, 'the end', 10_000)).text, /last_seq/);
+    assert.equal((await get(server, '/notes', proof(session))).status, 200, 'who changed it goes on');
   });
 
   it('_db_updates ends with the session of an administrator', async () => {
