@@ -156,6 +156,8 @@ fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
     seen.seen_ms = record.seen_ms;
     seen.devices.clone_from(&record.devices);
     seen.totp_step = record.totp_step;
+    seen.wrong_digits = record.wrong_digits;
+    seen.wrong_digits_ms = record.wrong_digits_ms;
     for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
         if passkey.credential == used.credential {
             passkey.used_ms = used.used_ms;
