@@ -26,7 +26,8 @@ pub enum Kind {
     Invitation,
     /// The address of the account was changed. Data: `address` (the new one).
     AddressChanged,
-    /// A second factor or passkey was added or removed. Data: `what`.
+    /// A second factor or passkey was added or removed. Data: `what` (a sentence in English) and
+    /// `change` (a word that a template can translate).
     FactorChanged,
     /// The account was erased. No data.
     Erased,
@@ -76,6 +77,22 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether such a mail carries a secret, which is good for something to whoever reads it.
+    #[must_use]
+    pub fn carries_secret(self) -> bool {
+        match self {
+            Self::VerifyAddress | Self::Recover | Self::SignIn | Self::Invitation => true,
+            Self::AlreadyRegistered
+            | Self::NoAccount
+            | Self::PasswordChanged
+            | Self::NewDevice
+            | Self::AddressChanged
+            | Self::FactorChanged
+            | Self::Erased
+            | Self::Test => false,
+        }
+    }
+
     /// Data as a mail of this kind might have it, with everything that there can be.
     #[must_use]
     pub fn sample(self) -> Value {
@@ -95,7 +112,9 @@ impl Kind {
                 "role": "member", "link": LINK, "days": 7,
             }),
             Self::AddressChanged => json!({"address": "new@example.org"}),
-            Self::FactorChanged => json!({"what": "A passkey was added"}),
+            Self::FactorChanged => {
+                json!({"what": "A passkey was added", "change": "passkey.add"})
+            }
             Self::NoAccount | Self::PasswordChanged | Self::Erased | Self::Test => json!({}),
         }
     }

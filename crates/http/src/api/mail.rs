@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::apps::actor;
+use super::auth::Done;
 use super::{Answer, Form, Route, Who, answer, read};
 use crate::error::ApiError;
 use crate::router::Exchange;
@@ -70,12 +71,6 @@ pub(super) const ROUTES: &[Route] = &[
     queue::DELETE,
 ];
 
-/// `{"ok":true}`.
-#[derive(Serialize, ToSchema)]
-struct Done {
-    ok: bool,
-}
-
 const OK: Answer = Answer {
     status: 200,
     about: "It is done.",
@@ -83,7 +78,7 @@ const OK: Answer = Answer {
 };
 
 fn done(status: StatusCode) -> crate::body::Response {
-    answer(status, &Done { ok: true })
+    answer(status, &Done::OK)
 }
 
 /// Captured mails.

@@ -162,8 +162,10 @@ impl Pod {
         settings: &MailSettings,
     ) -> Result<Result<Rendered, String>, PodError> {
         let name = server_name(settings);
-        let rendered =
-            templates::render(self.view().as_ref(), &queued.mail, name, &settings.language)?;
+        let of_app = self.app_language(&queued.mail.app);
+        let of_app = of_app.as_deref().and_then(adea_mail::Language::parse);
+        let language = of_app.as_ref().unwrap_or(&settings.language);
+        let rendered = templates::render(self.view().as_ref(), &queued.mail, name, language)?;
         Ok(rendered.map_err(|error| error.to_string()))
     }
 
