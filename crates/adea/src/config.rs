@@ -228,14 +228,14 @@ settings! {
             Some("400d");
     }
     "Mail" {
-        /// Server that mail is handed to, as smtps://name:password@mail.example.org:465.
-        /// smtp:// begins TLS after a greeting (STARTTLS) unless the server is on this machine; behind
-        /// ?tls= may stand required, opportunistic or none. What is special in name and password is
-        /// escaped (%40 for @). Without a server, mail is captured and shown at /_mail/captured.
+        /// Server that mail is handed to, as `smtps://name:password@mail.example.org:465`.
+        /// `smtp://` begins TLS after a greeting (STARTTLS) unless the server is on this machine; behind
+        /// `?tls=` may stand required, opportunistic or none. What is special in name and password is
+        /// escaped (`%40` for @). Without a server, mail is captured and shown at `/_mail/captured`.
         mail_smtp: Option<Secret> = "mail.smtp", SMTP_SERVER, None;
         /// File of certificates (PEM) of that server to believe instead of the list of Mozilla.
         mail_authorities: Option<PathBuf> = "mail.authorities", OptionalPath, None;
-        /// Whom mail comes from, as Adea <no-reply@example.org>.
+        /// Whom mail comes from, as `Adea <no-reply@example.org>`.
         mail_from: Option<adea_mail::Sender> = "mail.from", Optional(SENDER), None;
         /// Whom mail is answered to, if not to that one.
         mail_reply_to: Option<adea_mail::Sender> = "mail.reply_to", Optional(SENDER), None;
