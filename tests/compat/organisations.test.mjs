@@ -326,8 +326,7 @@ describe('teams and memberships', () => {
     await refused(server, 'bob', 'POST', '/_teams', { organisation: org, name: 'Two' }, 403, 'forbidden');
     await ask(server, 'ann', 'PATCH', `/_orgs/${org}`, { members_make_teams: true });
     const two = await team(server, 'bob', org, 'Two');
-    await refused(server, 'bob', 'PATCH', `/_teams/${two}`, { name: 'Опе' }, 409, 'name_taken')
-      .catch(() => ask(server, 'bob', 'PATCH', `/_teams/${two}`, { name: 'Two' }));
+    await refused(server, 'bob', 'PATCH', `/_teams/${two}`, { name: 'Оnе' }, 409, 'name_taken');
     const renamed = await ask(server, 'bob', 'PATCH', `/_teams/${two}`, { name: 'Zwei', if_revision: 1 });
     assert.deepEqual([renamed.name, renamed.revision], ['Zwei', 2]);
     await refused(server, 'bob', 'PATCH', `/_teams/${two}`, { name: 'Drei', if_revision: 1 }, 409, 'conflict');

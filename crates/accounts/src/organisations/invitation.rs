@@ -609,7 +609,14 @@ fn join(
     let in_team = match team {
         None => None,
         Some(team) => Some(match find_team_place(tx, &team.id, account)? {
-            None => place(tx, by, &team, account, invitation.team_role)?,
+            None => place(
+                tx,
+                by,
+                &organisation.app,
+                &team,
+                account,
+                invitation.team_role,
+            )?,
             Some(mut member) => {
                 if member.role < invitation.team_role {
                     member.role = invitation.team_role;
