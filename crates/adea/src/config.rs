@@ -21,8 +21,8 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK,
-    OWN_PATH, Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf,
+    NETWORK, OWN_PATH, Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
@@ -181,6 +181,9 @@ settings! {
         signup_mode: adea_pod::SignUpMode = "signup.mode", Choice(SIGN_UP_MODES), Some("open");
         /// Addresses (ann@example.org) and domains (example.org) that may sign up where they are listed.
         signup_allowed: Vec<String> = "signup.allowed", ListOf { item: TEXT, separator: ',' }, None;
+        /// Database into which documents of the type `signup` are written to sign up, for clients that
+        /// reach databases only. Everybody writes there and sees what he was answered, and nothing else.
+        signup_inbox: Option<adea_base::DatabaseName> = "signup.inbox", Optional(DATABASE), None;
         /// Whether there may be accounts of people who have not told who they are.
         signup_anonymous: bool = "signup.anonymous", Switch, Some("false");
         /// Time that an access token is good; the refresh token that comes with it outlives it.

@@ -18,6 +18,7 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             allowed: config.signup_allowed.clone(),
             anonymous: config.signup_anonymous,
         },
+        sign_up_inbox: config.signup_inbox.clone(),
         sessions: SessionSettings {
             access_s: config.session_access_lifetime.as_secs(),
             idle_s: config.session_idle.as_secs(),

@@ -15,9 +15,9 @@ use crate::error::ApiError;
 use crate::router::Exchange;
 use forms::{
     DestroyAsked, EmailAsked, Export, Me, MePatch, PasswordChangeAsked, RecoverAsked, ResetAsked,
-    SignUpAsked, SignedUp, VerifyAsked,
+    SignUpAsked, VerifyAsked,
 };
-pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount};
+pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
 
 const DONE: Answer = Answer {
     status: 200,
