@@ -252,7 +252,7 @@ pub fn sweep(
     let last = rows.last().map(|(key, _)| key.clone());
     let full = rows.len() == limit;
     for (key, value) in rows {
-        let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
+        let id = String::from_utf8_lossy(keys::only_part(&key)).into_owned();
         match SessionRecord::decode(&id, &value) {
             Ok(record) if record.is_over(now_ms, idle_ms) => remove(tx, &record.account, &id),
             Ok(_) => {}

@@ -21,8 +21,8 @@ pub(crate) use setting::Setting;
 use crate::commands::{LOCKOUT_MODES, SIGN_UP_MODES};
 use adea_http::Vhost;
 use auth_kind::{
-    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf, NETWORK,
-    OWN_PATH, Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
+    BASE_URL, CLAIMS, COOKIE_NAME, DATABASE, DATABASE_PREFIX, HEADER, KEYS_URL, LIMIT, ListOf,
+    NETWORK, OWN_PATH, Optional, Parsed, ProviderList, REQUIREMENT, TEXT, TokenKeyList,
 };
 use kind::{
     Address, Choice, Count, OptionalPath, OptionalSecret, Path, Size, Span, Switch, UserName,
@@ -181,6 +181,9 @@ settings! {
         signup_mode: adea_pod::SignUpMode = "signup.mode", Choice(SIGN_UP_MODES), Some("open");
         /// Addresses (ann@example.org) and domains (example.org) that may sign up where they are listed.
         signup_allowed: Vec<String> = "signup.allowed", ListOf { item: TEXT, separator: ',' }, None;
+        /// Database into which documents of the type `signup` are written to sign up, for clients that
+        /// reach databases only. Everybody writes there and sees what he was answered, and nothing else.
+        signup_inbox: Option<adea_base::DatabaseName> = "signup.inbox", Optional(DATABASE), None;
         /// Whether there may be accounts of people who have not told who they are.
         signup_anonymous: bool = "signup.anonymous", Switch, Some("false");
         /// Time that an access token is good; the refresh token that comes with it outlives it.
@@ -258,6 +261,32 @@ settings! {
         providers: Vec<std::sync::Arc<adea_accounts::oidc::Provider>> = "providers", ProviderList, None;
         /// Whether users get a mail when somebody signs in to their account from a new device.
         session_new_device_notice: bool = "session.new_device_notice", Switch, Some("true");
+    }
+    "Organisations" {
+        /// Whether every account may make organisations, and not only server administrators.
+        orgs_open: bool = "orgs.open", Switch, Some("true");
+        /// Most organisations that one account may own.
+        orgs_owned_max: usize = "orgs.owned_max", Count { min: 0, max: 1_000 }, Some("20");
+        /// Most members of an organisation, where server administrators have not set its quota.
+        orgs_members_max: usize = "orgs.members_max",
+            Count { min: 1, max: 1_000_000 }, Some("1_000");
+        /// Most teams of an organisation, where server administrators have not set its quota.
+        orgs_teams_max: usize = "orgs.teams_max", Count { min: 0, max: 100_000 }, Some("200");
+        /// Most open invitations of an organisation, where server administrators have not set its
+        /// quota.
+        orgs_invitations_max: usize = "orgs.invitations_max",
+            Count { min: 0, max: 100_000 }, Some("500");
+        /// Most organisations and teams that one account may belong to.
+        /// Each is up to four roles, and roles are looked through with every request.
+        orgs_memberships_max: usize = "orgs.memberships_max",
+            Count { min: 1, max: 10_000 }, Some("1_000");
+        /// Time that an invitation is good.
+        orgs_invitation_lifetime: Duration = "orgs.invitation_lifetime",
+            Span { min: SECOND, max: YEAR }, Some("7d");
+        /// Domains where everybody gets an address, so that owners of organisations cannot prove
+        /// them by one; without any, those of the mail services that most people use.
+        orgs_shared_domains: Vec<String> = "orgs.shared_domains",
+            ListOf { item: TEXT, separator: ',' }, None;
     }
     "Authentication" {
         /// Whether everybody must sign in, for everything but POST /_session.

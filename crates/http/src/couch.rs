@@ -10,6 +10,7 @@ pub(crate) mod design;
 pub(crate) mod document;
 pub(crate) mod feed;
 pub(crate) mod find;
+pub(crate) mod inbox;
 pub(crate) mod intake;
 pub(crate) mod listing;
 pub(crate) mod local;

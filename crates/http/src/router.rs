@@ -20,8 +20,8 @@ use crate::challenge::Challenge;
 use crate::cors::ForeignOrigin;
 use crate::couch::intake::Intake;
 use crate::couch::{
-    attachment, bulk, changes, database, design, document, find, listing, local, partition, server,
-    session, view,
+    attachment, bulk, changes, database, design, document, find, inbox, listing, local, partition,
+    server, session, view,
 };
 use crate::error::ApiError;
 use crate::reply;
@@ -310,6 +310,11 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
     }
     let name = DatabaseName::parse(&first);
     if let Ok(name) = &name {
+        if let [id] = rest.as_slice()
+            && inbox::is_for(&exchange, name, id)
+        {
+            return inbox::route(exchange, name.clone(), id).await;
+        }
         // Before it is known whether there is such a database: that, too, is the app's own matter.
         exchange.app.pod.may_enter(&exchange.caller, name)?;
     }

@@ -35,6 +35,7 @@ mod read_document;
 mod replicate;
 mod settings;
 mod sign_in;
+mod sign_up_inbox;
 mod store_file;
 mod strengthen_password;
 mod time_sequence;
@@ -87,6 +88,7 @@ pub use replicate::{
 };
 pub use settings::*;
 pub use sign_in::{SignIn, SignedIn};
+pub use sign_up_inbox::SIGN_UP_TYPE;
 pub use store_file::StoredFile;
 pub use token_sign_in::FetchJson;
 pub use verify::Report;

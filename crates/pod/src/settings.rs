@@ -24,6 +24,8 @@ pub struct AccountSettings {
     pub public_url: Option<String>,
     /// Who may sign up.
     pub sign_up: SignUpSettings,
+    /// The database into which documents are written to sign up, if there is one.
+    pub sign_up_inbox: Option<adea_base::DatabaseName>,
     /// How long sessions last, and what they are asked for.
     pub sessions: SessionSettings,
     /// How often something may be asked.

@@ -70,7 +70,7 @@ pub fn is_below(address: &str, origin: &str) -> bool {
 /// Whether `link` is on `origin`, with one place for a secret (`{token}`) behind it, and perhaps places for
 /// the app's id (`{app}`).
 #[must_use]
-pub fn is_link_below(link: &str, origin: &str) -> bool {
+pub(super) fn is_link_below(link: &str, origin: &str) -> bool {
     let behind = link.strip_prefix(origin);
     behind.is_some_and(|behind| {
         let filled = behind.replacen("{token}", "t", 1).replace("{app}", "a");

@@ -280,6 +280,16 @@ pub(crate) const DATABASE_PREFIX: Parsed<String> = Parsed {
     allowed: "a small letter, and more letters, digits, and _$()+-, at most 100",
 };
 
+/// The name of a database that is not `CouchDB`'s own.
+pub(crate) const DATABASE: Parsed<adea_base::DatabaseName> = Parsed {
+    read: |text| {
+        let name = adea_base::DatabaseName::parse(text).ok();
+        let ordinary = name.filter(|name| !name.is_system());
+        ordinary.ok_or_else(|| "no database may have this name".to_owned())
+    },
+    allowed: "a small letter, and more letters, digits, and _$()+-/",
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;

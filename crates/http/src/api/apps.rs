@@ -9,36 +9,15 @@ use std::str::FromStr as _;
 
 use adea_accounts::apps::App;
 use adea_pod::{Actor, AppError, PodError};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 
+use super::paging::{self, Page, Paged};
 use super::{Answer, Answering, Captures, Form, Parameter, Route, Who, answer};
 use crate::body::Response;
 use crate::caller::origin;
 use crate::error::ApiError;
 use crate::router::Exchange;
-use forms::{
-    AccountOfApp, AccountsOfApp, AppAnswer, AppCreation, AppPatch, AppRow, Apps, JoinedAnswer,
-};
-
-/// How many rows a page has where nothing is said.
-const ROWS_DEFAULT: u64 = 100;
-/// The most rows of a page.
-const ROWS_MAX: u64 = 1_000;
-
-const PAGE: &[Parameter] = &[
-    Parameter {
-        name: "limit",
-        about: "How many rows, 1 to 1000; 100 where nothing is said.",
-        kind: "integer",
-    },
-    Parameter {
-        name: "after",
-        about: "The `next` of the page before.",
-        kind: "string",
-    },
-];
+use forms::{AccountOfApp, AppAnswer, AppCreation, AppPatch, AppRow, JoinedAnswer};
 
 const NO_APP: Answer = Answer {
     status: 404,
@@ -88,12 +67,12 @@ pub(super) const ROUTES: &[Route] = &[
         name: "listApps",
         summary: "The apps that one has joined; for server administrators all apps.",
         who: Who::SignedIn,
-        query: PAGE,
+        query: paging::QUERY,
         body: None,
         answers: &[Answer {
             status: 200,
             about: "A page of them.",
-            form: Some(Form::of::<Apps>()),
+            form: Some(Form::of::<Paged<AppRow>>()),
         }],
         handle: |exchange, _| ready(list(&exchange)),
     },
@@ -199,13 +178,13 @@ pub(super) const ROUTES: &[Route] = &[
         name: "listAppAccounts",
         summary: "Who has joined an app; for its administrators.",
         who: Who::SignedIn,
-        query: PAGE,
+        query: paging::QUERY,
         body: None,
         answers: &[
             Answer {
                 status: 200,
                 about: "A page of accounts.",
-                form: Some(Form::of::<AccountsOfApp>()),
+                form: Some(Form::of::<Paged<AccountOfApp>>()),
             },
             NO_APP,
         ],
@@ -286,7 +265,7 @@ async fn create(mut exchange: Exchange) -> Result<Response, ApiError> {
 fn list(exchange: &Exchange) -> Result<Response, ApiError> {
     let page = Page::of(exchange)?;
     let pod = &exchange.app.pod;
-    let after = page.after.as_deref();
+    let after = page.after_text()?;
     let mut items: Vec<AppRow> = if exchange.caller.is_admin() {
         let apps = pod.apps(after, page.limit);
         apps.iter().map(|app| AppRow::of(app, None)).collect()
@@ -301,8 +280,9 @@ fn list(exchange: &Exchange) -> Result<Response, ApiError> {
         Vec::new()
     };
     items.truncate(page.limit);
-    let next = page.next(items.len(), items.last().map(|row| row.id.as_str()));
-    Ok(answer(StatusCode::OK, &Apps { items, next }))
+    let next = items.last().filter(|_| items.len() == page.limit);
+    let next = next.map(|row| row.id.clone());
+    Ok(answer(StatusCode::OK, &Paged::new(items, next)))
 }
 
 fn show(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
@@ -358,7 +338,7 @@ async fn leave(mut exchange: Exchange, captures: Captures) -> Result<Response, A
 fn accounts(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
     let page = Page::of(exchange)?;
     let (pod, caller) = (&exchange.app.pod, &exchange.caller);
-    let found = pod.accounts_of_app(id, caller, page.after.as_deref(), page.limit)?;
+    let found = pod.accounts_of_app(id, caller, page.after_text()?, page.limit)?;
     let items: Vec<AccountOfApp> = found
         .into_iter()
         .map(|account| AccountOfApp {
@@ -366,8 +346,9 @@ fn accounts(exchange: &Exchange, id: &str) -> Result<Response, ApiError> {
             name: account.name,
         })
         .collect();
-    let next = page.next(items.len(), items.last().map(|row| row.id.as_str()));
-    Ok(answer(StatusCode::OK, &AccountsOfApp { items, next }))
+    let next = items.last().filter(|_| items.len() == page.limit);
+    let next = next.map(|row| row.id.clone());
+    Ok(answer(StatusCode::OK, &Paged::new(items, next)))
 }
 
 async fn appoint(
@@ -395,40 +376,4 @@ fn number(exchange: &Exchange, name: &str) -> Result<Option<u64>, ApiError> {
     let number = u64::from_str(text).ok().filter(|_| digits);
     let wrong = || ApiError::Input(format!("`{name}` must be a number"));
     number.ok_or_else(wrong).map(Some)
-}
-
-/// Which part of a list is asked for.
-struct Page {
-    limit: usize,
-    after: Option<String>,
-}
-
-impl Page {
-    fn of(exchange: &Exchange) -> Result<Self, ApiError> {
-        let limit = number(exchange, "limit")?.unwrap_or(ROWS_DEFAULT);
-        if !(1..=ROWS_MAX).contains(&limit) {
-            return Err(ApiError::Input("`limit` must be 1 to 1000".to_owned()));
-        }
-        let wrong = || ApiError::Input("`after` must be the `next` of a page".to_owned());
-        let after = exchange.query.get("after").map(|cursor| {
-            let decoded = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
-            let text = String::from_utf8(decoded).map_err(|_| wrong())?;
-            // Both kinds of ids that are walked here are of these.
-            let of_an_id = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if text.len() > 64 || !text.bytes().all(of_an_id) {
-                return Err(wrong());
-            }
-            Ok(text)
-        });
-        Ok(Self {
-            limit: usize::try_from(limit).unwrap_or(1),
-            after: after.transpose()?,
-        })
-    }
-
-    /// What to ask for the next page with, if there may be one.
-    fn next(&self, rows: usize, last: Option<&str>) -> Option<String> {
-        let last = last.filter(|_| rows == self.limit)?;
-        Some(URL_SAFE_NO_PAD.encode(last))
-    }
 }

@@ -236,6 +236,43 @@ impl Pod {
         Ok(apps::accounts(view.as_ref(), &known.app, after, limit)?)
     }
 
+    /// Whether one more account can join the app `id`.
+    ///
+    /// # Errors
+    /// [`AppError::Unknown`] or [`AppError::QuotaExceeded`].
+    pub(crate) fn app_has_room(&self, id: &str) -> Result<(), PodError> {
+        let known = self.inner.apps.find(id).ok_or(AppError::Unknown)?;
+        let count = apps::count(self.view().as_ref(), id)?;
+        if known.app.quota.accounts.is_some_and(|most| count >= most) {
+            return Err(AppError::from(JoinRefused::Full).into());
+        }
+        Ok(())
+    }
+
+    /// Lets do what its administrators do in the app `id`.
+    ///
+    /// # Errors
+    /// [`AppError::Unknown`] or [`AppError::NotAdmin`].
+    pub fn may_administer(&self, id: &str, caller: &Caller) -> Result<(), PodError> {
+        self.administered(id, caller).map(drop)
+    }
+
+    /// The app in whose words, and with whose links, a secret is sent to the owner of `address`: `app`,
+    /// if he has joined it, and else none. Whoever leads an app gets hold of no secret of somebody
+    /// who has nothing to do with it. An address that is nobody's gets no secret.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub(crate) fn app_in_mail(&self, address: &str, app: &str) -> Result<String, PodError> {
+        let account = self.account_of_address(address)?;
+        let joined = account.is_none_or(|account| self.may_use_app(&account, app).is_ok());
+        Ok(if joined {
+            app.to_owned()
+        } else {
+            String::new()
+        })
+    }
+
     /// The app `id`, if `caller` administers it.
     pub(super) fn administered(&self, id: &str, caller: &Caller) -> Result<Arc<Known>, PodError> {
         let known = self.inner.apps.find(id).ok_or(AppError::Unknown)?;

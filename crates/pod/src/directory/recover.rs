@@ -43,7 +43,8 @@ impl Pod {
             SignUpMode::Listed => is_listed(&rules, &address.normal),
             SignUpMode::Invited | SignUpMode::Closed => false,
         };
-        let (ground, posted) = (self.ground()?, self.posted(LinkKind::Recover, app));
+        let words = self.app_in_mail(&address.address, app)?;
+        let (ground, posted) = (self.ground()?, self.posted(LinkKind::Recover, &words));
         let (app, store) = (app.to_owned(), self.inner.store.clone());
         Self::to_the_end(async move {
             let asked = store.transact(Self::permit(), move |tx| {
@@ -56,7 +57,7 @@ impl Pod {
                 let mut target = "";
                 if let Some(owner) = &owner {
                     target = &owner.id;
-                    posted.send_recovery(tx, entropy, now_ms, owner, &address.address, &app);
+                    posted.send_recovery(tx, entropy, now_ms, owner, &address.address, &words);
                 } else if stranger {
                     let mail = letter(Kind::NoAccount, &address.address, None, &app, json!({}));
                     adea_mail::enqueue(tx, entropy, now_ms, &mail);

@@ -162,8 +162,10 @@ impl Pod {
         settings: &MailSettings,
     ) -> Result<Result<Rendered, String>, PodError> {
         let name = server_name(settings);
-        let rendered =
-            templates::render(self.view().as_ref(), &queued.mail, name, &settings.language)?;
+        let of_app = self.app_language(&queued.mail.app);
+        let of_app = of_app.as_deref().and_then(adea_mail::Language::parse);
+        let language = of_app.as_ref().unwrap_or(&settings.language);
+        let rendered = templates::render(self.view().as_ref(), &queued.mail, name, language)?;
         Ok(rendered.map_err(|error| error.to_string()))
     }
 
@@ -216,10 +218,11 @@ impl Pod {
                     action: "mail.give_up".to_owned(),
                     account: String::new(),
                     name: String::new(),
-                    target: String::new(),
+                    target: queued.id,
                     address: String::new(),
                     app: queued.mail.app.clone(),
-                    detail: json!({"mail": queued.id, "kind": kind, "error": told}),
+                    // What the server said may name the address; it stands with the mail.
+                    detail: json!({"kind": kind}),
                 };
                 audit::append(tx, &entry)?;
             }

@@ -356,15 +356,6 @@ impl AppSettings {
     }
 }
 
-/// A page of apps.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Apps {
-    /// The apps, in the order of their ids.
-    pub(super) items: Vec<AppRow>,
-    /// What to ask for the next page with.
-    pub(super) next: Option<String>,
-}
-
 /// An app in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AppRow {
@@ -398,15 +389,6 @@ pub(super) struct JoinedAnswer {
     pub(super) app: String,
     /// Since when, in milliseconds since the Unix epoch.
     pub(super) joined_ms: u64,
-}
-
-/// A page of accounts.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AccountsOfApp {
-    /// The accounts, in the order of their ids.
-    pub(super) items: Vec<AccountOfApp>,
-    /// What to ask for the next page with.
-    pub(super) next: Option<String>,
 }
 
 /// An account that has joined an app.

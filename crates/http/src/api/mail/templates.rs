@@ -1,12 +1,14 @@
 //! The words of mails: chosen for the server or one app, and looked at before they are sent.
 
+use adea_accounts::Refusal;
 use adea_mail::templates::Which;
 use adea_mail::{Kind, Language, Rendered, Template};
-use adea_pod::MailPreview;
+use adea_pod::{AppError, MailPreview, PodError};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::apps::actor;
 use super::super::{Answer, Captures, Form, Parameter, Route, Who, answer, read};
 use super::{OK, done};
 use crate::body::Response;
@@ -51,7 +53,7 @@ pub(super) const GET: Route = Route {
     path: "/_mail/templates/{kind}/{language}",
     name: "getMailTemplate",
     summary: "A template; for the server as a whole, the one that is built in if none was chosen.",
-    who: Who::Admin,
+    who: Who::SignedIn,
     query: APP,
     body: None,
     answers: &[
@@ -70,7 +72,7 @@ pub(super) const PUT: Route = Route {
     path: "/_mail/templates/{kind}/{language}",
     name: "putMailTemplate",
     summary: "Chooses the words of a kind of mail; they are tried with sample data first.",
-    who: Who::Admin,
+    who: Who::SignedIn,
     query: APP,
     body: Some(Form::of::<TemplateTexts>()),
     answers: &[
@@ -91,7 +93,7 @@ pub(super) const DELETE: Route = Route {
     path: "/_mail/templates/{kind}/{language}",
     name: "deleteMailTemplate",
     summary: "Takes chosen words back.",
-    who: Who::Admin,
+    who: Who::SignedIn,
     query: APP,
     body: None,
     answers: &[OK, MISSING],
@@ -233,6 +235,25 @@ fn app_of(text: &str) -> Result<&str, ApiError> {
     Err(ApiError::Input("`app` is no name of an app".to_owned()))
 }
 
+/// Lets choose words server administrators and, where a mail carries no secret, those of its app. Words
+/// around a secret could send it elsewhere, and it belongs to an account of the whole server.
+fn require_chooser(exchange: &Exchange, which: &Which) -> Result<(), ApiError> {
+    if exchange.caller.is_admin() {
+        return Ok(());
+    }
+    if which.app.is_empty() {
+        let reason = "Only server administrators may do this.";
+        return Err(Refusal::Forbidden(reason.into()).into());
+    }
+    let pod = &exchange.app.pod;
+    pod.may_administer(&which.app, &exchange.caller)?;
+    if which.kind.carries_secret() {
+        let refused = AppError::ServersMatter("the words of mail that carries a secret");
+        return Err(PodError::from(refused).into());
+    }
+    Ok(())
+}
+
 fn list(exchange: &Exchange) -> Result<Response, ApiError> {
     let templates = exchange.app.pod.mail_templates()?;
     let items = templates.own.into_iter().map(|which| ChosenTemplate {
@@ -249,10 +270,9 @@ fn list(exchange: &Exchange) -> Result<Response, ApiError> {
 }
 
 fn get(exchange: &Exchange, captures: &Captures) -> Result<Response, ApiError> {
-    let (template, own) = exchange
-        .app
-        .pod
-        .mail_template(&which(exchange, captures)?)?;
+    let which = which(exchange, captures)?;
+    require_chooser(exchange, &which)?;
+    let (template, own) = exchange.app.pod.mail_template(&which)?;
     let shown = ShownTemplate {
         own,
         subject: template.subject,
@@ -264,18 +284,19 @@ fn get(exchange: &Exchange, captures: &Captures) -> Result<Response, ApiError> {
 
 async fn put(mut exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let which = which(&exchange, &captures)?;
+    require_chooser(&exchange, &which)?;
     let texts: TemplateTexts = read(&mut exchange).await?;
-    exchange
-        .app
-        .pod
-        .put_mail_template(which, texts.into())
-        .await?;
+    let by = actor(&exchange);
+    let pod = &exchange.app.pod;
+    pod.put_mail_template(which, texts.into(), &by).await?;
     Ok(done(StatusCode::OK))
 }
 
 async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let which = which(&exchange, &captures)?;
-    exchange.app.pod.delete_mail_template(which).await?;
+    require_chooser(&exchange, &which)?;
+    let by = actor(&exchange);
+    exchange.app.pod.delete_mail_template(which, &by).await?;
     Ok(done(StatusCode::OK))
 }
 
