@@ -94,7 +94,7 @@ fn session(begun: Result<Begun, PodError>) -> Result<Credentials, PodError> {
     }
 }
 
-fn is_over<T: std::fmt::Debug>(answer: Result<T, PodError>) {
+fn is_over<T: std::fmt::Debug>(answer: &Result<T, PodError>) {
     let over = matches!(answer, Err(PodError::Link(LinkError::Over)));
     assert!(over, "{answer:?}");
 }
@@ -107,7 +107,7 @@ async fn a_code_is_good_for_ten_minutes_and_a_link_for_fifteen() {
     world.finish(code).await.unwrap();
     let code = world.code().await;
     world.later(10 * MINUTE_MS);
-    is_over(world.finish(code).await);
+    is_over(&world.finish(code).await);
     for (after_ms, good) in [(15 * MINUTE_MS - 1, true), (15 * MINUTE_MS, false)] {
         world
             .pod
