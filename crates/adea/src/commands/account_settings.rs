@@ -3,8 +3,7 @@
 use adea_mail::SmtpServer;
 use adea_pod::{
     AccountSettings, LimitSettings, LinkSettings, MailSettings, OrganisationSettings,
-    ProviderSettings, SessionSettings,
-    SignUpMode, SignUpSettings,
+    ProviderSettings, SessionSettings, SignUpMode, SignUpSettings,
 };
 
 use crate::config::{Config, Secret};

@@ -26,15 +26,36 @@ const ACCOUNTS: usize = 2;
 #[derive(Clone, Debug)]
 enum Event {
     Pass(u64),
-    Begin { account: usize, face: Face },
-    Use { credential: usize },
-    UseMangled { credential: usize },
-    Refresh { token: usize },
-    Logout { session: usize },
-    LogoutByToken { token: usize },
-    EndAll { account: usize, except: Option<usize> },
-    ChangePassword { account: usize },
-    Block { account: usize, blocked: bool },
+    Begin {
+        account: usize,
+        face: Face,
+    },
+    Use {
+        credential: usize,
+    },
+    UseMangled {
+        credential: usize,
+    },
+    Refresh {
+        token: usize,
+    },
+    Logout {
+        session: usize,
+    },
+    LogoutByToken {
+        token: usize,
+    },
+    EndAll {
+        account: usize,
+        except: Option<usize>,
+    },
+    ChangePassword {
+        account: usize,
+    },
+    Block {
+        account: usize,
+        blocked: bool,
+    },
     RotateKey,
     Sweep,
     Restart,
@@ -226,7 +247,11 @@ impl World {
             panic!("no second factor is set");
         };
         let (session, now_ms) = (self.model.lives.len(), self.model.now_ms);
-        let lasts_s = if face == Face::Basic { SETTINGS.3 } else { SETTINGS.2 };
+        let lasts_s = if face == Face::Basic {
+            SETTINGS.3
+        } else {
+            SETTINGS.2
+        };
         self.model.lives.push(Life {
             id: given.session.clone(),
             account,
@@ -331,7 +356,8 @@ impl World {
 
     async fn end(&mut self, session: usize) {
         let life = &self.model.lives[session];
-        let caller = adea_base::Caller::named("x", Vec::new()).with_account(&self.ids[life.account]);
+        let caller =
+            adea_base::Caller::named("x", Vec::new()).with_account(&self.ids[life.account]);
         let address = "192.0.2.1".parse().unwrap();
         let ended = self.pod.end_session(&caller, &life.id, address).await;
         assert!(ended.is_ok() || life.ended || !self.model.is_alive(session));
@@ -341,7 +367,9 @@ impl World {
     async fn end_all(&mut self, account: usize, except: Option<usize>) {
         let except = except.and_then(|at| {
             let all = self.model.lives.iter().enumerate();
-            let mut own = all.filter(|(_, life)| life.account == account).map(|(at, _)| at);
+            let mut own = all
+                .filter(|(_, life)| life.account == account)
+                .map(|(at, _)| at);
             let count = own.clone().count();
             own.nth(at.checked_rem(count)?)
         });
@@ -351,7 +379,10 @@ impl World {
         }
         let address = "192.0.2.1".parse().unwrap();
         let keep = except.is_some();
-        self.pod.end_own_sessions(&caller, keep, address).await.unwrap();
+        self.pod
+            .end_own_sessions(&caller, keep, address)
+            .await
+            .unwrap();
         for (at, life) in self.model.lives.iter_mut().enumerate() {
             life.ended |= life.account == account && Some(at) != except;
         }
@@ -366,7 +397,10 @@ impl World {
         changed.await.unwrap();
         self.model.epochs[account] += 1;
         let mut lives = self.model.lives.iter_mut();
-        lives.by_ref().filter(|life| life.account == account).for_each(|life| life.ended = true);
+        lives
+            .by_ref()
+            .filter(|life| life.account == account)
+            .for_each(|life| life.ended = true);
     }
 
     async fn happens(&mut self, event: Event) {
@@ -471,7 +505,10 @@ async fn a_feed_is_woken_by_its_account_and_asks_anew() {
     let (ann, bob) = (callers(&world, 0).await, callers(&world, 1).await);
     let mut anns = world.pod.follow_caller(&ann).unwrap();
     let mut bobs = world.pod.follow_caller(&bob).unwrap();
-    assert!(anns.is_due(), "what changed before it was opened is noticed");
+    assert!(
+        anns.is_due(),
+        "what changed before it was opened is noticed"
+    );
     assert!(world.pod.caller_again(&ann, &mut anns).unwrap().is_some());
     assert!(world.pod.caller_again(&bob, &mut bobs).unwrap().is_some());
     assert!(!anns.is_due() && !bobs.is_due());
@@ -484,11 +521,24 @@ async fn a_feed_is_woken_by_its_account_and_asks_anew() {
         () = Standing::due_of(&mut waiting) => panic!("nothing happened to him"),
         () = tokio::task::yield_now() => {}
     }
-    world.happens(Event::Block { account: 1, blocked: true }).await;
+    world
+        .happens(Event::Block {
+            account: 1,
+            blocked: true,
+        })
+        .await;
     Standing::due_of(&mut waiting).await;
     let mut bobs = waiting.unwrap();
     assert_eq!(world.pod.caller_again(&bob, &mut bobs).unwrap(), None);
-    assert!(world.pod.follow_caller(&adea_base::Caller::anonymous()).is_none());
+    assert!(
+        world
+            .pod
+            .follow_caller(&adea_base::Caller::anonymous())
+            .is_none()
+    );
     let root = adea_base::Caller::named("root", vec!["_admin".to_owned()]);
-    assert!(world.pod.follow_caller(&root).is_none(), "nothing but himself ends it");
+    assert!(
+        world.pod.follow_caller(&root).is_none(),
+        "nothing but himself ends it"
+    );
 }

@@ -1,9 +1,7 @@
 //! Making an account: its record and its document in one transaction.
 
 use adea_accounts::StoredCredential;
-use adea_accounts::directory::{
-    AccountRecord, Address, Flags, Ground, Identity, StoredPasskey,
-};
+use adea_accounts::directory::{AccountRecord, Address, Flags, Ground, Identity, StoredPasskey};
 use adea_accounts::names::{lookalike, normal_user_name};
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value};

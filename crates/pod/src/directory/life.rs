@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, Followed, Ground, Shown};
+use adea_accounts::stored::decode;
 use adea_accounts::{USER_ID_PREFIX, user_id};
 use adea_base::{Caller, DatabaseName, DocumentId, Scope};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, database};
-use adea_accounts::stored::decode;
 use adea_store::{Direction, EngineError, KeyRange, Space, Transaction};
 use std::ops::ControlFlow;
 

@@ -12,9 +12,9 @@
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
+use adea_accounts::audit;
 use adea_accounts::directory::{self, Address, Ground, StoredPasskey};
 use adea_accounts::names::{lookalike, normal_address};
-use adea_accounts::audit;
 use adea_accounts::organisations::{self, Acting};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};

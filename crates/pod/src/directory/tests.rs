@@ -87,7 +87,8 @@ async fn drafted(
 ) -> Result<Prepared, PodError> {
     let draft = parse_document(body.to_string().as_bytes()).unwrap();
     let id = DocumentId::parse(&user_id(name)).unwrap();
-    pod.prepare(entry, &root(), id, draft, edit, Vec::new()).await
+    pod.prepare(entry, &root(), id, draft, edit, Vec::new())
+        .await
 }
 
 /// The leaves of a document, the winner first, each with whether it is a tombstone.
@@ -111,7 +112,9 @@ fn leaves(pod: &Pod, entry: &DatabaseEntry, name: &str) -> Vec<(Revision, bool)>
 
 fn winner(pod: &Pod, entry: &DatabaseEntry, name: &str) -> Option<Revision> {
     let first = leaves(pod, entry, name).into_iter().next();
-    first.filter(|(_, deleted)| !deleted).map(|(revision, _)| revision)
+    first
+        .filter(|(_, deleted)| !deleted)
+        .map(|(revision, _)| revision)
 }
 
 async fn take(pod: &Pod, step: &Step) {
@@ -220,19 +223,21 @@ fn in_step(pod: &Pod) -> BTreeMap<String, String> {
     for name in NAMES {
         let alive = winner(pod, &entry, name).is_some();
         assert_eq!(records.contains_key(name), alive, "{name}");
-        let found = crate::write_user::current_user(
-            pod.view().as_ref(),
-            &entry,
-            &user_id(name),
-            &root(),
-        );
+        let found =
+            crate::write_user::current_user(pod.view().as_ref(), &entry, &user_id(name), &root());
         let credential = found.unwrap().and_then(|found| {
             let fields = found.as_object().unwrap();
-            adea_accounts::StoredCredential::from_document(fields).ok().flatten()
+            adea_accounts::StoredCredential::from_document(fields)
+                .ok()
+                .flatten()
         });
         let shown = credential.map(|one| hex(one.fingerprint()));
         let known = records.get(name);
-        assert_eq!(known.and_then(|one| one.password_fingerprint.clone()), shown, "{name}");
+        assert_eq!(
+            known.and_then(|one| one.password_fingerprint.clone()),
+            shown,
+            "{name}"
+        );
         assert_eq!(record_of(pod, name).as_ref(), known);
     }
     assert!(records.len() <= NAMES.len());
@@ -302,29 +307,64 @@ async fn a_flag_a_block_and_a_role_are_in_force_at_the_next_request() {
     let id = pod.give_account(given, by_root()).await.unwrap();
     assert_eq!(signs_in(&pod, "ann", "geheim12").await, caller("ann", &[]));
     // By any case of the verified address, and it is the same account.
-    assert_eq!(signs_in(&pod, "ann@EXAMPLE.org", "geheim12").await, caller("ann", &[]));
+    assert_eq!(
+        signs_in(&pod, "ann@EXAMPLE.org", "geheim12").await,
+        caller("ann", &[])
+    );
     let change = async |change: AccountChange| {
         pod.change_account(&id, change, by_root()).await.unwrap();
     };
-    change(AccountChange { admin: Some(true), ..AccountChange::default() }).await;
+    change(AccountChange {
+        admin: Some(true),
+        ..AccountChange::default()
+    })
+    .await;
     assert!(signs_in(&pod, "ann", "geheim12").await.is_admin());
     let roles = Some(vec!["staff".to_owned()]);
-    change(AccountChange { admin: Some(false), roles, ..AccountChange::default() }).await;
-    assert_eq!(signs_in(&pod, "ann", "geheim12").await, caller("ann", &["staff"]));
+    change(AccountChange {
+        admin: Some(false),
+        roles,
+        ..AccountChange::default()
+    })
+    .await;
+    assert_eq!(
+        signs_in(&pod, "ann", "geheim12").await,
+        caller("ann", &["staff"])
+    );
     let cookie = pod.issue_session("ann").unwrap();
-    change(AccountChange { blocked: Some(true), ..AccountChange::default() }).await;
+    change(AccountChange {
+        blocked: Some(true),
+        ..AccountChange::default()
+    })
+    .await;
     assert!(is_wrong(&pod, "ann", "geheim12").await);
     assert!(is_wrong(&pod, "ann@example.org", "geheim12").await);
-    let resumed = pod.authenticate(crate::SignIn::Cookie(&cookie)).await.unwrap();
+    let resumed = pod
+        .authenticate(crate::SignIn::Cookie(&cookie))
+        .await
+        .unwrap();
     assert_eq!(resumed.caller, Caller::anonymous());
     assert!(pod.holder(&id).unwrap().unwrap().record.flags.blocked);
-    change(AccountChange { blocked: Some(false), ..AccountChange::default() }).await;
-    assert_eq!(signs_in(&pod, "ann", "geheim12").await, caller("ann", &["staff"]));
+    change(AccountChange {
+        blocked: Some(false),
+        ..AccountChange::default()
+    })
+    .await;
+    assert_eq!(
+        signs_in(&pod, "ann", "geheim12").await,
+        caller("ann", &["staff"])
+    );
     for bad in ["_admin", "", "org:x", "user:y", "a\nb"] {
         let roles = Some(vec![bad.to_owned()]);
-        let bad = AccountChange { roles, ..AccountChange::default() };
+        let bad = AccountChange {
+            roles,
+            ..AccountChange::default()
+        };
         let refused = pod.change_account(&id, bad, by_root()).await;
-        assert!(matches!(refused, Err(PodError::Account(AccountError::Roles))));
+        assert!(matches!(
+            refused,
+            Err(PodError::Account(AccountError::Roles))
+        ));
     }
 }
 
@@ -332,9 +372,15 @@ async fn a_flag_a_block_and_a_role_are_in_force_at_the_next_request() {
 async fn a_name_that_looks_like_anothers_is_taken_and_so_is_an_address() {
     let pod = pod().await;
     pod.set_admin("root", "geheim12").await.unwrap();
-    let named = |name: &str| NewAccount { name: Some(name.to_owned()), ..NewAccount::default() };
+    let named = |name: &str| NewAccount {
+        name: Some(name.to_owned()),
+        ..NewAccount::default()
+    };
     let id = pod.create_account(named("Paul")).await.unwrap();
-    assert_eq!(pod.holder(&id).unwrap().unwrap().caller.name(), Some("Paul"));
+    assert_eq!(
+        pod.holder(&id).unwrap().unwrap().caller.name(),
+        Some("Paul")
+    );
     for other in ["paul", "PAUL", "Раul", "pauI", "Ｐaul", "r00t"] {
         let refused = pod.create_account(named(other)).await;
         let taken = matches!(refused, Err(PodError::Account(AccountError::NameTaken)));
@@ -345,11 +391,20 @@ async fn a_name_that_looks_like_anothers_is_taken_and_so_is_an_address() {
         normal: "p@x.org".to_owned(),
         verified_ms,
     };
-    let with = |address| NewAccount { address: Some(address), ..NewAccount::default() };
+    let with = |address| NewAccount {
+        address: Some(address),
+        ..NewAccount::default()
+    };
     let first = pod.create_account(with(address(Some(1)))).await.unwrap();
-    assert_eq!(pod.account_of_address("P@x.org").unwrap(), Some(first.clone()));
+    assert_eq!(
+        pod.account_of_address("P@x.org").unwrap(),
+        Some(first.clone())
+    );
     let refused = pod.create_account(with(address(Some(1)))).await;
-    assert!(matches!(refused, Err(PodError::Account(AccountError::AddressTaken))));
+    assert!(matches!(
+        refused,
+        Err(PodError::Account(AccountError::AddressTaken))
+    ));
     pod.create_account(with(address(None))).await.unwrap();
     // What one account gives up another may have.
     let entry = users(&pod);
@@ -374,13 +429,23 @@ async fn another_name_keeps_the_id_the_credential_and_the_roles() {
         name: Some(name.to_owned()),
         ..ProfileChange::default()
     };
-    pod.change_profile(&id, rename("Anna"), by_root()).await.unwrap();
-    assert_eq!(signs_in(&pod, "Anna", "geheim12").await, caller("Anna", &["staff"]));
+    pod.change_profile(&id, rename("Anna"), by_root())
+        .await
+        .unwrap();
+    assert_eq!(
+        signs_in(&pod, "Anna", "geheim12").await,
+        caller("Anna", &["staff"])
+    );
     assert!(is_wrong(&pod, "ann", "geheim12").await);
     assert_eq!(pod.holder(&id).unwrap().unwrap().record.name, "Anna");
     // Another case of one's own name is no other's.
-    pod.change_profile(&id, rename("anna"), by_root()).await.unwrap();
-    assert_eq!(signs_in(&pod, "anna", "geheim12").await, caller("anna", &["staff"]));
+    pod.change_profile(&id, rename("anna"), by_root())
+        .await
+        .unwrap();
+    assert_eq!(
+        signs_in(&pod, "anna", "geheim12").await,
+        caller("anna", &["staff"])
+    );
     let entry: Arc<DatabaseEntry> = users(&pod);
     assert_eq!(winner(&pod, &entry, "ann"), None);
 }
