@@ -256,7 +256,7 @@ settings! {
         /// Providers that people can sign in with, besides a name and a password.
         /// Each must know https://…/_auth/oidc/NAME/callback for a redirect URI, below `public_url`. Accounts
         /// are linked to a provider's name, so a name that is taken away and given to another provider
-        /// would let strangers in. trust_email=true links people to accounts with the same verified address,
+        /// would let strangers in. `trust_email=true` links people to accounts with the same verified address,
         /// so it is only for providers that let nobody claim an address that is not his.
         providers: Vec<std::sync::Arc<adea_accounts::oidc::Provider>> = "providers", ProviderList, None;
         /// Whether users get a mail when somebody signs in to their account from a new device.
