@@ -4,6 +4,7 @@
 //! Invariants: nobody is answered from a document or a record that was replaced before he asked; what
 //! is remembered is bounded, and only of those that there are.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use adea_accounts::directory::{self, AccountRecord};
@@ -13,7 +14,7 @@ use adea_base::{Caller, DatabaseName};
 use adea_documents::{DatabaseError, DatabaseNumber, database};
 use adea_store::View;
 
-use super::{AccountCache, USERS};
+use super::{AccountCache, USERS, wrong};
 use crate::admins::ADMIN_ROLE;
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
