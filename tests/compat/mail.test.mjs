@@ -52,7 +52,7 @@ describe('mail where no server is set', () => {
     assert.match(mail.html, /^<!doctype html>/);
     await ask(server, 'GET', '/_mail/captured', { as: null, status: 401 });
     assert.deepEqual(await queue(server), []);
-    assert.match(server.log, /captured mail [0-9a-f]{32} \(test\)/);
+    await until('the line in the log', async () => { await queue(server); return /captured mail [0-9a-f]{32} \(test\)/.test(server.log); });
     assert.ok(!server.log.includes('bob@example.org'));
   });
 
@@ -244,6 +244,10 @@ describe('mail over SMTP', () => {
     await sink.taken(taken + 1);
     await gone(server);
     assert.deepEqual(await queue(server, 'failed'), []);
+    const { items } = await ask(server, 'GET', '/_audit?action=mail.&order=oldest');
+    assert.deepEqual(items.slice(-4).map(({ action }) => action),
+      ['mail.give_up', 'mail.give_up', 'mail.delete', 'mail.retry']);
+    assert.ok(!JSON.stringify(items).includes('@example.org'));
   });
 
   it('is shown and changed only as it should be asked', async () => {
@@ -369,8 +373,9 @@ describe('pages that links in mail lead to', () => {
     const faults = [];
     tab.on('pageerror', (error) => faults.push(String(error)));
     tab.on('console', (message) => { if (/Content Security Policy/.test(message.text())) faults.push(message.text()); });
-    await tab.route(/_auth\/(verifyEmail|reset|link|csrf)$|_invitations\//, (route) => {
+    await tab.route(/_auth\/(verifyEmail|reset|recover|link\/finish|csrf)$|_invitations\//, (route) => {
       const request = route.request();
+      if (request.url().endsWith('/look')) return route.fulfill({ status: 200, json: { organisation_name: '<b>Müller', team_name: 'Design' } });
       if (request.method() === 'POST') {
         posted.push([new URL(request.url()).pathname, request.postDataJSON(), request.headers()['x-csrf-token']]);
         return route.fulfill({ status, json });
@@ -387,7 +392,7 @@ describe('pages that links in mail lead to', () => {
     const routes = {
       verify: ['/_auth/verifyEmail', { token: TOKEN }, /confirmed/],
       reset: ['/_auth/reset', { token: TOKEN, password: 'correct horse' }, /password is set/],
-      link: ['/_auth/link', { token: TOKEN, face: 'cookie' }, /signed in/],
+      link: ['/_auth/link/finish', { token: TOKEN, face: 'cookie' }, /signed in/],
       invitation: ['/_invitations/accept', { token: TOKEN }, /accepted/],
     };
     for (const page of PAGES) {
@@ -413,6 +418,7 @@ describe('pages that links in mail lead to', () => {
   it('let an invitation be declined, and speak German', async () => {
     const { tab, posted, told, close } = await open('invitation', { locale: 'de-AT' });
     assert.equal(await tab.title(), 'Du bist eingeladen');
+    await tab.waitForFunction(() => document.querySelector('#title').textContent === 'Du bist eingeladen zu <b>Müller, Team Design');
     assert.equal(await tab.getAttribute('html', 'lang'), 'de');
     await tab.click('#decline');
     await said(tab);
@@ -439,5 +445,53 @@ describe('pages that links in mail lead to', () => {
       assert.equal(await tab.isVisible('#form'), false);
       await close();
     }
+  });
+
+  it('ask for the address of who has forgotten his password, where there is no token yet', async () => {
+    const { tab, posted, told, close } = await open('reset', { token: '', status: 202 });
+    assert.equal(await tab.isVisible('#password'), false);
+    await tab.fill('#address', 'ann@example.org');
+    await tab.click('#do');
+    await said(tab);
+    assert.deepEqual(posted, [['/_auth/recover', { email: 'ann@example.org', app: 'shop' }, 'of-the-cookie']]);
+    assert.match(await told(), /on its way/);
+    await close();
+  });
+
+  /** Follows the newest link that was mailed to `to`, in a browser that may be signed in. */
+  async function follow(context, to, kind, fill = () => {}) {
+    const { items } = await ask(server, 'GET', '/_mail/captured');
+    const mail = items.find((one) => one.to === to);
+    assert.equal(mail.kind, kind);
+    assert.ok(mail.links[0].startsWith(`${server.origin}/_auth/pages/`), mail.links[0]);
+    const tab = await context.newPage();
+    await tab.goto(mail.links[0]);
+    await fill(tab);
+    await tab.click('#do');
+    await said(tab);
+    const outcome = [await tab.getAttribute('#outcome', 'class'), await tab.textContent('#outcome')];
+    await tab.close();
+    return outcome;
+  }
+
+  it('verify an address, set a new password and sign in, by nothing but mail and a browser', async () => {
+    const context = await browser.newContext({ locale: 'en-GB' });
+    const to = 'ann@example.org';
+    const sent = (route, body) => ask(server, 'POST', route, { body, status: 202, as: null });
+    await sent('/_auth/signup', { name: 'ann', email: to, password: 'first password' });
+    assert.deepEqual(await follow(context, to, 'verify_address'), ['good', 'Your address is confirmed. You can close this page.']);
+    assert.match((await follow(context, to, 'verify_address'))[1], /used already/);
+    await sent('/_auth/recover', { email: to });
+    assert.equal((await follow(context, to, 'recover', (tab) => tab.fill('#password', 'second password')))[0], 'good');
+    await server.request('GET', '/_session', { as: { name: 'ann', password: 'first password' } }).then(({ status }) => assert.equal(status, 401));
+    await server.request('GET', '/_session', { as: { name: 'ann', password: 'second password' } }).then(({ status }) => assert.equal(status, 200));
+    await sent('/_auth/signup', { name: 'ann2', email: to, password: 'third password' });
+    assert.match((await follow(context, to, 'already_registered', (tab) => tab.fill('#address', to)))[1], /on its way/);
+    await sent('/_auth/link/start', { email: to, kind: 'link' });
+    assert.deepEqual(await follow(context, to, 'sign_in'), ['good', 'You are signed in with this browser.']);
+    const tab = await context.newPage();
+    await tab.goto(`${server.origin}/_auth/pages/verify`);
+    assert.equal(await tab.evaluate(async () => (await (await fetch('/_auth/csrf')).json()).signed_in), true);
+    await context.close();
   });
 });

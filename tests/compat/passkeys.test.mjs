@@ -147,6 +147,29 @@ describe('passkeys in a real browser', () => {
     await own.close();
   });
 
+  it('signs up with a passkey alone, which is then the last way in', { timeout: 60_000 }, async () => {
+    const own = await device();
+    const start = told(await own.call('POST', '/_auth/passkeys/signup/start', { name: 'Zoe' }), 200);
+    assert.equal(start.options.publicKey.user.name, 'Zoe');
+    const credential = await own.create(start.options);
+    const body = { continuation: start.continuation, credential, label: 'First' };
+    assert.deepEqual(told(await own.call('POST', '/_auth/passkeys/signup/finish', body), 202), { ok: true, next: 'login' });
+    told(await own.call('POST', '/_auth/passkeys/signup/finish', body), 410, 'gone');
+    const challenge = told(await own.call('POST', '/_auth/passkeys/login/start', {}), 200);
+    const answer = { continuation: challenge.continuation, credential: await own.get(challenge.options), face: 'cookie' };
+    const session = told(await own.call('POST', '/_auth/passkeys/login/finish', answer), 200);
+    // The account is the one that the device was told of.
+    const handle = (bytes) => Buffer.from(bytes, 'base64url').toString('hex');
+    assert.equal(handle(start.options.publicKey.user.id), handle(answer.credential.response.userHandle));
+    const me = told(await own.call('GET', '/_auth/me'), 200);
+    assert.equal(me.id ?? me.account, session.account, JSON.stringify(me));
+    const { items } = told(await own.call('GET', '/_auth/passkeys'), 200);
+    assert.deepEqual(items.map(({ label }) => label), ['First']);
+    told(await own.call('DELETE', `/_auth/passkeys/${items[0].id}`, undefined, session.csrf), 409, 'last_way_in');
+    assert.equal((await own.credentials()).length, 1);
+    await own.close();
+  });
+
   it('is not made by a device that does not verify its user', { timeout: 60_000 }, async () => {
     const own = await device();
     await own.cdp.send('WebAuthn.setUserVerified', { authenticatorId: own.authenticatorId, isUserVerified: false });
@@ -305,7 +328,7 @@ describe('passkeys of a device that lies', () => {
   });
 
   it('needs a host name, and believes none that the client makes up', async () => {
-    told(await ask(server.origin, 'POST', '/_auth/passkeys/login/start', { body: {} }), 501, 'no_host_name');
+    told(await ask(server.origin, 'POST', '/_auth/passkeys/login/start', { body: {} }), 421, 'no_host_name');
     for (const host of ['app.example', 'localhost.evil.example', '[::1]', 'localhost@evil.example']) {
       const answer = await server.request('POST', '/_auth/passkeys/login/start', { as: null, body: {}, headers: { host } });
       assert.notEqual(answer.status, 200, host);
@@ -320,7 +343,65 @@ describe('passkeys of a device that lies', () => {
     told(await post('/_auth/passkeys/register/start', {}, basic('bob', PASSWORD)), 403, 'not_fresh');
     told(await post('/_auth/passkeys/register/start', { password: PASSWORD }, basic('bob', PASSWORD)), 200);
     told(await post('/_auth/passkeys/register/start', { password: 'wrong' }, bearer.bob), 401);
-    told(await post('/_auth/passkeys/register/start', {}, basic(ADMIN.name, ADMIN.password)), 403, 'forbidden');
+    told(await post('/_auth/passkeys/register/start', {}, basic(ADMIN.name, ADMIN.password)), 403, 'no_account');
+  });
+});
+
+describe('signing up with a passkey', () => {
+  let server, origin;
+  before(async () => {
+    server = await Server.start();
+    origin = `http://localhost:${server.port}`;
+  });
+  after(() => server?.stop());
+
+  const post = (path, body, headers) => ask(origin, 'POST', path, { body, headers });
+  async function signUp(wanted, own = new Authenticator({ rp: 'localhost', origin })) {
+    const start = told(await post('/_auth/passkeys/signup/start', wanted), 200);
+    const answer = await post('/_auth/passkeys/signup/finish', { continuation: start.continuation, credential: own.create(start.options) });
+    return { own, answer };
+  }
+  async function signIn(own) {
+    const start = told(await post('/_auth/passkeys/login/start', {}), 200);
+    return post('/_auth/passkeys/login/finish', { continuation: start.continuation, credential: own.get(start.options) });
+  }
+
+  it('answers alike for names and addresses that are free and taken', async () => {
+    const first = await signUp({ name: 'maria' });
+    assert.deepEqual(told(first.answer, 202), { ok: true, next: 'login' });
+    const second = await signUp({ name: 'maria' });
+    assert.deepEqual(told(second.answer, 202), { ok: true, next: 'login' });
+    assert.equal(told(await signIn(first.own), 200).name, 'maria');
+    told(await signIn(second.own), 401, 'unauthorized');
+    const mailed = [await signUp({ email: 'maria@example.org' }), await signUp({ email: 'maria@example.org', name: 'maria' })];
+    for (const { answer } of mailed) assert.deepEqual(told(answer, 202), { ok: true, next: 'verify' });
+  });
+
+  it('takes nobody whom signing up with a password does not take', async () => {
+    for (const wanted of [{}, { name: '' }, { name: 'a\u202eb' }, { email: 'no address' }, { name: 'x', password: 'y' }, { name: 'x'.repeat(300) }, { name: 'nina', language: '!!' }, { name: 'nina', app: 'nowhere' }]) {
+      const answer = await post('/_auth/passkeys/signup/start', wanted);
+      assert.ok([400, 404].includes(answer.status), `${JSON.stringify(wanted)} ${JSON.stringify(answer.json)}`);
+    }
+    const closed = await Server.start({ args: ['--signup-mode', 'closed'] });
+    try {
+      const answer = await ask(`http://localhost:${closed.port}`, 'POST', '/_auth/passkeys/signup/start', { body: { name: 'nina' } });
+      told(answer, 403);
+    } finally {
+      await closed.stop();
+    }
+  });
+
+  it('takes no device that lies, nor a passkey that another account has', async () => {
+    const liar = new Authenticator({ rp: 'localhost', origin: 'https://evil.example' });
+    told((await signUp({ name: 'olga' }, liar)).answer, 400, 'passkey_refused');
+    const { own } = await signUp({ name: 'olga' });
+    told(await signIn(own), 200);
+    told((await signUp({ name: 'petra' }, own)).answer, 409);
+    // A challenge to sign up makes no passkey for who has signed in, nor signs it in.
+    const start = told(await post('/_auth/passkeys/signup/start', { name: 'petra' }), 200);
+    told(await post('/_auth/passkeys/login/finish', { continuation: start.continuation, credential: own.get(start.options) }), 410, 'gone');
+    const login = told(await post('/_auth/passkeys/login/start', {}), 200);
+    told(await post('/_auth/passkeys/signup/finish', { continuation: login.continuation, credential: own.create(start.options) }), 410, 'gone');
   });
 });
 

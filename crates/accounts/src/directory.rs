@@ -20,7 +20,7 @@ use crate::keys;
 use crate::stored::{Source, get, get_text, put};
 
 /// The first of the store's topics that are not of databases but of accounts and sessions.
-pub const FIRST_TOPIC: u64 = 1 << 63;
+pub const FIRST_TOPIC: u64 = adea_store::UPPER_TOPICS;
 
 /// The store's topic for a change of what `account` may do: feeds that it has open listen to it.
 #[must_use]
@@ -156,6 +156,8 @@ fn differs_in_use_only(before: &AccountRecord, record: &AccountRecord) -> bool {
     seen.seen_ms = record.seen_ms;
     seen.devices.clone_from(&record.devices);
     seen.totp_step = record.totp_step;
+    seen.wrong_digits = record.wrong_digits;
+    seen.wrong_digits_ms = record.wrong_digits_ms;
     for (passkey, used) in seen.passkeys.iter_mut().zip(&record.passkeys) {
         if passkey.credential == used.credential {
             passkey.used_ms = used.used_ms;

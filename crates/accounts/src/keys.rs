@@ -84,6 +84,12 @@ fn below(kind: u8, parts: &[&[u8]]) -> KeyRange {
     KeyRange::prefix(&prefix)
 }
 
+/// The part of a key that has one.
+#[must_use]
+pub(crate) fn only_part(key: &[u8]) -> &[u8] {
+    key.get(2..).unwrap_or_default()
+}
+
 /// What stands behind the last zero byte of a key.
 #[must_use]
 pub fn last_part(key: &[u8]) -> &[u8] {

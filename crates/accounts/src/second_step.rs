@@ -4,8 +4,12 @@
 //! What is wrong is counted in it, so that whoever knows the password has a handful of guesses and
 //! not as many as he can send.
 //!
+//! Six digits are few, and somebody may know the password and have many addresses. So wrong ones are
+//! counted in the account as well: with [`WRONG_DIGITS_MAX`] of them none is taken for the rest of a
+//! day. Its user then brings a recovery code or a passkey, which nobody guesses.
+//!
 //! Invariants: a continuation lets in once; after [`ATTEMPTS_MAX`] wrong answers it lets in nobody;
-//! a wrong answer does not make it last longer.
+//! a wrong answer does not make it last longer; digits of a record are judged here and nowhere else.
 
 use serde_json::{Map, Value};
 
@@ -16,6 +20,11 @@ use crate::totp::Totp;
 
 /// How many wrong answers a continuation stands.
 pub const ATTEMPTS_MAX: u64 = 5;
+
+/// How many digits of an account may be wrong within [`WRONG_DIGITS_MS`] of the first.
+pub const WRONG_DIGITS_MAX: u64 = 20;
+/// How long they are counted, in milliseconds.
+const WRONG_DIGITS_MS: u64 = 86_400_000;
 
 /// Where wrong answers are counted among what is kept.
 const ATTEMPTS: &str = "attempts";
@@ -70,24 +79,50 @@ pub fn wanted(record: &AccountRecord, document_asks: bool) -> Vec<&'static str> 
     kinds
 }
 
-/// Whether `given` is what the account asks for; it is used up then.
+/// Until when no digits are taken, in milliseconds since the Unix epoch, if too many were wrong.
+#[must_use]
+pub fn closed_until(record: &AccountRecord, now_ms: u64) -> Option<u64> {
+    let until = record.wrong_digits_ms.saturating_add(WRONG_DIGITS_MS);
+    // Also if the clock was turned back, which must close nothing for long.
+    let counts = now_ms.abs_diff(record.wrong_digits_ms) < WRONG_DIGITS_MS;
+    (counts && record.wrong_digits >= WRONG_DIGITS_MAX).then_some(until)
+}
+
+/// Whether `given` is what the account asks for; it is used up then. Wrong digits are counted.
 #[must_use]
 pub fn accepts(
     record: &mut AccountRecord,
     document: Option<&Totp>,
     given: Given<'_>,
-    now_s: u64,
+    now_ms: u64,
 ) -> bool {
     match given {
         Given::RecoveryCode(code) => recovery_codes::take(&mut record.recovery_codes, code),
+        Given::Digits(_) if closed_until(record, now_ms).is_some() => false,
         Given::Digits(digits) => {
             let own = record.totp.as_deref().map(Totp::from_key);
             let totp = own.as_ref().or(document);
-            let step = totp.and_then(|totp| totp.step_of(digits, now_s, record.totp_step));
-            record.totp_step = step.unwrap_or(record.totp_step);
-            step.is_some()
+            let after = record.totp_step;
+            match totp.and_then(|totp| totp.step_of(digits, now_ms / 1000, after)) {
+                Some(step) => {
+                    record.totp_step = step;
+                    true
+                }
+                None => {
+                    count_wrong_digits(record, now_ms);
+                    false
+                }
+            }
         }
     }
+}
+
+fn count_wrong_digits(record: &mut AccountRecord, now_ms: u64) {
+    if now_ms.abs_diff(record.wrong_digits_ms) >= WRONG_DIGITS_MS {
+        record.wrong_digits = 0;
+        record.wrong_digits_ms = now_ms;
+    }
+    record.wrong_digits = record.wrong_digits.saturating_add(1);
 }
 
 #[cfg(test)]
@@ -126,7 +161,7 @@ mod tests {
             ..AccountRecord::default()
         };
         assert_eq!(wanted(&record, false), ["totp", "recovery_code"]);
-        let mut ask = |given| accepts(&mut record, None, given, 59);
+        let mut ask = |given| accepts(&mut record, None, given, 59_000);
         assert!(!ask(Given::Digits("000000")));
         assert!(ask(Given::Digits("287082")));
         assert!(!ask(Given::Digits("287082")));
@@ -138,6 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn wrong_digits_close_the_door_for_a_day_and_to_digits_only() {
+        let (codes, hashes) = recovery_codes::make(&Entropy::System);
+        let mut record = AccountRecord {
+            totp: Some(KEY.to_owned()),
+            recovery_codes: hashes,
+            ..AccountRecord::default()
+        };
+        let day = WRONG_DIGITS_MS;
+        let right = Totp::from_key(KEY).digits(day / 1000).unwrap();
+        for n in 0..WRONG_DIGITS_MAX {
+            assert_eq!(closed_until(&record, day + n), None);
+            assert!(!accepts(&mut record, None, Given::Digits("x"), day + n));
+        }
+        assert_eq!(closed_until(&record, day + 99), Some(2 * day));
+        assert!(!accepts(&mut record, None, Given::Digits(&right), day));
+        assert_eq!(record.wrong_digits, WRONG_DIGITS_MAX);
+        let code = Given::RecoveryCode(&codes[0]);
+        assert!(accepts(&mut record, None, code, day));
+        let right = Totp::from_key(KEY).digits(2 * day / 1000).unwrap();
+        assert!(accepts(&mut record, None, Given::Digits(&right), 2 * day));
+        assert!(!accepts(&mut record, None, Given::Digits("x"), 2 * day));
+        assert_eq!(record.wrong_digits, 1);
+    }
+
+    #[test]
     fn the_digits_of_a_document_are_asked_for_too() {
         let field = json!({ "key": KEY });
         let document = Totp::from_field(Some(&field)).unwrap();
@@ -145,14 +205,14 @@ mod tests {
         assert_eq!(wanted(&record, false), [""; 0]);
         assert_eq!(wanted(&record, true), ["totp"]);
         let digits = Given::Digits("287082");
-        assert!(!accepts(&mut record, None, digits, 59));
-        assert!(accepts(&mut record, Some(&document), digits, 59));
-        assert!(!accepts(&mut record, Some(&document), digits, 59));
+        assert!(!accepts(&mut record, None, digits, 59_000));
+        assert!(accepts(&mut record, Some(&document), digits, 59_000));
+        assert!(!accepts(&mut record, Some(&document), digits, 59_000));
         // A key of the record's own stands in its place.
         record = AccountRecord {
             totp: Some("A".repeat(32)),
             ..AccountRecord::default()
         };
-        assert!(!accepts(&mut record, Some(&document), digits, 59));
+        assert!(!accepts(&mut record, Some(&document), digits, 59_000));
     }
 }

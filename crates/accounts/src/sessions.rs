@@ -214,6 +214,24 @@ pub fn list(
     Ok(found)
 }
 
+/// Whether `account` has a session that is not over.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn any(
+    tx: &Transaction<'_>,
+    account: &str,
+    now_ms: u64,
+    idle_ms: u64,
+) -> Result<bool, EngineError> {
+    for id in ids_of_within(tx, account)? {
+        if find(tx, &id)?.is_some_and(|session| !session.is_over(now_ms, idle_ms)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes those that are over, at most `limit` of those looked at; what is behind the last one
 /// looked at is for the next call.
 ///
@@ -234,7 +252,7 @@ pub fn sweep(
     let last = rows.last().map(|(key, _)| key.clone());
     let full = rows.len() == limit;
     for (key, value) in rows {
-        let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
+        let id = String::from_utf8_lossy(keys::only_part(&key)).into_owned();
         match SessionRecord::decode(&id, &value) {
             Ok(record) if record.is_over(now_ms, idle_ms) => remove(tx, &record.account, &id),
             Ok(_) => {}

@@ -262,6 +262,32 @@ settings! {
         /// Whether users get a mail when somebody signs in to their account from a new device.
         session_new_device_notice: bool = "session.new_device_notice", Switch, Some("true");
     }
+    "Organisations" {
+        /// Whether every account may make organisations, and not only server administrators.
+        orgs_open: bool = "orgs.open", Switch, Some("true");
+        /// Most organisations that one account may own.
+        orgs_owned_max: usize = "orgs.owned_max", Count { min: 0, max: 1_000 }, Some("20");
+        /// Most members of an organisation, where server administrators have not set its quota.
+        orgs_members_max: usize = "orgs.members_max",
+            Count { min: 1, max: 1_000_000 }, Some("1_000");
+        /// Most teams of an organisation, where server administrators have not set its quota.
+        orgs_teams_max: usize = "orgs.teams_max", Count { min: 0, max: 100_000 }, Some("200");
+        /// Most open invitations of an organisation, where server administrators have not set its
+        /// quota.
+        orgs_invitations_max: usize = "orgs.invitations_max",
+            Count { min: 0, max: 100_000 }, Some("500");
+        /// Most organisations and teams that one account may belong to.
+        /// Each is up to four roles, and roles are looked through with every request.
+        orgs_memberships_max: usize = "orgs.memberships_max",
+            Count { min: 1, max: 10_000 }, Some("1_000");
+        /// Time that an invitation is good.
+        orgs_invitation_lifetime: Duration = "orgs.invitation_lifetime",
+            Span { min: SECOND, max: YEAR }, Some("7d");
+        /// Domains where everybody gets an address, so that owners of organisations cannot prove
+        /// them by one; without any, those of the mail services that most people use.
+        orgs_shared_domains: Vec<String> = "orgs.shared_domains",
+            ListOf { item: TEXT, separator: ',' }, None;
+    }
     "Authentication" {
         /// Whether everybody must sign in, for everything but POST /_session.
         auth_require_valid_user: bool = "auth.require_valid_user", Switch, Some("false");

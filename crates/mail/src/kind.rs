@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Prove that this address is yours. Data: `link`, `code` (or null), `minutes`.
+    /// Prove that this address is yours. Data: `link`, `code` (or null), `minutes`, `name_taken`
+    /// (whether the name that was asked for is somebody else's).
     VerifyAddress,
     /// Somebody signed up with the address of an account that there is. Data: `link` (to recover).
     AlreadyRegistered,
@@ -25,7 +26,8 @@ pub enum Kind {
     Invitation,
     /// The address of the account was changed. Data: `address` (the new one).
     AddressChanged,
-    /// A second factor or passkey was added or removed. Data: `what`.
+    /// A second factor or passkey was added or removed. Data: `what` (a sentence in English) and
+    /// `change` (a word that a template can translate).
     FactorChanged,
     /// The account was erased. No data.
     Erased,
@@ -96,9 +98,10 @@ impl Kind {
     pub fn sample(self) -> Value {
         const LINK: &str = "https://app.example.org/_auth/pages/sample#nBH7lLwzgbNnvDOc_Xlqzn2tWm9vWc4rZzNq3WJtQ5M";
         match self {
-            Self::VerifyAddress | Self::SignIn => {
-                json!({"link": LINK, "code": "492 817", "minutes": 30})
-            }
+            Self::VerifyAddress => json!({
+                "link": LINK, "code": "492 817", "minutes": 1440, "name_taken": true,
+            }),
+            Self::SignIn => json!({"link": LINK, "code": "492 817", "minutes": 30}),
             Self::AlreadyRegistered => json!({"link": LINK}),
             Self::Recover => json!({"link": LINK, "minutes": 30}),
             Self::NewDevice => json!({
@@ -109,7 +112,9 @@ impl Kind {
                 "role": "member", "link": LINK, "days": 7,
             }),
             Self::AddressChanged => json!({"address": "new@example.org"}),
-            Self::FactorChanged => json!({"what": "A passkey was added"}),
+            Self::FactorChanged => {
+                json!({"what": "A passkey was added", "change": "passkey.add"})
+            }
             Self::NoAccount | Self::PasswordChanged | Self::Erased | Self::Test => json!({}),
         }
     }
@@ -117,7 +122,7 @@ impl Kind {
     /// Members of the data that need not be there; they are null then.
     pub(crate) fn optional(self) -> &'static [&'static str] {
         match self {
-            Self::VerifyAddress => &["code"],
+            Self::VerifyAddress => &["code", "name_taken"],
             Self::SignIn => &["link", "code"],
             Self::AlreadyRegistered => &["link"],
             Self::NewDevice => &["device", "address", "time"],

@@ -275,11 +275,15 @@ pub fn list(
     after: Option<(u64, &str)>,
     limit: usize,
 ) -> Result<(Vec<Queued>, bool), EngineError> {
-    let (all, key): (KeyRange, fn(u64, &str) -> Vec<u8>) = match listed {
-        Listed::Waiting => (keys::dues(), keys::due),
-        Listed::Failed => (keys::all_failed(), keys::failed),
+    let all = match listed {
+        Listed::Waiting => keys::dues(),
+        Listed::Failed => keys::all_failed(),
     };
-    let from = after.map_or(all.from, |(time, id)| [key(time, id), vec![0]].concat());
+    let behind = |(time, id)| match listed {
+        Listed::Waiting => [keys::due(time, id), vec![0]].concat(),
+        Listed::Failed => [keys::failed(time, id), vec![0]].concat(),
+    };
+    let from = after.map_or(all.from, behind);
     let range = KeyRange { from, to: all.to };
     let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
     let mut found = Vec::new();

@@ -289,6 +289,7 @@ fn decode_admin(key: &[u8], value: &[u8]) -> Option<(String, StoredCredential)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod::put;
     use crate::write_user::tests::{is_wrong, over, pod, refused, signs_in};
     use adea_store::Memory;
 

@@ -48,6 +48,9 @@ impl Pod {
             Ok(removed) => tracing::info!(removed, "removed {removed} abandoned accounts"),
             Err(error) => tracing::error!(%error, "removing abandoned accounts failed: {error}"),
         }
+        if let Err(error) = self.sweep_secrets().await {
+            tracing::error!(%error, "secrets that are over stay: {error}");
+        }
         if let Err(error) = self.sweep_sessions().await {
             tracing::error!(%error, "sessions that are over stay: {error}");
         }

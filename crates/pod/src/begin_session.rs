@@ -361,3 +361,6 @@ fn device(said: &str) -> String {
 fn wrong() -> PodError {
     Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,7 +298,13 @@ impl Pod {
             pod.inner.databases.forget(name.as_str());
             pod.inner.store.watch().close(number.0);
             pod.inner.design_changes.forget(number);
-            tokio::spawn(async move { pod.sweep_logged(number).await });
+            let accounts = name.as_str() == USERS;
+            tokio::spawn(async move {
+                if accounts {
+                    pod.erase_void_accounts_logged().await;
+                }
+                pod.sweep_logged(number).await;
+            });
             Ok(())
         })
         .await

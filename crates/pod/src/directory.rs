@@ -17,6 +17,8 @@ pub(crate) mod life;
 mod profile;
 mod recover;
 pub(crate) mod sign_up;
+#[cfg(test)]
+mod tests;
 mod verify_address;
 
 use adea_accounts::names::InvalidName;

@@ -10,6 +10,7 @@
 
 mod passkeys;
 mod second_step;
+mod sign_up;
 mod totp;
 
 use std::net::IpAddr;
@@ -215,7 +216,7 @@ impl Pod {
             to: address.address.clone(),
             language: record.language.clone().unwrap_or_default(),
             app: notice.app.to_owned(),
-            data: json!({"what": notice.told}),
+            data: json!({"what": notice.told, "change": notice.action}),
         };
         enqueue(tx, &ground.entropy, ground.now_ms, &mail);
         Ok(())

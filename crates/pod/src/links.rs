@@ -10,8 +10,8 @@
 //! for. It is good for five attempts and ten minutes.
 //!
 //! Invariants: one of these is open at a time for each address, and the newest counts; no more than five
-//! are sent there in an hour, so that all attempts of a day together hit one code of ten thousand at most;
-//! secrets are stored as hashes only, a code as one under its continuation.
+//! in an hour and fifteen in a day are sent there, so that all attempts of a day hit one code in ten
+//! thousand at most; secrets are stored as hashes only, a code as one under its continuation.
 
 use adea_store::{Decline, Transaction};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ mod anonymous;
 mod device;
 mod mail;
 mod promote;
+#[cfg(test)]
+mod tests;
 
 pub use mail::{MailProof, MailStarted, MailWanted};
 pub use promote::{Promoted, Promoting};
@@ -56,6 +58,8 @@ pub enum LinkError {
 pub(crate) struct LinkMemory {
     /// Where to look next for accounts that nobody uses.
     abandoned_after: Mutex<Option<Vec<u8>>>,
+    /// Where to look next for secrets that are over.
+    swept: Mutex<Option<Vec<u8>>>,
 }
 
 /// Has a new account join the app that it was made in.

@@ -18,6 +18,7 @@ use adea_accounts::organisations::{
 use adea_base::Caller;
 use adea_store::{Decline, TransactError, Transaction, View};
 
+use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -76,6 +77,12 @@ impl Pod {
         })
     }
 
+    /// Whoever acts on organisations, as others know him.
+    pub(crate) fn acting_of(&self, by: &Actor) -> Result<Acting, PodError> {
+        let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        self.acting(&by.caller, by.address.unwrap_or(nowhere))
+    }
+
     /// Decides and commits, also if who waits for it goes away.
     async fn organise<T: Send + 'static>(
         &self,
@@ -105,14 +112,12 @@ impl Pod {
     /// Makes an organisation, in an app that its owner has joined.
     ///
     /// # Errors
-    /// [`PodError::Organisation`], as all of these; [`PodError::App`].
+    /// [`PodError::Organisation`], as all of these.
     pub async fn create_organisation(
         &self,
         by: Acting,
         new: NewOrganisation,
     ) -> Result<Organisation, PodError> {
-        let owner = new.owner.as_deref().or(by.account.as_deref());
-        self.may_use_app(owner.unwrap_or("admin:"), &new.app)?;
         self.organise(move |tx| verbs::create_organisation(tx, &by, &new))
             .await
     }
@@ -426,3 +431,8 @@ impl Pod {
         self.find_there(|view| verbs::find_invitation(view, by, id))
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

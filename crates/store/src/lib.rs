@@ -33,4 +33,4 @@ pub use error::{CommitError, TransactError};
 pub use permit::WritePermit;
 pub use store::{Decline, Durability, Health, Store, StoreOptions};
 pub use transaction::{Entry, Transaction};
-pub use watch::{EVERY_TOPIC, Subscription, Watch};
+pub use watch::{EVERY_TOPIC, Subscription, UPPER_TOPICS, Watch};

@@ -28,10 +28,16 @@ struct Topic {
 /// The topic that every commit touches which touches any: to be subscribed to, and no more.
 pub const EVERY_TOPIC: u64 = u64::MAX;
 
+/// The first of the upper half of all topics. Together with topic 0 these are counted
+/// ([`Watch::turns`]): who keeps what follows from them asks with each use whether it still holds,
+/// which must cost next to nothing.
+pub const UPPER_TOPICS: u64 = 1 << 63;
+
 /// All topics that somebody waits for.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     known: Arc<Mutex<Known>>,
+    turns: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +72,10 @@ impl Watch {
 
     /// Tells everybody who waits for one of `topics` up to which sequence it reaches.
     pub(crate) fn publish(&self, topics: &[(u64, u64)]) {
+        let counted = |(topic, _): &(u64, u64)| *topic == 0 || *topic >= UPPER_TOPICS;
+        if topics.iter().any(counted) {
+            self.turns.fetch_add(1, Ordering::AcqRel);
+        }
         let awaited: Vec<(Arc<Topic>, u64)> = {
             let mut known = self.known.lock();
             if let Some(touched) = &mut known.touched {
@@ -101,6 +111,13 @@ impl Watch {
             topic.touches.fetch_add(1, Ordering::AcqRel);
             topic.changed.notify_waiters();
         }
+    }
+
+    /// How often a commit group touched topic 0 or one of [`UPPER_TOPICS`]. It has risen before the
+    /// commit is answered: what was read after this was asked holds as long as it stays.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
     }
 
     /// How many topics are listened to.
@@ -219,6 +236,16 @@ mod tests {
         assert_eq!(subscription.position(), 5);
         assert_eq!(watch.take_touched(), HashMap::from([(7, 5), (8, 2)]));
         assert!(watch.take_touched().is_empty());
+    }
+
+    #[test]
+    fn what_touches_the_upper_half_is_counted_and_nothing_else() {
+        let watch = Watch::default();
+        watch.publish(&[(7, 1), (8, 2)]);
+        assert_eq!(watch.turns(), 0);
+        watch.publish(&[(UPPER_TOPICS, 3), (0, 3)]);
+        watch.publish(&[(0, 4)]);
+        assert_eq!(watch.turns(), 2);
     }
 
     #[tokio::test]

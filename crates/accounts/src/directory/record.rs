@@ -36,6 +36,10 @@ pub struct AccountRecord {
     pub totp: Option<String>,
     /// The last step of time whose digits were taken: each is good once.
     pub totp_step: u64,
+    /// How many digits were wrong since `wrong_digits_ms`.
+    pub wrong_digits: u64,
+    /// When the first of those came, in milliseconds since the Unix epoch.
+    pub wrong_digits_ms: u64,
     /// SHA-256 of each recovery code that is left, in hexadecimal digits.
     pub recovery_codes: Vec<String>,
     /// Its passkeys.

@@ -2,8 +2,8 @@
 
 use adea_mail::SmtpServer;
 use adea_pod::{
-    AccountSettings, LimitSettings, LinkSettings, MailSettings, ProviderSettings, SessionSettings,
-    SignUpMode, SignUpSettings,
+    AccountSettings, LimitSettings, LinkSettings, MailSettings, OrganisationSettings,
+    ProviderSettings, SessionSettings, SignUpMode, SignUpSettings,
 };
 
 use crate::config::{Config, Secret};
@@ -28,6 +28,7 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             plain_http: config.session_plain_http,
         },
         limits: limits(config),
+        organisations: organisations(config),
         audit_keep_s: Some(config.audit_keep.as_secs()),
         mail: mail_settings(config),
         providers: ProviderSettings {
@@ -35,6 +36,28 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             new_device_notice: config.session_new_device_notice,
         },
         ..AccountSettings::default()
+    }
+}
+
+fn organisations(config: &Config) -> OrganisationSettings {
+    // The configuration allows none that does not fit.
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let lifetime_ms = config.orgs_invitation_lifetime.as_millis();
+    let default = OrganisationSettings::default();
+    let domains = &config.orgs_shared_domains;
+    let shared = domains.iter().map(|domain| domain.to_ascii_lowercase());
+    OrganisationSettings {
+        open: config.orgs_open,
+        owned: count(config.orgs_owned_max),
+        memberships: count(config.orgs_memberships_max),
+        members: count(config.orgs_members_max),
+        teams: count(config.orgs_teams_max),
+        invitations: count(config.orgs_invitations_max),
+        invitation_ms: u64::try_from(lifetime_ms).unwrap_or(u64::MAX),
+        shared_domains: match domains.is_empty() {
+            true => default.shared_domains,
+            false => shared.collect(),
+        },
     }
 }
 

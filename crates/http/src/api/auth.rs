@@ -15,9 +15,9 @@ use crate::error::ApiError;
 use crate::router::Exchange;
 use forms::{
     DestroyAsked, EmailAsked, Export, Me, MePatch, PasswordChangeAsked, RecoverAsked, ResetAsked,
-    SignUpAsked, SignedUp, VerifyAsked,
+    SignUpAsked, VerifyAsked,
 };
-pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount};
+pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
 
 const DONE: Answer = Answer {
     status: 200,
@@ -68,6 +68,16 @@ pub(super) const ROUTES: &[Route] = &[
             Answer {
                 status: 403,
                 about: "Not everybody may sign up here.",
+                form: None,
+            },
+            Answer {
+                status: 404,
+                about: "There is no such invitation.",
+                form: None,
+            },
+            Answer {
+                status: 410,
+                about: "The invitation was answered or revoked, or has expired.",
                 form: None,
             },
         ],

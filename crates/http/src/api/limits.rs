@@ -20,10 +20,20 @@ const NAMED: &[(&str, LimitKind)] = &[
     // A token that is renewed has been proved already, and one that was made up is a keyed hash.
     ("refresh", LimitKind::Requests),
     ("signup", LimitKind::SignUp),
+    ("finishPasskeySignup", LimitKind::SignUp),
+    ("anonymous", LimitKind::SignUp),
     ("createOrganisation", LimitKind::SignUp),
     ("recover", LimitKind::Mail),
     ("startMail", LimitKind::Mail),
-    ("anonymous", LimitKind::SignUp),
+    ("addEmail", LimitKind::Mail),
+    ("createInvitation", LimitKind::Mail),
+    ("resendInvitation", LimitKind::Mail),
+    ("returnFromProvider", LimitKind::SignIn),
+    // Attempts of somebody who is signed in to prove it again.
+    ("confirmTotp", LimitKind::SignIn),
+    ("removeTotp", LimitKind::SignIn),
+    ("renewRecoveryCodes", LimitKind::SignIn),
+    ("acceptInvitation", LimitKind::SignIn),
 ];
 
 /// Which limit counts a call.
@@ -43,4 +53,27 @@ pub(super) fn check(exchange: &Exchange, route: &Route) -> Result<(), ApiError> 
     let pod = &exchange.app.pod;
     let address = origin(&pod.auth(), &exchange.headers, exchange.peer);
     Ok(pod.limit_address(kind_of(route), address)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::routes;
+
+    #[test]
+    fn every_route_that_is_named_exists() {
+        for (name, _) in NAMED {
+            let found = routes().filter(|route| route.name == *name).count();
+            assert_eq!(found, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_anybody_may_change_is_never_an_ordinary_request() {
+        let ordinary = routes()
+            .filter(|route| route.who == Who::Anybody && route.method != "GET")
+            .filter(|route| kind_of(route) == LimitKind::Requests);
+        let names: Vec<&str> = ordinary.map(|route| route.name).collect();
+        assert_eq!(names, ["login", "logout", "refresh"]);
+    }
 }

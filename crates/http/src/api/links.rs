@@ -6,7 +6,7 @@ use adea_pod::{AccountError, MailProof, MailWanted, PodError, Promoting};
 use http::StatusCode;
 
 use super::sessions::{BEGUN, SessionAsked, begun, wanted};
-use super::{Answer, Form, Route, Who, answer, read};
+use super::{Answer, Form, Route, Who, answer, app_of, read};
 use crate::body::Response;
 use crate::caller::origin;
 use crate::error::ApiError;
@@ -26,11 +26,14 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<MailStartAsked>()),
-        answers: &[Answer {
-            status: 202,
-            about: "If mail can be sent there, it is on its way. A code needs the continuation.",
-            form: Some(Form::of::<MailStartedAnswer>()),
-        }],
+        answers: &[
+            Answer {
+                status: 202,
+                about: "If mail can be sent there, it is on its way. A code needs the continuation.",
+                form: Some(Form::of::<MailStartedAnswer>()),
+            },
+            NO_APP,
+        ],
         handle: |exchange, _| Box::pin(start(exchange)),
     },
     Route {
@@ -52,7 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<AnonymousAsked>()),
-        answers: BEGUN,
+        answers: BEGUN_IN_APP,
         handle: |exchange, _| Box::pin(anonymous(exchange)),
     },
     Route {
@@ -69,6 +72,7 @@ pub(super) const ROUTES: &[Route] = &[
                 about: "What the account is called now, and what belongs to the code that was sent.",
                 form: Some(Form::of::<PromotedAnswer>()),
             },
+            NO_APP,
             Answer {
                 status: 409,
                 about: "The account is not anonymous, or the name is taken.",
@@ -79,11 +83,18 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+const NO_APP: Answer = Answer {
+    status: 404,
+    about: "There is no such app.",
+    form: None,
+};
+
 #[expect(clippy::indexing_slicing, reason = "it would not compile")]
 const FINISHED: &[Answer] = &[
     BEGUN[0],
     BEGUN[1],
     BEGUN[2],
+    NO_APP,
     Answer {
         status: 409,
         about: "The address is of another account.",
@@ -96,13 +107,16 @@ const FINISHED: &[Answer] = &[
     },
 ];
 
+#[expect(clippy::indexing_slicing, reason = "it would not compile")]
+const BEGUN_IN_APP: &[Answer] = &[BEGUN[0], BEGUN[1], BEGUN[2], NO_APP];
+
 async fn start(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: MailStartAsked = read(&mut exchange).await?;
     let kind = match asked.kind {
         MailKind::Code => MailWanted::Code,
         MailKind::Link => MailWanted::Link,
     };
-    let app = asked.app.unwrap_or_default();
+    let app = app_of(&exchange, asked.app.as_deref())?;
     let started = exchange
         .app
         .pod
@@ -149,12 +163,13 @@ async fn promote(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: PromoteAsked = read(&mut exchange).await?;
     let account = exchange.caller.account();
     let account = account.ok_or(PodError::from(AccountError::Missing))?;
+    let app = app_of(&exchange, asked.app.as_deref())?;
     let pod = &exchange.app.pod;
     let promoting = Promoting {
         name: asked.name,
         address: asked.email,
         password: asked.password,
-        app: asked.app.unwrap_or_default(),
+        app,
         from: Some(origin(&pod.auth(), &exchange.headers, exchange.peer)),
     };
     let promoted = pod.promote(account, promoting).await?;

@@ -12,6 +12,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::apps::actor;
+use super::auth::Done;
 use super::{Answer, Form, Route, Who, answer, read};
 use crate::error::ApiError;
 use crate::router::Exchange;
@@ -69,12 +71,6 @@ pub(super) const ROUTES: &[Route] = &[
     queue::DELETE,
 ];
 
-/// `{"ok":true}`.
-#[derive(Serialize, ToSchema)]
-struct Done {
-    ok: bool,
-}
-
 const OK: Answer = Answer {
     status: 200,
     about: "It is done.",
@@ -82,7 +78,7 @@ const OK: Answer = Answer {
 };
 
 fn done(status: StatusCode) -> crate::body::Response {
-    answer(status, &Done { ok: true })
+    answer(status, &Done::OK)
 }
 
 /// Captured mails.
@@ -140,7 +136,8 @@ async fn list_captured(exchange: Exchange) -> Result<crate::body::Response, ApiE
 }
 
 async fn clear_captured(exchange: Exchange) -> Result<crate::body::Response, ApiError> {
-    exchange.app.pod.clear_captured_mail().await?;
+    let by = actor(&exchange);
+    exchange.app.pod.clear_captured_mail(&by).await?;
     Ok(done(StatusCode::OK))
 }
 

@@ -5,6 +5,8 @@ pub(super) mod forms;
 use adea_pod::{Asking, FactorError, PodError};
 use http::StatusCode;
 
+use super::apps::{actor, app_of};
+use super::auth::SignedUp;
 use super::paging::{self, Paged};
 use super::sessions::{SESSION, UNPROVED, begun, wanted};
 use super::{Answer, Answering, Captures, Form, Route, Who, answer, read};
@@ -14,7 +16,7 @@ use crate::error::ApiError;
 use crate::router::Exchange;
 use forms::{
     ChallengeAnswer, DoneAnswer, FreshAsked, LabelAsked, NothingAsked, PasskeyItem,
-    PasskeyLoginAsked, PasskeyMade,
+    PasskeyLoginAsked, PasskeyMade, PasskeySignUp,
 };
 
 /// The rows of this area.
@@ -28,7 +30,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: Some(Form::of::<FreshAsked>()),
-        answers: &[CHALLENGE, NOT_FRESH, TOO_MANY, NOT_HERE],
+        answers: &[CHALLENGE, NOT_FRESH, TOO_MANY, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start(exchange)),
     },
     Route {
@@ -48,6 +50,7 @@ pub(super) const ROUTES: &[Route] = &[
             TOO_MANY,
             GONE,
             NOT_HERE,
+            NO_HOST,
         ],
         handle: |exchange, _| Box::pin(finish(exchange)),
     },
@@ -105,13 +108,46 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: "POST",
+        path: "/_auth/passkeys/signup/start",
+        name: "startPasskeySignup",
+        summary: "Makes a challenge for the first passkey of who signs up without a password.",
+        who: Who::Anybody,
+        query: &[],
+        body: Some(Form::of::<PasskeySignUp>()),
+        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE],
+        handle: |exchange, _| Box::pin(start_sign_up(exchange)),
+    },
+    Route {
+        method: "POST",
+        path: "/_auth/passkeys/signup/finish",
+        name: "finishPasskeySignup",
+        summary: "Signs up with the passkey that a device has made. As with a password, the answer does \
+                  not tell whether the name or address has an account.",
+        who: Who::Anybody,
+        query: &[],
+        body: Some(Form::of::<PasskeyMade>()),
+        answers: &[
+            Answer {
+                status: 202,
+                about: "Taken in.",
+                form: Some(Form::of::<SignedUp>()),
+            },
+            NOT_TAKEN,
+            TOO_MANY,
+            GONE,
+            NOT_HERE,
+        ],
+        handle: |exchange, _| Box::pin(finish_sign_up(exchange)),
+    },
+    Route {
+        method: "POST",
         path: "/_auth/passkeys/login/start",
         name: "startPasskeyLogin",
         summary: "Makes a challenge that any passkey may answer; it is the same for everybody.",
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<NothingAsked>()),
-        answers: &[CHALLENGE, NOT_HERE],
+        answers: &[CHALLENGE, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start_login(exchange)),
     },
     Route {
@@ -123,10 +159,16 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeyLoginAsked>()),
-        answers: &[SESSION, UNPROVED, GONE, NOT_HERE],
+        answers: &[SESSION, UNPROVED, GONE, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(finish_login(exchange)),
     },
 ];
+
+const NOT_TAKEN: Answer = Answer {
+    status: 403,
+    about: "Not everybody may sign up here.",
+    form: None,
+};
 
 const CHALLENGE: Answer = Answer {
     status: 200,
@@ -166,7 +208,13 @@ pub(super) const GONE: Answer = Answer {
 
 const NOT_HERE: Answer = Answer {
     status: 501,
-    about: "The server has no passkeys, or no host name that they could belong to.",
+    about: "The server has no passkeys.",
+    form: None,
+};
+
+const NO_HOST: Answer = Answer {
+    status: 421,
+    about: "The server was called by a number, and passkeys belong to a host name.",
     form: None,
 };
 
@@ -231,6 +279,27 @@ fn remove(exchange: Exchange, captures: Captures) -> Answering {
         pod.remove_passkey(&who, captures.get(0)).await?;
         Ok(answer(StatusCode::OK, &DoneAnswer::default()))
     })
+}
+
+async fn start_sign_up(mut exchange: Exchange) -> Result<Response, ApiError> {
+    let asked: PasskeySignUp = read(&mut exchange).await?;
+    let app = app_of(&exchange, asked.app.as_deref())?;
+    let pod = &exchange.app.pod;
+    let made = pod
+        .start_passkey_sign_up(asked.sign_up(app), exchange.host())
+        .await?;
+    Ok(answer(StatusCode::OK, &ChallengeAnswer::from(made)))
+}
+
+async fn finish_sign_up(mut exchange: Exchange) -> Result<Response, ApiError> {
+    let asked: PasskeyMade = read(&mut exchange).await?;
+    let (by, label) = (actor(&exchange), asked.label()?);
+    let (continuation, credential) = (&asked.continuation, &asked.credential);
+    let pod = &exchange.app.pod;
+    let next = pod
+        .finish_passkey_sign_up(continuation, credential, &label, exchange.host(), by)
+        .await?;
+    Ok(answer(StatusCode::ACCEPTED, &SignedUp::of(next)))
 }
 
 async fn start_login(mut exchange: Exchange) -> Result<Response, ApiError> {

@@ -8,7 +8,9 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::input::header_text;
 use super::sessions::{BEGUN, SessionAsked, begun, wanted};
-use super::{Answer, Answering, Captures, Form, Parameter, Route, Who, answer, read};
+use super::{
+    Answer, Answering, Captures, Form, Parameter, Route, Who, actor, answer, app_of, read,
+};
 use crate::body::Response;
 use crate::caller::origin;
 use crate::couch::intake;
@@ -16,8 +18,8 @@ use crate::error::ApiError;
 use crate::reply;
 use crate::router::Exchange;
 use forms::{
-    FinishAsked, IdentitiesAnswer, IdentityItem, LinkedAnswer, ProviderItem, ProvidersAnswer,
-    ReturnedAnswer, StartAsked, StartedAnswer,
+    FinishAsked, IdentitiesAnswer, IdentityItem, LinkStartAsked, LinkedAnswer, ProviderItem,
+    ProvidersAnswer, ReturnedAnswer, StartAsked, StartedAnswer,
 };
 
 /// The longest form of a provider's page.
@@ -63,7 +65,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some(Form::of::<StartAsked>()),
         answers: STARTED,
-        handle: |exchange, captures| start(exchange, captures, false),
+        handle: start,
     },
     Route {
         method: "POST",
@@ -72,9 +74,9 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Begins to link the caller's account with a provider: tells where to send the browser.",
         who: Who::SignedIn,
         query: &[],
-        body: Some(Form::of::<StartAsked>()),
+        body: Some(Form::of::<LinkStartAsked>()),
         answers: STARTED,
-        handle: |exchange, captures| start(exchange, captures, true),
+        handle: start_link,
     },
     Route {
         method: "GET",
@@ -95,7 +97,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: None,
-        answers: RETURNED,
+        answers: RETURNED_BY_FORM,
         handle: |exchange, captures| callback(exchange, captures),
     },
     Route {
@@ -143,15 +145,16 @@ const FINISHED: &[Answer] = &[
     BEGUN[1],
     BEGUN[2],
     Answer {
+        status: 404,
+        about: "There is no such app.",
+        form: None,
+    },
+    Answer {
         status: 409,
         about: "The identity or the address is of another account.",
         form: None,
     },
-    Answer {
-        status: 410,
-        about: "No such attempt was begun here, or it is over.",
-        form: None,
-    },
+    OVER,
 ];
 
 const STARTED: &[Answer] = &[
@@ -167,27 +170,47 @@ const STARTED: &[Answer] = &[
     },
 ];
 
-const RETURNED: &[Answer] = &[
+const BACK_WITH_CODE: Answer = Answer {
+    status: 200,
+    about: "The code, where no page was named to return to.",
+    form: Some(Form::of::<ReturnedAnswer>()),
+};
+
+const BACK: Answer = Answer {
+    status: 303,
+    about: "Back to the page that was named, with `#code=` or `#error=`.",
+    form: None,
+};
+
+const OVER: Answer = Answer {
+    status: 410,
+    about: "No such attempt was begun here, or it is over.",
+    form: None,
+};
+
+const UNTRUSTED: Answer = Answer {
+    status: 502,
+    about: "The provider cannot be asked, or its answer proves nothing.",
+    form: None,
+};
+
+const RETURNED: &[Answer] = &[BACK_WITH_CODE, BACK, OVER, UNTRUSTED];
+
+const RETURNED_BY_FORM: &[Answer] = &[
+    BACK_WITH_CODE,
+    BACK,
+    OVER,
     Answer {
-        status: 200,
-        about: "The code, where no page was named to return to.",
-        form: Some(Form::of::<ReturnedAnswer>()),
-    },
-    Answer {
-        status: 303,
-        about: "Back to the page that was named, with `#code=` or `#error=`.",
+        status: 413,
+        about: "The form is too large.",
         form: None,
     },
     Answer {
-        status: 410,
-        about: "No such attempt was begun here, or it is over.",
+        status: 415,
+        about: "It is no form.",
         form: None,
     },
-    Answer {
-        status: 502,
-        about: "The provider cannot be asked, or its answer proves nothing.",
-        form: None,
-    },
+    UNTRUSTED,
 ];
 
 const fn field(name: &'static str, about: &'static str) -> Parameter {
@@ -215,35 +238,31 @@ fn list(exchange: &Exchange) -> Response {
     answer(StatusCode::OK, &told)
 }
 
-fn start(mut exchange: Exchange, captures: Captures, links: bool) -> Answering {
+fn start(mut exchange: Exchange, captures: Captures) -> Answering {
     Box::pin(async move {
         let asked: StartAsked = read(&mut exchange).await?;
-        let app = asked.app.unwrap_or_default();
-        if let Some(target) = &asked.redirect_to {
-            check_redirect(&exchange, target, &app)?;
-        }
-        let account = if links {
-            Some(account(&exchange)?.to_owned())
-        } else {
-            None
-        };
-        let base = base(&exchange)?;
-        let pod = &exchange.app.pod;
+        let app = app_of(&exchange, asked.app.as_deref())?;
+        check_redirect(&exchange, asked.redirect_to.as_deref(), &app)?;
+        let (base, pod) = (base(&exchange)?, &exchange.app.pod);
+        let target = asked.redirect_to;
         let started = pod
-            .start_provider(
-                captures.get(0),
-                &base,
-                asked.redirect_to,
-                &app,
-                account.as_deref(),
-            )
+            .start_provider(captures.get(0), &base, target, &app, None)
             .await?;
-        let told = StartedAnswer {
-            url: started.url,
-            continuation: started.continuation,
-            expires_in_s: started.expires_in_s,
-        };
-        Ok(answer(StatusCode::OK, &told))
+        Ok(answer(StatusCode::OK, &StartedAnswer::from(started)))
+    })
+}
+
+fn start_link(mut exchange: Exchange, captures: Captures) -> Answering {
+    Box::pin(async move {
+        let asked: LinkStartAsked = read(&mut exchange).await?;
+        let app = app_of(&exchange, asked.app.as_deref())?;
+        check_redirect(&exchange, asked.redirect_to.as_deref(), &app)?;
+        let (base, pod, by) = (base(&exchange)?, &exchange.app.pod, actor(&exchange));
+        let (target, password) = (asked.redirect_to, asked.password.as_deref());
+        let started = pod
+            .start_provider_link(captures.get(0), &base, target, &by, password)
+            .await?;
+        Ok(answer(StatusCode::OK, &StartedAnswer::from(started)))
     })
 }
 
@@ -364,7 +383,10 @@ fn base(exchange: &Exchange) -> Result<String, ApiError> {
 }
 
 /// Lets browsers return to a page of this server, of a listed origin, or of the app.
-fn check_redirect(exchange: &Exchange, target: &str, app: &str) -> Result<(), ApiError> {
+fn check_redirect(exchange: &Exchange, target: Option<&str>, app: &str) -> Result<(), ApiError> {
+    let Some(target) = target else {
+        return Ok(());
+    };
     let plain = target.len() <= REDIRECT_BYTES_MAX
         && target.bytes().all(|byte| (0x21..0x7f).contains(&byte))
         && !target.contains(['\\', '#', '"', '<', '>']);

@@ -8,7 +8,7 @@ use http::StatusCode;
 pub(super) fn status(error: &FactorError) -> (StatusCode, &'static str) {
     match error {
         FactorError::NotFresh => (StatusCode::FORBIDDEN, "not_fresh"),
-        FactorError::NoAccount => (StatusCode::FORBIDDEN, "forbidden"),
+        FactorError::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         FactorError::Expired => (StatusCode::GONE, "gone"),
         FactorError::WrongCode => (StatusCode::UNAUTHORIZED, "unauthorized"),
         FactorError::Passkey(error) => of_passkey(*error, StatusCode::UNAUTHORIZED, "unauthorized"),
@@ -31,7 +31,7 @@ fn of_passkey(
 ) -> (StatusCode, &'static str) {
     match error {
         PasskeyError::NotBuilt => (StatusCode::NOT_IMPLEMENTED, "no_passkeys"),
-        PasskeyError::NoHost => (StatusCode::NOT_IMPLEMENTED, "no_host_name"),
+        PasskeyError::NoHost => (StatusCode::MISDIRECTED_REQUEST, "no_host_name"),
         PasskeyError::Malformed => (StatusCode::BAD_REQUEST, "invalid_input"),
         PasskeyError::Refused | PasskeyError::Cloned => (refused, word),
     }

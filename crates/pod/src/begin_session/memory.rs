@@ -1,11 +1,15 @@
-//! What is remembered for sessions between requests; none of it is needed to know whether one is
-//! over, which the store is asked each time.
+//! What is remembered for sessions between requests.
+//!
+//! A session that was read, and who speaks in it, is kept with the count of turns that the store's
+//! watch had before it was read. Whatever ends a session or changes somebody's rights raises that
+//! count before it is answered, so what is kept is either what the store would say, or forgotten.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use adea_accounts::VerifiedTokens;
-use adea_accounts::sessions::{Seals, SigningKeys};
+use adea_accounts::sessions::{Seals, SessionRecord, SigningKeys};
+use adea_base::Caller;
 use parking_lot::{Mutex, RwLock};
 
 /// How many sessions are remembered whose use was noted of late; forgetting all beyond costs a few
@@ -14,6 +18,18 @@ const NOTED_MAX: usize = 10_000;
 /// The least time between two entries of the audit log about forged cookies, in milliseconds.
 const FORGED_PAUSE_MS: u64 = 10_000;
 
+/// How many sessions are remembered as they were read; forgetting all beyond costs a few reads.
+const RESUMED_MAX: usize = 20_000;
+
+/// A session as it was read, and who speaks in it.
+#[derive(Clone)]
+pub(crate) struct Resumed {
+    /// The watch's turns before it was read.
+    pub(crate) turns: u64,
+    pub(crate) record: Arc<SessionRecord>,
+    pub(crate) caller: Caller,
+}
+
 /// What is remembered for sessions.
 pub(crate) struct SessionMemory {
     pub(crate) seals: Seals,
@@ -21,6 +37,7 @@ pub(crate) struct SessionMemory {
     pub(crate) keys: RwLock<Option<Arc<SigningKeys>>>,
     /// Access tokens whose signature was found to fit, and their sessions.
     pub(crate) verified: VerifiedTokens,
+    resumed: RwLock<HashMap<String, Resumed>>,
     /// When a use of a session was last noted.
     noted: Mutex<HashMap<String, u64>>,
     forged: Mutex<Forged>,
@@ -41,10 +58,27 @@ impl SessionMemory {
             seals: Seals::new(secret),
             keys: RwLock::default(),
             verified: VerifiedTokens::default(),
+            resumed: RwLock::default(),
             noted: Mutex::default(),
             forged: Mutex::default(),
             swept: Mutex::default(),
         }
+    }
+
+    /// The session as it was read, if that still holds.
+    pub(crate) fn resumed(&self, session: &str, turns: u64) -> Option<Resumed> {
+        let resumed = self.resumed.read();
+        let found = resumed.get(session).filter(|found| found.turns == turns)?;
+        Some(found.clone())
+    }
+
+    /// Remembers a session as it was read.
+    pub(crate) fn remember(&self, found: Resumed) {
+        let mut resumed = self.resumed.write();
+        if resumed.len() >= RESUMED_MAX && !resumed.contains_key(&found.record.id) {
+            resumed.clear();
+        }
+        resumed.insert(found.record.id.clone(), found);
     }
 
     /// Whether a use of `session` that is due to be noted at `now_ms` is not being noted already.

@@ -87,7 +87,7 @@ impl Pod {
     }
 
     /// For how many milliseconds a session lasts unused.
-    pub(super) fn idle_ms(&self) -> u64 {
+    pub(crate) fn idle_ms(&self) -> u64 {
         self.auth().accounts.sessions.idle_s.saturating_mul(1_000)
     }
 }

@@ -1,6 +1,7 @@
-//! Resuming sessions: from what a request brings to who is calling. It costs a keyed hash or a
-//! look-up of a token that was verified before, one read of the session, and what is remembered of
-//! the account.
+//! Resuming sessions: from what a request brings to who is calling. It costs a keyed hash, and a
+//! look-up of the session as it was read before, as long as nothing has changed that could end it.
+
+use std::sync::Arc;
 
 use adea_accounts::TokenHolder;
 use adea_accounts::audit::{self, AuditEntry};
@@ -8,6 +9,7 @@ use adea_accounts::sessions::{self, BASIC_PREFIX, Seals, SessionRecord};
 use adea_base::Caller;
 use adea_store::{Decline, TransactError};
 
+use super::memory::Resumed;
 use super::{Face, Owner, SessionError, wrong};
 use crate::admins::ADMIN_ROLE;
 use crate::error::PodError;
@@ -100,19 +102,54 @@ impl Pod {
         id: &str,
         proves: impl FnOnce(&SessionRecord) -> bool,
     ) -> Result<Option<Caller>, PodError> {
-        let found = sessions::find(self.view().as_ref(), id)?;
-        let Some(record) = found.filter(proves) else {
+        let memory = &self.inner.session_memory;
+        // Asked before anything is read.
+        let turns = self.inner.store.watch().turns();
+        let found = match memory.resumed(id, turns) {
+            Some(known) => Some(known),
+            None => self.read_session(id, turns)?,
+        };
+        let Some(found) = found.filter(|found| proves(&found.record)) else {
             return Ok(None);
         };
         let (now_ms, idle_ms) = (self.inner.clock.now_unix_ms(), self.idle_ms());
-        if record.is_over(now_ms, idle_ms) {
+        if found.record.is_over(now_ms, idle_ms) {
             return Ok(None);
         }
-        let speaker = self.speaker(&record)?;
-        if speaker.is_some() && record.is_renewal_due(now_ms, idle_ms) {
-            self.note_use(&record, now_ms);
+        if found.record.is_renewal_due(now_ms, idle_ms) {
+            self.note_use(&found.record, now_ms);
+            let mut record = SessionRecord::clone(&found.record);
+            record.used_ms = now_ms;
+            self.keep(&Resumed {
+                record: Arc::new(record),
+                ..found.clone()
+            });
         }
-        Ok(speaker)
+        Ok(Some(found.caller))
+    }
+
+    /// Reads a session, and who speaks in it. That an app has gone, or was left, is not among what is
+    /// noticed at once; so a session of an app is read each time.
+    fn read_session(&self, id: &str, turns: u64) -> Result<Option<Resumed>, PodError> {
+        let Some(record) = sessions::find(self.view().as_ref(), id)? else {
+            return Ok(None);
+        };
+        let Some(caller) = self.speaker(&record)? else {
+            return Ok(None);
+        };
+        let found = Resumed {
+            turns,
+            record: Arc::new(record),
+            caller,
+        };
+        self.keep(&found);
+        Ok(Some(found))
+    }
+
+    fn keep(&self, found: &Resumed) {
+        if found.record.app.is_empty() {
+            self.inner.session_memory.remember(found.clone());
+        }
     }
 
     /// Who speaks in a session, if its account still may.

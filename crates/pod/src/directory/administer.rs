@@ -181,8 +181,7 @@ impl Pod {
             roles: given.roles,
             language: given.language,
             profile: given.profile,
-            app: String::new(),
-            identity: None,
+            ..NewAccount::default()
         })?;
         let store = self.inner.store.clone();
         Self::to_the_end(async move {

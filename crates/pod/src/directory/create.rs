@@ -1,7 +1,7 @@
 //! Making an account: its record and its document in one transaction.
 
 use adea_accounts::StoredCredential;
-use adea_accounts::directory::{AccountRecord, Address, Flags, Ground, Identity};
+use adea_accounts::directory::{AccountRecord, Address, Flags, Ground, Identity, StoredPasskey};
 use adea_accounts::names::{lookalike, normal_user_name};
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value};
@@ -16,6 +16,8 @@ use crate::pod::Pod;
 /// An account that is to be made. The default is one without anything, which is called by its id.
 #[derive(Clone, Debug, Default)]
 pub struct NewAccount {
+    /// The id, if something was made for it before; else a fresh one.
+    pub id: Option<String>,
     /// The name, if one was chosen; else the id is.
     pub name: Option<String>,
     /// An address, verified or not.
@@ -34,6 +36,8 @@ pub struct NewAccount {
     pub app: String,
     /// Who it is at another provider.
     pub identity: Option<Identity>,
+    /// A passkey that was made for `id`.
+    pub passkey: Option<StoredPasskey>,
 }
 
 impl Pod {
@@ -81,7 +85,8 @@ pub(crate) fn create_in(
     ground: &Ground,
     new: &NewAccount,
 ) -> Result<AccountRecord, Decline<PodError>> {
-    let id = adea_accounts::keys::new_id(&ground.entropy);
+    let fresh = || adea_accounts::keys::new_id(&ground.entropy);
+    let id = new.id.clone().unwrap_or_else(fresh);
     let name = new.name.clone().unwrap_or_else(|| id.clone());
     let fingerprint = new.credential.as_ref().map(|one| hex(one.fingerprint()));
     let record = AccountRecord {
@@ -95,6 +100,7 @@ pub(crate) fn create_in(
         created_ms: ground.now_ms,
         password_fingerprint: fingerprint,
         identities: new.identity.iter().cloned().collect(),
+        passkeys: new.passkey.iter().cloned().collect(),
         id,
         ..AccountRecord::default()
     };

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, Followed, Ground, Shown};
+use adea_accounts::stored::decode;
 use adea_accounts::{USER_ID_PREFIX, user_id};
 use adea_base::{Caller, DatabaseName, DocumentId, Scope};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::writer::Writer;
-use adea_documents::{DatabaseError, DatabaseNumber};
-use adea_store::{Direction, EngineError, Transaction};
+use adea_documents::{DatabaseError, DatabaseNumber, database};
+use adea_store::{Direction, EngineError, KeyRange, Space, Transaction};
 use std::ops::ControlFlow;
 
 use super::document;
@@ -24,6 +25,8 @@ use crate::sign_in::USERS;
 
 /// Documents that one transaction makes records for.
 const PORTION: usize = 500;
+/// Void accounts that one transaction erases.
+const VOID_PORTION: usize = 20;
 
 /// Accounts whose documents a transaction touched, each with what is known of the writer.
 #[derive(Default)]
@@ -143,6 +146,69 @@ impl Pod {
             users: users.0,
             entropy: self.inner.entropy.clone(),
             now_ms: self.inner.clock.now_unix_ms(),
+        }
+    }
+
+    /// Removes the records of `_users` databases that were dropped, with all that belongs to them.
+    pub(crate) async fn erase_void_accounts(&self) -> Result<(), PodError> {
+        let mut range = directory::all();
+        loop {
+            let pod = self.clone();
+            let (void, next) =
+                tokio::task::spawn_blocking(move || pod.void_accounts(range, PORTION))
+                    .await
+                    .map_err(|_| PodError::Interrupted)??;
+            // In small portions: each may have many sessions and memberships.
+            for ids in void.chunks(VOID_PORTION) {
+                let ids = ids.to_vec();
+                let erased = self.inner.store.transact(Self::permit(), move |tx| {
+                    for (id, users) in &ids {
+                        if let Some(record) = directory::live(tx, *users, id)? {
+                            directory::erase(tx, &record)?;
+                        }
+                    }
+                    Ok::<_, adea_store::Decline<PodError>>(())
+                });
+                erased.await.map_err(PodError::from)?;
+            }
+            match next {
+                Some(next) => range = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Ids of records that are of no present database, with the numbers of theirs, and where to go
+    /// on.
+    fn void_accounts(
+        &self,
+        range: KeyRange,
+        most: usize,
+    ) -> Result<(Vec<(String, u64)>, Option<KeyRange>), PodError> {
+        let name = DatabaseName::parse(USERS).map_err(|_| DatabaseError::Missing)?;
+        let view = self.view();
+        // Of the same moment as the records, or new ones would be void.
+        let users = database::find(view.as_ref(), &name)?.map(|found| found.number.0);
+        let mut rows = view.range(Space::Index, range.clone(), Direction::Forward)?;
+        let (mut void, mut looked) = (Vec::new(), 0);
+        while let Some((key, value)) = rows.next()? {
+            let record: directory::AccountRecord = decode(value, "an account")?;
+            if Some(record.users) != users {
+                void.push((record.id, record.users));
+            }
+            looked += 1;
+            if looked == most {
+                let from = [key, &[0]].concat();
+                return Ok((void, Some(KeyRange { from, ..range })));
+            }
+        }
+        Ok((void, None))
+    }
+
+    /// As [`Pod::erase_void_accounts`]; what fails is logged and tried again at the next start.
+    pub(crate) async fn erase_void_accounts_logged(&self) {
+        if let Err(error) = self.erase_void_accounts().await {
+            tracing::warn!(%error, "accounts of a dropped database are still there: {error}");
         }
     }
 

@@ -7,13 +7,15 @@
 //! | an address that nobody has verified | the account is made, mail brings a link and a code | `verify` |
 //! | the same, with a taken name | the account is made without that name, and the mail says so | `verify` |
 //! | an address that somebody has verified | he is told by mail | `verify` |
+//! | an invitation that was sent to the address | the account is made, verified, and joins | `login` |
 //!
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
-use adea_accounts::directory::{self, Address, Flags, Ground};
+use adea_accounts::audit;
+use adea_accounts::directory::{self, Address, Ground, StoredPasskey};
 use adea_accounts::names::{lookalike, normal_address};
-use adea_accounts::{apps, audit};
+use adea_accounts::organisations::{self, Acting};
 use adea_mail::Kind;
 use adea_store::{Decline, Transaction};
 use serde_json::{Map, Value, json};
@@ -57,6 +59,24 @@ pub enum SignUpNext {
     Login,
 }
 
+/// What is wanted, in the forms that are kept.
+pub(crate) struct Checked {
+    name: Option<String>,
+    address: Option<Address>,
+    /// The secret of an invitation that was sent to the address.
+    invitation: Option<String>,
+    of_admin: bool,
+}
+
+impl Checked {
+    const fn next(&self) -> SignUpNext {
+        match (&self.address, &self.invitation) {
+            (Some(_), None) => SignUpNext::Verify,
+            (Some(_), Some(_)) | (None, _) => SignUpNext::Login,
+        }
+    }
+}
+
 /// What a transaction decides from.
 struct Asked {
     ground: Ground,
@@ -64,6 +84,8 @@ struct Asked {
     posted: Posted,
     recover_link: String,
     by: Actor,
+    /// The secret of an invitation that was sent to the address, and what it is accepted with.
+    invitation: Option<(String, Acting)>,
     /// Whether the name is one of an administrator of the configuration, whom no record shows.
     of_admin: bool,
 }
@@ -76,60 +98,152 @@ impl Pod {
     /// [`PodError::WeakPassword`] and such if something has not the form that it must have;
     /// [`PodError::Limited`]. None tells whether anybody has an account.
     pub async fn sign_up(&self, wanted: SignUp, by: Actor) -> Result<SignUpNext, PodError> {
-        let address = match &wanted.address {
+        let checked = self.check_sign_up(&wanted)?;
+        self.check_new_password(&wanted.password)?;
+        self.limit_sign_up(&checked)?;
+        let password = wanted.password.clone();
+        let credential = self.hash_password_slowly(password).await?;
+        let next = checked.next();
+        let mut asked = self.asked_sign_up(wanted, checked, by)?;
+        asked.new.credential = Some(credential);
+        self.make_signed_up(asked, |_| Ok(())).await?;
+        Ok(next)
+    }
+
+    /// Signs somebody up with a passkey, which was made for the account `id`, in place of a password.
+    /// `take` uses up what it was made for.
+    ///
+    /// # Errors
+    /// As [`Pod::sign_up`]; what `take` refuses.
+    pub(crate) async fn sign_up_with_passkey(
+        &self,
+        wanted: SignUp,
+        id: String,
+        passkey: StoredPasskey,
+        by: Actor,
+        take: impl FnOnce(&mut Transaction<'_>) -> Result<(), Decline<PodError>> + Send + 'static,
+    ) -> Result<SignUpNext, PodError> {
+        let checked = self.check_sign_up(&wanted)?;
+        self.limit_sign_up(&checked)?;
+        let next = checked.next();
+        let mut asked = self.asked_sign_up(wanted, checked, by)?;
+        asked.new.id = Some(id);
+        asked.new.passkey = Some(passkey);
+        self.make_signed_up(asked, take).await?;
+        Ok(next)
+    }
+
+    /// Refuses what may not sign up, or has not the form that it must have.
+    pub(crate) fn check_sign_up(&self, wanted: &SignUp) -> Result<Checked, PodError> {
+        let mut address = match &wanted.address {
             None => None,
             Some(text) => Some(self.new_address(text)?),
         };
+        let rules = self.sign_up_rules(&wanted.app);
+        let invitation = self.invitation_brought(wanted, &rules, &mut address)?;
         if wanted.name.is_none() && address.is_none() {
             return Err(AccountError::NothingToCallItBy.into());
         }
         let (name, of_admin) = self.wanted_name(wanted.name.as_deref())?;
         check_profile(&wanted.profile)?;
         check_language(wanted.language.as_deref())?;
-        self.check_new_password(&wanted.password)?;
         if !wanted.app.is_empty() {
             self.app(&wanted.app)?;
             // Asked before it is known whether there is an account, or the answer would tell that.
             self.app_has_room(&wanted.app)?;
         }
-        let rules = self.sign_up_rules(&wanted.app);
         may_sign_up(&rules, address.as_ref())?;
-        if rules.mode == SignUpMode::Invited && wanted.invitation.is_none() {
-            return Err(AccountError::NotInvited.into());
+        Ok(Checked {
+            name,
+            address,
+            invitation,
+            of_admin,
+        })
+    }
+
+    fn limit_sign_up(&self, checked: &Checked) -> Result<(), PodError> {
+        match &checked.address {
+            Some(address) => self.limit(LimitKind::AccountMail, &address.normal),
+            None => Ok(()),
         }
-        if let Some(address) = &address {
-            self.limit(LimitKind::AccountMail, &address.normal)?;
-        }
-        let credential = self.hash_password_slowly(wanted.password).await?;
-        let next = match &address {
-            Some(_) => SignUpNext::Verify,
-            None => SignUpNext::Login,
+    }
+
+    fn asked_sign_up(
+        &self,
+        wanted: SignUp,
+        checked: Checked,
+        by: Actor,
+    ) -> Result<Asked, PodError> {
+        let invitation = match checked.invitation {
+            None => None,
+            Some(secret) => {
+                let from = by.address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+                let acting = self.acting(&adea_base::Caller::anonymous(), from)?;
+                Some((secret, acting))
+            }
         };
-        let asked = Asked {
+        Ok(Asked {
             ground: self.ground()?,
             posted: self.posted(LinkKind::Verify, &wanted.app),
             recover_link: self.recover_link(&wanted.app),
             new: NewAccount {
-                name,
-                address,
-                credential: Some(credential),
-                flags: Flags::default(),
-                roles: Vec::new(),
+                name: checked.name,
+                address: checked.address,
                 language: wanted.language.or_else(|| self.app_language(&wanted.app)),
                 profile: wanted.profile,
                 app: wanted.app,
-                identity: None,
+                ..NewAccount::default()
             },
             by,
-            of_admin,
-        };
+            invitation,
+            of_admin: checked.of_admin,
+        })
+    }
+
+    async fn make_signed_up(
+        &self,
+        asked: Asked,
+        take: impl FnOnce(&mut Transaction<'_>) -> Result<(), Decline<PodError>> + Send + 'static,
+    ) -> Result<(), PodError> {
         let store = self.inner.store.clone();
         Self::to_the_end(async move {
-            let signed_up = store.transact(Self::permit(), move |tx| decide(tx, &asked));
+            let signed_up = store.transact(Self::permit(), move |tx| {
+                take(tx)?;
+                decide(tx, &asked)
+            });
             signed_up.await.map_err(PodError::from)
         })
-        .await?;
-        Ok(next)
+        .await
+    }
+
+    /// The invitation that somebody brings, if it was sent to his address; who gives none gets the one
+    /// that it was sent to.
+    fn invitation_brought(
+        &self,
+        wanted: &SignUp,
+        rules: &SignUpSettings,
+        address: &mut Option<Address>,
+    ) -> Result<Option<String>, PodError> {
+        let wants = rules.mode == SignUpMode::Invited;
+        let none = match wants {
+            true => AccountError::NotInvited,
+            false => AccountError::Spent,
+        };
+        let Some(secret) = &wanted.invitation else {
+            return if wants { Err(none.into()) } else { Ok(None) };
+        };
+        let Ok(invited) = self.look_at_invitation(secret) else {
+            return Err(none.into());
+        };
+        let invited = invited.invitation.address;
+        if address.is_none() {
+            *address = Some(self.new_address(&invited)?);
+        }
+        let his = address.as_ref().is_some_and(|own| own.normal == invited);
+        if !his {
+            return if wants { Err(none.into()) } else { Ok(None) };
+        }
+        Ok(Some(secret.clone()))
     }
 
     /// The form in which a name is kept that somebody wants, and whether an administrator has it:
@@ -168,7 +282,7 @@ impl Pod {
     }
 }
 
-/// Lets sign up whoever may. Whether an invitation is one is asked inside the transaction.
+/// Lets sign up whoever may; who is invited was asked before.
 fn may_sign_up(rules: &SignUpSettings, address: Option<&Address>) -> Result<(), AccountError> {
     match rules.mode {
         SignUpMode::Open | SignUpMode::Invited => Ok(()),
@@ -231,16 +345,18 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
         }
     }
     let record = create_in(tx, ground, &new)?;
-    if !app.is_empty() {
-        let joined = apps::join(tx, &record.id, &app, ground.now_ms);
-        joined.map_err(|decline| match decline {
-            Decline::Refused(refused) => {
-                Decline::Refused(crate::apps::AppError::from(refused).into())
-            }
+    if let Some((secret, acting)) = &asked.invitation {
+        let acting = Acting {
+            account: Some(record.id.clone()),
+            name: record.name.clone(),
+            ..acting.clone()
+        };
+        let accepted = organisations::accept_at_sign_up(tx, &acting, secret);
+        accepted.map_err(|decline| match decline {
+            Decline::Refused(refused) => Decline::Refused(refused.into()),
             Decline::Engine(error) => Decline::Engine(error),
         })?;
-    }
-    if let Some(address) = &new.address {
+    } else if let Some(address) = &new.address {
         let to = (address.address.as_str(), address.normal.as_str());
         let (entropy, now_ms) = (&ground.entropy, ground.now_ms);
         let posted = &asked.posted;

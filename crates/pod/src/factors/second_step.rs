@@ -16,6 +16,7 @@ use super::passkeys::{self, Answered};
 use super::{FactorError, Ground, Notice};
 use crate::begin_session::{Face, Proof, SessionWanted};
 use crate::error::PodError;
+use crate::limits::LimitKind;
 use crate::pod::Pod;
 
 /// What is brought for the second step.
@@ -68,6 +69,7 @@ impl Pod {
         };
         let guess = self.guess(&record, address)?;
         self.require_open(guess)?;
+        self.limit(LimitKind::AccountSignIn, &record.name)?;
         let (brought, kind) = self.brought(&kept.account, answer, host, address).await?;
         let proof = Proof {
             account: kept.account.clone(),
@@ -169,12 +171,17 @@ impl Step<'_> {
         let Some(mut kept) = kept.filter(|kept| kept.account == record.id) else {
             return Ok(Err(FactorError::Expired));
         };
-        let now_s = now_ms / 1000;
         let accepts = |record: &mut AccountRecord, given: Given<'_>| {
-            second_step::accepts(record, self.document, given, now_s)
+            second_step::accepts(record, self.document, given, now_ms)
         };
         let fits = match brought {
-            Brought::Digits(digits) => accepts(record, Given::Digits(&digits)),
+            Brought::Digits(digits) => {
+                if let Some(until_ms) = second_step::closed_until(record, now_ms) {
+                    let retry_after_s = until_ms.saturating_sub(now_ms).div_ceil(1000);
+                    return Err(Decline::Refused(PodError::Limited { retry_after_s }));
+                }
+                accepts(record, Given::Digits(&digits))
+            }
             Brought::RecoveryCode(code) => {
                 let fits = accepts(record, Given::RecoveryCode(&code));
                 if fits {

@@ -507,9 +507,10 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         3 => (-2_i64..=2, 0_usize..3).prop_map(|(away, back)| Deed::Digits(away, back)),
         3 => (0_usize..3).prop_map(Deed::Wrong),
         1 => (0_usize..10, 0_usize..3).prop_map(|(code, back)| Deed::Code(code, back)),
-        2 => prop_oneof![Just(1_000_u64), Just(30_000), Just(299_999), Just(300_000)].prop_map(Deed::Later),
+        2 => prop_oneof![Just(1_000_u64), Just(30_000), Just(299_999), Just(300_000), Just(43_200_000)]
+            .prop_map(Deed::Later),
     ];
-    proptest::collection::vec(deed, 1..60)
+    proptest::collection::vec(deed, 1..100)
 }
 
 /// What should be so: each continuation with its end and the guesses left; and what was taken.
@@ -517,29 +518,48 @@ struct Model {
     open: Vec<(String, u64, u32)>,
     step: u64,
     codes: Vec<bool>,
+    /// Wrong digits, and when the first came.
+    wrong: (u32, u64),
+}
+
+/// What should be answered.
+#[derive(Debug, PartialEq)]
+enum Expected {
+    In,
+    Wrong,
+    Expired,
+    Closed,
 }
 
 impl Model {
-    /// What answers `fits` with the continuation `back` from the last.
-    fn answer(&mut self, back: usize, now_ms: u64, fits: bool) -> Result<(), FactorError> {
-        let Some(place) = self.open.len().checked_sub(back + 1) else {
-            return Err(FactorError::Expired);
-        };
-        let (_, expires_ms, left) = &mut self.open[place];
-        if *left == 0 || *expires_ms <= now_ms {
-            return Err(FactorError::Expired);
-        }
-        *left = if fits { 0 } else { *left - 1 };
-        if fits {
-            Ok(())
-        } else {
-            Err(FactorError::WrongCode)
-        }
-    }
-
-    fn is_open(&self, back: usize, now_ms: u64) -> bool {
+    /// What is answered to `answer` with the continuation `back` from the last.
+    fn answer(&mut self, back: usize, now_ms: u64, answer: &Deed) -> Expected {
         let place = self.open.len().checked_sub(back + 1);
-        place.is_some_and(|place| self.open[place].2 > 0 && now_ms < self.open[place].1)
+        let open = |(_, expires_ms, left): &(String, u64, u32)| *left > 0 && now_ms < *expires_ms;
+        let Some(place) = place.filter(|place| open(&self.open[*place])) else {
+            return Expected::Expired;
+        };
+        let counts = now_ms - self.wrong.1 < 86_400_000;
+        if !matches!(answer, Deed::Code(..)) && counts && self.wrong.0 >= 20 {
+            return Expected::Closed;
+        }
+        let fits = match answer {
+            Deed::Digits(away, _) => {
+                let step = (now_ms / 30_000).saturating_add_signed(*away);
+                let fits = away.abs() <= 1 && step > self.step;
+                self.step = if fits { step } else { self.step };
+                fits
+            }
+            Deed::Code(code, _) => std::mem::replace(&mut self.codes[*code], false),
+            Deed::Begin | Deed::Wrong(_) | Deed::Later(_) => false,
+        };
+        if !fits && !matches!(answer, Deed::Code(..)) {
+            let before = if counts { self.wrong } else { (0, now_ms) };
+            self.wrong = (before.0 + 1, before.1);
+        }
+        let left = &mut self.open[place].2;
+        *left = if fits { 0 } else { *left - 1 };
+        if fits { Expected::In } else { Expected::Wrong }
     }
 }
 
@@ -549,51 +569,37 @@ async fn play(deeds: Vec<Deed>) {
         open: Vec::new(),
         step: START_MS / 30_000,
         codes: vec![true; 10],
+        wrong: (0, 0),
     };
     for deed in deeds {
         let now_ms = world.now_ms.load(Ordering::Relaxed);
-        let name = |back: usize| {
-            let place = model.open.len().checked_sub(back + 1);
-            place.map_or("none".to_owned(), |place| model.open[place].0.clone())
-        };
-        let (answer, back, fits) = match deed.clone() {
+        let (answer, back) = match &deed {
             Deed::Begin => {
                 let continuation = world.continuation().await;
                 model.open.push((continuation, now_ms + 300_000, 5));
                 continue;
             }
             Deed::Later(ms) => {
-                world.later(ms);
+                world.later(*ms);
                 continue;
             }
-            Deed::Wrong(back) => (SecondAnswer::Digits("x".to_owned()), back, false),
-            Deed::Digits(away, back) => {
-                let step = (now_ms / 30_000).saturating_add_signed(away);
-                let fits = away.abs() <= 1 && step > model.step;
-                if fits && model.is_open(back, now_ms) {
-                    model.step = step;
-                }
-                (SecondAnswer::Digits(world.digits(away * 30)), back, fits)
-            }
+            Deed::Wrong(back) => (SecondAnswer::Digits("x".to_owned()), *back),
+            Deed::Digits(away, back) => (SecondAnswer::Digits(world.digits(away * 30)), *back),
             Deed::Code(code, back) => {
-                let fits = model.codes[code];
-                if fits && model.is_open(back, now_ms) {
-                    model.codes[code] = false;
-                }
-                let answer = SecondAnswer::RecoveryCode(world.codes[code].clone());
-                (answer, back, fits)
+                let code = world.codes[*code].clone();
+                (SecondAnswer::RecoveryCode(code), *back)
             }
         };
-        let continuation = name(back);
-        let done = world.second(&continuation, answer).await;
-        let expected = model.answer(back, now_ms, fits);
-        match (done, expected) {
-            (Ok(_), Ok(())) => {}
-            (Err(PodError::Factor(error)), Err(expected)) => {
-                assert_eq!(error, expected, "{deed:?}")
-            }
-            (done, expected) => panic!("{deed:?}: {done:?} and not {expected:?}"),
-        }
+        let place = model.open.len().checked_sub(back + 1);
+        let continuation = place.map_or("none".to_owned(), |place| model.open[place].0.clone());
+        let came = match world.second(&continuation, answer).await {
+            Ok(_) => Expected::In,
+            Err(PodError::Factor(FactorError::WrongCode)) => Expected::Wrong,
+            Err(PodError::Factor(FactorError::Expired)) => Expected::Expired,
+            Err(PodError::Limited { .. }) => Expected::Closed,
+            Err(other) => panic!("{deed:?}: {other:?}"),
+        };
+        assert_eq!(came, model.answer(back, now_ms, &deed), "{deed:?}");
     }
 }
 

@@ -130,7 +130,7 @@ impl Pod {
         let own = who.account.clone();
         let removed = self.edit_account(&own, move |tx, record| {
             if let Some(code) = &code
-                && !takes(record, None, code, ground.now_ms / 1000)
+                && !takes(record, code, ground.now_ms)
             {
                 return Ok(Err(FactorError::WrongCode));
             }
@@ -181,10 +181,10 @@ impl Pod {
     /// # Errors
     /// [`PodError::Account`] if there is no such account.
     pub(crate) async fn take_digits(&self, id: &str, digits: &str) -> Result<bool, PodError> {
-        let (digits, now_s) = (digits.to_owned(), self.inner.clock.now_unix_s());
+        let (digits, now_ms) = (digits.to_owned(), self.inner.clock.now_unix_ms());
         self.edit_account(id, move |_, record| {
             let given = Given::Digits(&digits);
-            Ok(second_step::accepts(record, None, given, now_s))
+            Ok(second_step::accepts(record, None, given, now_ms))
         })
         .await
     }
@@ -211,14 +211,13 @@ impl Pod {
 }
 
 /// Whether `code`, digits or a recovery code, is what the account asks for; it is used up then.
-pub(super) fn takes(
-    record: &mut AccountRecord,
-    document: Option<&Totp>,
-    code: &str,
-    now_s: u64,
-) -> bool {
-    second_step::accepts(record, document, Given::Digits(code), now_s)
-        || second_step::accepts(record, document, Given::RecoveryCode(code), now_s)
+fn takes(record: &mut AccountRecord, code: &str, now_ms: u64) -> bool {
+    let is_digits = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
+    let given = match is_digits {
+        true => Given::Digits(code),
+        false => Given::RecoveryCode(code),
+    };
+    second_step::accepts(record, None, given, now_ms)
 }
 
 /// Removes the key and the codes that go with it. The step stays: nothing is taken twice.

@@ -3,6 +3,7 @@
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Flags};
+use adea_accounts::{one_time, sessions};
 use adea_store::{Decline, Direction, Space};
 
 use super::LinkError;
@@ -18,6 +19,10 @@ use crate::providers::has_way_in;
 const LOOKED_AT_MAX: usize = 2_000;
 /// Accounts that are removed in one transaction.
 const REMOVED_MAX: usize = 50;
+/// Secrets that are looked at in one transaction.
+const SWEPT_AT_ONCE: usize = 500;
+/// Such transactions in one turn.
+const SWEEPS_MAX: usize = 20;
 
 impl Pod {
     /// Begins a session of a new account that is nobody's yet.
@@ -80,6 +85,7 @@ impl Pod {
     pub(crate) async fn remove_abandoned(&self) -> Result<usize, PodError> {
         let users = self.users_number()?.0;
         let found = self.abandoned(users)?;
+        let (now_ms, idle_ms) = (self.inner.clock.now_unix_ms(), self.idle_ms());
         let mut removed = 0;
         for portion in found.chunks(REMOVED_MAX) {
             let (ids, pod) = (portion.to_vec(), self.clone());
@@ -94,7 +100,7 @@ impl Pod {
                         let Some(record) = directory::live(tx, users, id)? else {
                             continue;
                         };
-                        if own.is_abandoned(&record) {
+                        if own.is_abandoned(&record) && !sessions::any(tx, id, now_ms, idle_ms)? {
                             files.extend(own.remove_abandoned_in(tx, &record)?);
                             count += 1;
                         }
@@ -159,14 +165,36 @@ impl Pod {
         Ok(found)
     }
 
+    /// Whether an account is old enough to have been left, and nobody can come back to it. Whether it has
+    /// a session is asked besides.
     fn is_abandoned(&self, record: &AccountRecord) -> bool {
-        let idle_ms = self.auth().accounts.sessions.idle_s.saturating_mul(1_000);
-        let used_ms = record.seen_ms.max(record.created_ms);
-        // What is noted of its use may be an hour behind.
-        let ends_ms = used_ms.saturating_add(idle_ms).saturating_add(3_600_000);
+        let old_ms = record.created_ms.saturating_add(self.idle_ms());
         record.flags.anonymous
             && record.password_fingerprint.is_none()
             && !has_way_in(record)
-            && ends_ms < self.inner.clock.now_unix_ms()
+            && old_ms < self.inner.clock.now_unix_ms()
+    }
+
+    /// Removes secrets that are good once and were not used in time, a bounded number of them; the next
+    /// call goes on there.
+    ///
+    /// # Errors
+    /// [`PodError`] if the store cannot be read or written.
+    pub(crate) async fn sweep_secrets(&self) -> Result<(), PodError> {
+        let now_ms = self.inner.clock.now_unix_ms();
+        for _ in 0..SWEEPS_MAX {
+            let after = self.inner.links.swept.lock().take();
+            let swept = self.inner.store.transact(Self::permit(), move |tx| {
+                let next = one_time::sweep(tx, after.as_deref(), now_ms, SWEPT_AT_ONCE)?;
+                Ok::<_, Decline<PodError>>(next)
+            });
+            let next = swept.await?;
+            let over = next.is_none();
+            *self.inner.links.swept.lock() = next;
+            if over {
+                break;
+            }
+        }
+        Ok(())
     }
 }

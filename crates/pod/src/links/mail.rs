@@ -30,9 +30,12 @@ const LINK_MINUTES: u64 = 15;
 /// How often a code may be tried.
 const ATTEMPTS_MAX: u32 = 5;
 /// Mails that are sent to one address in [`SENT_MS`].
-const SENT_MAX: usize = 5;
-/// The time in which they are counted.
+pub(super) const SENT_MAX: usize = 5;
 const SENT_MS: u64 = 3_600_000;
+/// Mails that are sent to one address in a day.
+pub(super) const DAILY_MAX: usize = 15;
+/// The time in which those are counted.
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// What is to be in the mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +236,7 @@ impl Pod {
                 open.attempts += 1;
                 if open.attempts >= ATTEMPTS_MAX {
                     one_time::take(tx, secret, purpose, now_ms)?;
+                    audit::append(tx, &guessed(&kept, from, now_ms))?;
                 } else {
                     kept.data = serde_json::to_value(&open).unwrap_or_default();
                     one_time::issue(tx, secret, &kept);
@@ -300,6 +304,19 @@ impl Pod {
     }
 }
 
+/// What the audit log says when a code was guessed at for too often.
+fn guessed(kept: &OneTime, from: &str, now_ms: u64) -> AuditEntry {
+    AuditEntry {
+        time_ms: now_ms,
+        action: "session.code_exhausted".to_owned(),
+        target: kept.account.clone(),
+        address: from.to_owned(),
+        app: kept.app.clone(),
+        detail: json!({ "attempts": ATTEMPTS_MAX }),
+        ..AuditEntry::default()
+    }
+}
+
 impl Sending {
     fn send(
         self,
@@ -312,8 +329,10 @@ impl Sending {
         let before = one_time::look(tx, &place, Purpose::MailsSent, now_ms)?;
         let before = before.and_then(|kept| serde_json::from_value::<Sent>(kept.data).ok());
         let mut sent = before.unwrap_or_default();
-        sent.at_ms.retain(|at_ms| at_ms.abs_diff(now_ms) < SENT_MS);
-        if sent.at_ms.len() >= SENT_MAX {
+        sent.at_ms.retain(|at_ms| at_ms.abs_diff(now_ms) < DAY_MS);
+        let of_late = sent.at_ms.iter();
+        let of_late = of_late.filter(|at_ms| at_ms.abs_diff(now_ms) < SENT_MS);
+        if of_late.count() >= SENT_MAX || sent.at_ms.len() >= DAILY_MAX {
             return Ok(());
         }
         if let Some(open) = &sent.open {
@@ -325,7 +344,7 @@ impl Sending {
             purpose: Purpose::MailsSent,
             account: String::new(),
             app: String::new(),
-            expires_ms: now_ms + SENT_MS,
+            expires_ms: now_ms + DAY_MS,
             data: serde_json::to_value(&sent).unwrap_or_default(),
         };
         one_time::issue(tx, &place, &count);

@@ -1,6 +1,7 @@
 //! What administrators do with mail: choose its words and look at them, try whether it arrives, see
 //! what was captured and what waits.
 
+use adea_accounts::audit::{self, AuditEntry};
 use adea_mail::captured::{self, Captured};
 use adea_mail::queue::{self, Listed, Queued};
 use adea_mail::templates::{self, Which};
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::MailError;
 use super::delivery::server_name;
+use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -61,11 +63,17 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError`] if the store cannot be read or written.
-    pub async fn clear_captured_mail(&self) -> Result<(), PodError> {
+    pub async fn clear_captured_mail(&self, by: &Actor) -> Result<(), PodError> {
         self.capture_due().await?;
-        self.transact_mail(|tx| {
+        let entry = by.entry(
+            "mail.clear_captured",
+            "",
+            "",
+            self.inner.clock.now_unix_ms(),
+        );
+        self.transact_mail(move |tx| {
             captured::clear(tx);
-            Ok(())
+            audit::append(tx, &entry)
         })
         .await
     }
@@ -126,9 +134,17 @@ impl Pod {
         &self,
         which: Which,
         template: Template,
+        by: &Actor,
     ) -> Result<(), PodError> {
         template.check(which.kind).map_err(MailError::from)?;
-        let put = self.transact_mail(move |tx| templates::put(tx, &which, &template));
+        let entry = self.template_entry(by, "template.put", &which);
+        let put = self.transact_mail(move |tx| {
+            let put = templates::put(tx, &which, &template)?;
+            if put {
+                audit::append(tx, &entry)?;
+            }
+            Ok(put)
+        });
         if put.await? {
             return Ok(());
         }
@@ -139,14 +155,24 @@ impl Pod {
     ///
     /// # Errors
     /// [`MailError::NoTemplate`] if nobody chose these.
-    pub async fn delete_mail_template(&self, which: Which) -> Result<(), PodError> {
-        if self
-            .transact_mail(move |tx| templates::remove(tx, &which))
-            .await?
-        {
+    pub async fn delete_mail_template(&self, which: Which, by: &Actor) -> Result<(), PodError> {
+        let entry = self.template_entry(by, "template.delete", &which);
+        let removed = self.transact_mail(move |tx| {
+            let removed = templates::remove(tx, &which)?;
+            if removed {
+                audit::append(tx, &entry)?;
+            }
+            Ok(removed)
+        });
+        if removed.await? {
             return Ok(());
         }
         Err(MailError::NoTemplate.into())
+    }
+
+    fn template_entry(&self, by: &Actor, action: &str, which: &Which) -> AuditEntry {
+        let target = format!("{}/{}", which.kind.name(), which.language.tag());
+        by.entry(action, &target, &which.app, self.inner.clock.now_unix_ms())
     }
 
     /// What a mail would say.
@@ -200,9 +226,10 @@ impl Pod {
     ///
     /// # Errors
     /// [`MailError::NoMail`] if it is not there.
-    pub async fn retry_mail(&self, id: &str) -> Result<(), PodError> {
+    pub async fn retry_mail(&self, id: &str, by: &Actor) -> Result<(), PodError> {
         let now_ms = self.inner.clock.now_unix_ms();
-        self.change_mail(id, move |tx, id| queue::retry(tx, id, now_ms))
+        let entry = by.entry("mail.retry", id, "", now_ms);
+        self.change_mail(id, entry, move |tx, id| queue::retry(tx, id, now_ms))
             .await
     }
 
@@ -210,13 +237,15 @@ impl Pod {
     ///
     /// # Errors
     /// [`MailError::NoMail`] if it is not there.
-    pub async fn delete_mail(&self, id: &str) -> Result<(), PodError> {
-        self.change_mail(id, queue::remove).await
+    pub async fn delete_mail(&self, id: &str, by: &Actor) -> Result<(), PodError> {
+        let entry = by.entry("mail.delete", id, "", self.inner.clock.now_unix_ms());
+        self.change_mail(id, entry, queue::remove).await
     }
 
     async fn change_mail(
         &self,
         id: &str,
+        entry: AuditEntry,
         change: impl FnOnce(
             &mut adea_store::Transaction<'_>,
             &str,
@@ -229,7 +258,7 @@ impl Pod {
             .inner
             .store
             .transact(Self::permit(), move |tx| match change(tx, &id)? {
-                true => Ok(()),
+                true => Ok(audit::append(tx, &entry)?),
                 false => Err(Decline::Refused(MailError::NoMail)),
             })
             .await;

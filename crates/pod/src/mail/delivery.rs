@@ -218,10 +218,11 @@ impl Pod {
                     action: "mail.give_up".to_owned(),
                     account: String::new(),
                     name: String::new(),
-                    target: String::new(),
+                    target: queued.id,
                     address: String::new(),
                     app: queued.mail.app.clone(),
-                    detail: json!({"mail": queued.id, "kind": kind, "error": told}),
+                    // What the server said may name the address; it stands with the mail.
+                    detail: json!({"kind": kind}),
                 };
                 audit::append(tx, &entry)?;
             }

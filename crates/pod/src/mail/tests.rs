@@ -4,6 +4,7 @@ use adea_mail::{Kind, Language, Outgoing, Template, enqueue};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::apps::Actor;
 use crate::write_user::tests::pod;
 
 fn outgoing(kind: Kind, language: &str, data: Value) -> Outgoing {
@@ -14,6 +15,10 @@ fn outgoing(kind: Kind, language: &str, data: Value) -> Outgoing {
         app: String::new(),
         data,
     }
+}
+
+fn somebody() -> Actor {
+    Actor::of(&adea_base::Caller::named("root", Vec::new()), None)
 }
 
 async fn queue(pod: &Pod, mail: Outgoing) {
@@ -39,7 +44,7 @@ async fn every_kind_is_captured_with_its_link() {
         }
     }
     assert_eq!(pod.captured_mail().await.unwrap().len(), 24);
-    pod.clear_captured_mail().await.unwrap();
+    pod.clear_captured_mail(&somebody()).await.unwrap();
     assert_eq!(pod.captured_mail().await.unwrap(), []);
 }
 
@@ -80,7 +85,9 @@ async fn words_that_do_not_fit_a_mail_are_passed_over() {
         text: "own".to_owned(),
         html: String::new(),
     };
-    pod.put_mail_template(which, template).await.unwrap();
+    pod.put_mail_template(which, template, &somebody())
+        .await
+        .unwrap();
     let mut data = Kind::Invitation.sample();
     queue(&pod, outgoing(Kind::Invitation, "en", data.clone())).await;
     data["days"] = json!("seven");

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::ProviderError;
 use super::ask::Redeeming;
 use super::person::Arrival;
+use crate::apps::Actor;
 use crate::begin_session::{Begun, Proof, SessionWanted};
+use crate::directory::AccountError;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -135,6 +137,28 @@ impl Pod {
             continuation,
             expires_in_s: ASKED_MS / 1_000,
         })
+    }
+
+    /// Begins an attempt of `by` to link his account with another provider: a further way in, so it must be
+    /// he himself who asks. An account that is nobody's has nothing to prove that by.
+    ///
+    /// # Errors
+    /// As [`Pod::start_provider`]; [`AccountError::NotFresh`] and [`AccountError::WrongPassword`].
+    pub async fn start_provider_link(
+        &self,
+        name: &str,
+        base: &str,
+        redirect_to: Option<String>,
+        by: &Actor,
+        password: Option<&str>,
+    ) -> Result<Started, PodError> {
+        let account = by.caller.account().ok_or(AccountError::NoAccount)?;
+        let holder = self.holder(account)?.ok_or(AccountError::Missing)?;
+        if !holder.record.flags.anonymous {
+            self.prove_own(password, by).await?;
+        }
+        self.start_provider(name, base, redirect_to, "", Some(account))
+            .await
     }
 
     async fn keep_attempt(
@@ -293,7 +317,7 @@ impl Pod {
             return Err(ProviderError::Over.into());
         };
         // It may have been taken away meanwhile.
-        let provider = self.provider(&provider)?;
+        let provider = self.provider(&provider).map_err(|_| ProviderError::Over)?;
         if !kept.account.is_empty() && signed_in != Some(kept.account.as_str()) {
             return Err(ProviderError::Stranger.into());
         }

@@ -34,14 +34,14 @@ pub(super) struct SignUpAsked {
 
 /// What is to be done next, whether there was such an account or not.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SignedUp {
+pub(crate) struct SignedUp {
     ok: bool,
     /// `verify`: mail is on its way. `login`: sign in.
     next: &'static str,
 }
 
 impl SignedUp {
-    pub(super) fn of(next: SignUpNext) -> Self {
+    pub(crate) fn of(next: SignUpNext) -> Self {
         Self {
             ok: true,
             next: match next {

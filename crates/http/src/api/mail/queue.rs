@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::super::apps::actor;
 use super::super::paging::{self, Page, Paged};
 use super::super::{Answer, Captures, Form, Parameter, Route, Who, answer};
 use super::{OK, done};
@@ -143,11 +144,13 @@ fn place(text: &str) -> Option<(u64, &str)> {
 }
 
 async fn retry(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
-    exchange.app.pod.retry_mail(captures.get(0)).await?;
+    let by = actor(&exchange);
+    exchange.app.pod.retry_mail(captures.get(0), &by).await?;
     Ok(done(StatusCode::OK))
 }
 
 async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
-    exchange.app.pod.delete_mail(captures.get(0)).await?;
+    let by = actor(&exchange);
+    exchange.app.pod.delete_mail(captures.get(0), &by).await?;
     Ok(done(StatusCode::OK))
 }

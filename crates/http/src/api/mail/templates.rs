@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::apps::actor;
 use super::super::{Answer, Captures, Form, Parameter, Route, Who, answer, read};
 use super::{OK, done};
 use crate::body::Response;
@@ -285,18 +286,17 @@ async fn put(mut exchange: Exchange, captures: Captures) -> Result<Response, Api
     let which = which(&exchange, &captures)?;
     require_chooser(&exchange, &which)?;
     let texts: TemplateTexts = read(&mut exchange).await?;
-    exchange
-        .app
-        .pod
-        .put_mail_template(which, texts.into())
-        .await?;
+    let by = actor(&exchange);
+    let pod = &exchange.app.pod;
+    pod.put_mail_template(which, texts.into(), &by).await?;
     Ok(done(StatusCode::OK))
 }
 
 async fn delete(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
     let which = which(&exchange, &captures)?;
     require_chooser(&exchange, &which)?;
-    exchange.app.pod.delete_mail_template(which).await?;
+    let by = actor(&exchange);
+    exchange.app.pod.delete_mail_template(which, &by).await?;
     Ok(done(StatusCode::OK))
 }
 

@@ -195,7 +195,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         json!({
             "name": "X-CSRF-Token", "in": "header", "required": false,
             "description": "Required where a cookie proves the session: what `/_auth/csrf` gives.",
-            "schema": {"type": "string", "maxLength": 256, "pattern": "^[A-Za-z0-9_-]*$"},
+            "schema": {"type": "string"},
         })
     });
     let by_cookie = by_cookie.filter(|_| route.who != Who::Anybody);
@@ -241,7 +241,11 @@ fn one_answer(route: &Route, answer: &Answer, schemas: &mut BTreeMap<String, Val
         None => None,
     };
     if let (Some(schema), Some(described)) = (schema, described.as_object_mut()) {
-        let content = json!({"application/json": {"schema": schema}});
+        let mut content = json!({"application/json": {"schema": schema}});
+        if let (true, Some(content)) = (in_lines(route), content.as_object_mut()) {
+            let line = json!({"schema": {"type": "string"}});
+            content.insert("application/x-ndjson".to_owned(), line);
+        }
         described.insert("content".to_owned(), content);
     } else if let (Some(media), Some(described)) =
         (page_type(route, answer), described.as_object_mut())
@@ -252,6 +256,12 @@ fn one_answer(route: &Route, answer: &Answer, schemas: &mut BTreeMap<String, Val
         );
     }
     described
+}
+
+/// Whether the answer may be one JSON value a line.
+fn in_lines(route: &Route) -> bool {
+    let mut parameters = route.query.iter();
+    parameters.any(|parameter| parameter.kind.split('|').any(|word| word == "ndjson"))
 }
 
 /// The type of an answer that is no JSON.
@@ -273,10 +283,12 @@ fn follow(route: &Route) -> Vec<(u16, &'static str)> {
         (429, "TooManyRequests"),
         (503, "Unavailable"),
     ];
-    if route.parameters().next().is_some() {
+    // What is named in a path or a body may not be there, and neither may the caller's own account.
+    let names = route.parameters().next().is_some() || route.body.is_some();
+    if names || route.who != Who::Anybody {
         all.push((404, "NotFound"));
     }
-    if route.body.is_some() {
+    if route.body.is_some() || route.method == "POST" {
         all.extend([(413, "TooLarge"), (415, "NotJson")]);
     }
     all
@@ -307,7 +319,7 @@ fn shared_answers() -> Value {
         "NotFound": answer("There is no such thing, or the caller may not know of it."),
         "TooLarge": answer("The body has more than 64 KiB."),
         "Failed": answer("The server could not do it; its log knows more."),
-        "NotJson": answer("The body is not JSON in UTF-8, or does not say so."),
+        "NotJson": answer("The body is of another type than is taken, mostly JSON in UTF-8, or does not say so."),
         "TooManyRequests": wait("This was asked too often."),
         "Unavailable": wait("The server has too much to do, or cannot write."),
     })

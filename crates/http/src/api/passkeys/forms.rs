@@ -1,9 +1,9 @@
 //! What goes in and comes out of the routes of passkeys and second factors.
 
 use adea_accounts::passkeys::LABEL_CHARS_MAX;
-use adea_pod::{NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey};
+use adea_pod::{NewTotp, PasskeyChallenge, SecondAnswer, ShownPasskey, SignUp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::sessions::{FaceAsked, SessionAsked};
@@ -69,6 +69,45 @@ fn label(text: &str) -> Result<String, ApiError> {
         false => Err(ApiError::Input(format!(
             "`label` must be of 1 to {LABEL_CHARS_MAX} characters, none of them a control character"
         ))),
+    }
+}
+
+/// Somebody who signs up with a passkey, and no password.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasskeySignUp {
+    /// The name to sign in with, 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 256)]
+    name: Option<String>,
+    /// An e-mail address; it is needed to recover the account, and signs in once it is verified.
+    #[schema(min_length = 3, max_length = 254)]
+    email: Option<String>,
+    /// The language of mail, as a BCP 47 tag.
+    #[schema(min_length = 2, max_length = 35)]
+    language: Option<String>,
+    /// Whatever the app wants to know of its users: at most 16 kB, 8 levels.
+    #[serde(default)]
+    profile: Map<String, Value>,
+    /// The app to sign up for.
+    #[schema(max_length = 63)]
+    pub(crate) app: Option<String>,
+    /// The secret of an invitation.
+    #[schema(min_length = 1, max_length = 256)]
+    invitation: Option<String>,
+}
+
+impl PasskeySignUp {
+    /// What he brings, for `app`.
+    pub(crate) fn sign_up(self, app: String) -> SignUp {
+        SignUp {
+            name: self.name,
+            address: self.email,
+            password: String::new(),
+            language: self.language,
+            profile: self.profile,
+            app,
+            invitation: self.invitation,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What goes in and comes out of the routes of other providers.
 
+use adea_pod::Started;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -34,6 +35,22 @@ pub(crate) struct StartAsked {
     pub(crate) app: Option<String>,
 }
 
+/// How an attempt to link begins.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkStartAsked {
+    /// The page that the browser returns to: a path of this server, or a page of a listed origin. Without
+    /// one it is shown the code.
+    #[schema(max_length = 2048)]
+    pub(crate) redirect_to: Option<String>,
+    /// The app whose pages may be returned to.
+    #[schema(max_length = 63)]
+    pub(crate) app: Option<String>,
+    /// The password of the account, if the session was begun more than ten minutes ago.
+    #[schema(max_length = 1024)]
+    pub(crate) password: Option<String>,
+}
+
 /// An attempt that was begun.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StartedAnswer {
@@ -43,6 +60,16 @@ pub(crate) struct StartedAnswer {
     pub(crate) continuation: String,
     /// For how many seconds it is good.
     pub(crate) expires_in_s: u64,
+}
+
+impl From<Started> for StartedAnswer {
+    fn from(started: Started) -> Self {
+        Self {
+            url: started.url,
+            continuation: started.continuation,
+            expires_in_s: started.expires_in_s,
+        }
+    }
 }
 
 /// What a browser came back with.

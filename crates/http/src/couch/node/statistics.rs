@@ -166,6 +166,11 @@ fn of_store(exchange: &Exchange, tree: &mut Tree) {
         "number of commits of the store",
     );
     tree.count(&["fsync", "count"], syncs, "number of fsync calls");
+    tree.count(
+        &["adea", "limited_requests"],
+        pod.limited(),
+        "number of requests refused because they came too often",
+    );
     tree.gauge(
         &["couchdb", "followed_databases"],
         topics as u64,
