@@ -65,17 +65,23 @@ function listen(server, path, headers) {
   const lines = [];
   let heard;
   const first = new Promise((resolve) => { heard = resolve; });
+  const waiting = [];
+  const hears = (pattern) => within(new Promise((resolve) => {
+    const look = () => pattern.test(lines.join('')) && resolve();
+    waiting.push(look);
+    look();
+  }), `a feed that tells ${pattern}`);
   const ended = new Promise((resolve, reject) => {
     const request = http.request({ host: '127.0.0.1', port: server.port, path, headers, agent: false }, (response) => {
       response.setEncoding('utf8');
-      response.on('data', (chunk) => { lines.push(chunk); heard(); });
+      response.on('data', (chunk) => { lines.push(chunk); heard(); for (const look of waiting) look(); });
       response.on('end', () => resolve({ status: response.statusCode, text: lines.join('') }));
       response.on('error', reject);
     });
     request.on('error', reject);
     request.end();
   });
-  return { lines, first, ended };
+  return { lines, first, ended, hears };
 }
 const FACES = ['bearer', 'cookie', 'basic'];
 
@@ -525,6 +531,7 @@ describe('feeds end with who listens', () => {
     'when the account loses its role': ({ name }) => edit(server, name, { roles: [] }),
     'when the account is deleted': ({ name }) => edit(server, name, { _deleted: true }),
     'when the password changes': ({ name }) => edit(server, name, { password: 'another' }),
+    'when the account is blocked': ({ session }) => ask(server, 'PATCH', `/_accounts/${session.account}`, { headers: ROOT, body: { blocked: true } }),
   };
   const FORMS = ['longpoll', 'continuous', 'eventsource'];
 
@@ -532,22 +539,22 @@ describe('feeds end with who listens', () => {
     for (const form of FORMS) {
       it(`${form}, ${when}`, async () => {
         const who = await listener(FACES[number % 3]);
-        const feed = listen(server, `/notes/_changes?feed=${form}&since=now&heartbeat=60000`, proof(who.session));
+        const since = (await get(server, '/notes', ROOT)).json.update_seq;
+        const feed = listen(server, `/notes/_changes?feed=${form}&since=${since}&heartbeat=60000`, proof(who.session));
         // One of another user goes on.
         const other = await listener('bearer');
-        const others = listen(server, '/notes/_changes?feed=continuous&since=now&heartbeat=60000', proof(other.session));
+        const others = listen(server, '/notes/_changes?feed=continuous&heartbeat=60000', proof(other.session));
         const mark = `${form}-${number}`;
         if (form === 'longpoll') await within(feed.first, 'the beginning of the feed');
         else {
           await ask(server, 'PUT', `/notes/${mark}`, { headers: ROOT, body: {} });
-          await within(feed.first, 'the first change');
-          assert.match(feed.lines.join(''), new RegExp(mark));
+          await feed.hears(new RegExp(mark));
         }
         await end(who);
         const { text } = await within(feed.ended, `the end of the feed ${when}`, 10_000);
         if (form !== 'eventsource') assert.match(text, /"last_seq"/);
         await ask(server, 'PUT', `/notes/${mark}-after`, { headers: ROOT, body: {} });
-        await within(others.first, 'a change for the other one');
+        await others.hears(new RegExp(`${mark}-after`));
         await post(server, '/_auth/logout', {}, proof(other.session));
         const { text: told } = await within(others.ended, 'the end of the other feed', 10_000);
         assert.match(told, /-after/);
@@ -558,13 +565,34 @@ describe('feeds end with who listens', () => {
 
   it('a change of roles that leaves the right lets the feed go on', async () => {
     const who = await listener('bearer');
-    const feed = listen(server, '/notes/_changes?feed=continuous&since=now&heartbeat=60000', proof(who.session));
+    await ask(server, 'PUT', '/notes/is-open', { headers: ROOT, body: {} });
+    const feed = listen(server, '/notes/_changes?feed=continuous&heartbeat=60000', proof(who.session));
+    await feed.hears(/is-open/);
     await edit(server, who.name, { roles: ['staff', 'more'] });
     await ask(server, 'PUT', '/notes/goes-on', { headers: ROOT, body: {} });
-    await within(feed.first, 'the change');
-    assert.match(feed.lines.join(''), /goes-on/);
+    await feed.hears(/goes-on/);
     await ENDS['at logout'](who);
     await within(feed.ended, 'the end');
+  });
+
+  it('a member of a team listens for as long as he is one', async () => {
+    const [owner, member] = [await listener('bearer'), await listener('cookie')];
+    const org = await post(server, '/_orgs', { name: 'Firm' }, proof(owner.session));
+    const put = await ask(server, 'PUT', `/_orgs/${org.json.id}/members/${member.session.account}`, { headers: ROOT, body: { role: 'member' } });
+    assert.ok(put.status < 300, JSON.stringify(put.json));
+    const team = await post(server, '/_teams', { organisation: org.json.id, name: 'Night' }, proof(owner.session));
+    await database(server, 'night', { members: { roles: [`team:${team.json.id}`] }, admins: {} });
+    assert.equal((await get(server, '/night', proof(member.session))).status, 403);
+    const joined = await post(server, '/_memberships', { team: team.json.id, account: member.session.account, role: 'reader' }, proof(owner.session));
+    assert.ok(joined.status < 300, JSON.stringify(joined.json));
+    assert.equal((await get(server, '/night', proof(member.session))).status, 200, 'with the next request');
+    await ask(server, 'PUT', '/night/watch', { headers: ROOT, body: {} });
+    const feed = listen(server, '/night/_changes?feed=continuous&heartbeat=60000', proof(member.session));
+    await feed.hears(/watch/);
+    const removed = await ask(server, 'DELETE', `/_teams/${team.json.id}/members/${member.session.account}`, { headers: proof(owner.session) });
+    assert.equal(removed.status, 204);
+    assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+    assert.equal((await get(server, '/night', proof(member.session))).status, 403);
   });
 
   it('one that was opened with the permanent password ends when the right does', async () => {
@@ -573,6 +601,14 @@ describe('feeds end with who listens', () => {
     await within(feed.first, 'the beginning');
     await edit(server, 'permanent', { roles: [] });
     assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+    await edit(server, 'permanent', { roles: ['staff'] });
+    const again = listen(server, '/notes/_changes?feed=continuous&heartbeat=60000', basic('permanent', 'geheim'));
+    await within(again.first, 'the first rows');
+    const session = await login(server, 'permanent', 'geheim');
+    const changed = await post(server, '/_auth/changePassword', { old_password: 'geheim', new_password: 'another one' }, proof(session));
+    assert.equal(changed.status, 200, JSON.stringify(changed.json));
+    assert.match((await within(again.ended, 'the end', 10_000)).text, /last_seq/);
+    assert.equal((await get(server, '/notes', proof(session))).status, 200, 'who changed it goes on');
   });
 
   it('_db_updates ends with the session of an administrator', async () => {

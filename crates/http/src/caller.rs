@@ -93,7 +93,11 @@ async fn by_session_cookie(
         return Ok(None);
     }
     Transport::of(auth, headers, peer).require_safe()?;
-    let resumed = app.pod.authenticate(SignIn::SessionCookie(value)).await;
+    let sign_in = SignIn::SessionCookie {
+        value,
+        peer: origin(auth, headers, peer),
+    };
+    let resumed = app.pod.authenticate(sign_in).await;
     let judged = resumed.map_err(ApiError::from).and_then(|signed_in| {
         let session = signed_in.caller.session().unwrap_or_default();
         if reads || asked_for(app, head, session) {
@@ -156,12 +160,13 @@ fn may_ask(
 ) -> Result<(), ApiError> {
     let path = path.trim_end_matches('/');
     // Whoever is to sign in must be able to.
-    let signing_in =
-        method == Method::POST && path == "/_session" || crate::api::is_for_strangers(method, path);
+    let signing_in = || {
+        method == Method::POST && path == "/_session" || crate::api::is_for_strangers(method, path)
+    };
     let allowed = match auth.strangers {
         Strangers::Ask => true,
-        Strangers::SignIn => signing_in,
-        Strangers::SignInOrUp => signing_in || path == "/_up",
+        Strangers::SignIn => signing_in(),
+        Strangers::SignInOrUp => signing_in() || path == "/_up",
     };
     if allowed || caller.name().is_some() {
         return Ok(());

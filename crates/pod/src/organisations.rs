@@ -18,7 +18,6 @@ use adea_accounts::organisations::{
 use adea_base::Caller;
 use adea_store::{Decline, TransactError, Transaction, View};
 
-use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -75,12 +74,6 @@ impl Pod {
             entropy: self.inner.entropy.clone(),
             limits: self.auth().accounts.organisations.clone(),
         })
-    }
-
-    /// Whoever acts on organisations, as others know him.
-    pub(crate) fn acting_of(&self, by: &Actor) -> Result<Acting, PodError> {
-        let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        self.acting(&by.caller, by.address.unwrap_or(nowhere))
     }
 
     /// Decides and commits, also if who waits for it goes away.

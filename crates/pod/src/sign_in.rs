@@ -61,7 +61,12 @@ pub enum SignIn<'a> {
     /// The value of `CouchDB`'s session cookie.
     Cookie(&'a str),
     /// The value of the cookie of a session that is kept.
-    SessionCookie(&'a str),
+    SessionCookie {
+        /// The value.
+        value: &'a str,
+        /// Where it comes from, for the audit log.
+        peer: IpAddr,
+    },
     /// A token.
     Bearer(&'a str),
     /// What a server in front says.
@@ -161,7 +166,7 @@ impl Pod {
                 Ok(SignedIn::by("default", caller))
             }
             SignIn::Cookie(value) => self.resume_session(value),
-            SignIn::SessionCookie(value) => self.resume_cookie(value).await,
+            SignIn::SessionCookie { value, peer } => self.resume_cookie(value, peer).await,
             SignIn::Bearer(token) => self.bear(token).await,
             SignIn::Proxy { name, roles, token } => {
                 let caller = self.auth().proxy.caller(name, roles, token);

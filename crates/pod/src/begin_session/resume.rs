@@ -1,6 +1,7 @@
 //! Resuming sessions: from what a request brings to who is calling. It costs a keyed hash, and a
 //! look-up of the session as it was read before, as long as nothing has changed that could end it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use adea_accounts::TokenHolder;
@@ -66,10 +67,14 @@ impl Pod {
     }
 
     /// Who calls with a cookie of ours.
-    pub(crate) async fn resume_cookie(&self, value: &str) -> Result<SignedIn, PodError> {
+    pub(crate) async fn resume_cookie(
+        &self,
+        value: &str,
+        peer: IpAddr,
+    ) -> Result<SignedIn, PodError> {
         let seals = &self.inner.session_memory.seals;
         let Some(presented) = seals.read_cookie(value) else {
-            self.tell_of_forgery().await;
+            self.tell_of_forgery(peer).await;
             return Err(SessionError::Forged.into());
         };
         let caller = self.resume(&presented.session, |record| record.face == Face::Cookie)?;
@@ -120,7 +125,7 @@ impl Pod {
             self.note_use(&found.record, now_ms);
             let mut record = SessionRecord::clone(&found.record);
             record.used_ms = now_ms;
-            self.keep(&Resumed {
+            memory.remember(Resumed {
                 record: Arc::new(record),
                 ..found.clone()
             });
@@ -128,8 +133,7 @@ impl Pod {
         Ok(Some(found.caller))
     }
 
-    /// Reads a session, and who speaks in it. That an app has gone, or was left, is not among what is
-    /// noticed at once; so a session of an app is read each time.
+    /// Reads a session, and who speaks in it.
     fn read_session(&self, id: &str, turns: u64) -> Result<Option<Resumed>, PodError> {
         let Some(record) = sessions::find(self.view().as_ref(), id)? else {
             return Ok(None);
@@ -142,14 +146,8 @@ impl Pod {
             record: Arc::new(record),
             caller,
         };
-        self.keep(&found);
+        self.inner.session_memory.remember(found.clone());
         Ok(Some(found))
-    }
-
-    fn keep(&self, found: &Resumed) {
-        if found.record.app.is_empty() {
-            self.inner.session_memory.remember(found.clone());
-        }
     }
 
     /// Who speaks in a session, if its account still may.
@@ -192,15 +190,17 @@ impl Pod {
     }
 
     /// Tells of a cookie that was not made here, now and then.
-    async fn tell_of_forgery(&self) {
+    async fn tell_of_forgery(&self, peer: IpAddr) {
         let now_ms = self.inner.clock.now_unix_ms();
         let Some(count) = self.inner.session_memory.forged(now_ms) else {
             return;
         };
-        tracing::warn!(count, "somebody brings forged session cookies");
+        let address = peer.to_canonical().to_string();
+        tracing::warn!(count, address, "somebody brings forged session cookies");
         let entry = AuditEntry {
             time_ms: now_ms,
             action: "session.forged".to_owned(),
+            address,
             detail: serde_json::json!({ "count": count }),
             ..AuditEntry::default()
         };

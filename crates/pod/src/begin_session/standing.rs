@@ -24,8 +24,9 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(86_400);
 /// What a feed must know of its listener to go on.
 pub struct Standing {
     subscription: Subscription,
-    /// The epoch of the account when the feed was opened, where there is no session that knows it.
-    epoch: Option<u64>,
+    /// The epoch of the account and the fingerprint of its password when the feed was opened, where
+    /// there is no session that knows whether all has ended since.
+    proved: Option<(u64, Option<String>)>,
     /// When the session ends, unless it is used meanwhile.
     ends_at: Option<Instant>,
     /// Whether it was looked at since the subscription began.
@@ -42,7 +43,7 @@ impl Pod {
         let account = Self::account_of(caller)?;
         Some(Box::new(Standing {
             subscription: self.inner.store.watch().subscribe(topic_of(&account)),
-            epoch: None,
+            proved: None,
             ends_at: None,
             looked: false,
         }))
@@ -76,8 +77,10 @@ impl Pod {
         let Some(holder) = holder.filter(|holder| !holder.record.flags.blocked) else {
             return Ok(None);
         };
-        let epoch = *standing.epoch.get_or_insert(holder.record.epoch);
-        Ok((epoch == holder.record.epoch).then_some(holder.caller))
+        let record = &holder.record;
+        let now = (record.epoch, record.password_fingerprint.clone());
+        let same = *standing.proved.get_or_insert_with(|| now.clone()) == now;
+        Ok(same.then_some(holder.caller))
     }
 }
 

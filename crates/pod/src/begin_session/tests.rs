@@ -18,6 +18,7 @@ use crate::pod::PodOptions;
 use crate::settings::SessionSettings;
 use crate::sign_in::SignIn;
 
+const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const BEGIN_MS: u64 = 1_795_246_129_000;
 const SETTINGS: (u64, u64, u64, u64) = (100, 1_000, 5_000, 2_000);
 const ACCOUNTS: usize = 2;
@@ -184,7 +185,7 @@ fn wanted(face: Face) -> SessionWanted {
         face,
         app: String::new(),
         device: "a test".to_owned(),
-        address: "192.0.2.1".parse().unwrap(),
+        address: PEER,
     }
 }
 
@@ -273,7 +274,7 @@ impl World {
         let (session, brought) = &self.model.credentials[credential];
         let sign_in = match brought {
             Brought::Bearer { token, .. } => SignIn::Bearer(token),
-            Brought::Cookie(value) => SignIn::SessionCookie(value),
+            Brought::Cookie(value) => SignIn::SessionCookie { value, peer: PEER },
             Brought::Basic(name, password) => SignIn::Basic {
                 name,
                 password,
@@ -308,7 +309,11 @@ impl World {
             }
             Brought::Cookie(value) => {
                 let forged = flip(value);
-                self.pod.authenticate(SignIn::SessionCookie(&forged)).await
+                let sign_in = SignIn::SessionCookie {
+                    value: &forged,
+                    peer: PEER,
+                };
+                self.pod.authenticate(sign_in).await
             }
             Brought::Basic(name, password) => {
                 let sign_in = SignIn::Basic {
@@ -324,10 +329,7 @@ impl World {
 
     async fn refresh(&mut self, token: usize) {
         let (session, generation, text) = self.model.refresh[token].clone();
-        let answer = self
-            .pod
-            .refresh_session(&text, "192.0.2.1".parse().unwrap())
-            .await;
+        let answer = self.pod.refresh_session(&text, PEER).await;
         let (now_ms, alive) = (self.model.now_ms, self.model.is_alive(session));
         let life = &mut self.model.lives[session];
         let just_now = now_ms - life.rotated_ms < REFRESH_GRACE_MS;
@@ -358,7 +360,7 @@ impl World {
         let life = &self.model.lives[session];
         let caller =
             adea_base::Caller::named("x", Vec::new()).with_account(&self.ids[life.account]);
-        let address = "192.0.2.1".parse().unwrap();
+        let address = PEER;
         let ended = self.pod.end_session(&caller, &life.id, address).await;
         assert!(ended.is_ok() || life.ended || !self.model.is_alive(session));
         self.model.lives[session].ended = true;
@@ -377,7 +379,7 @@ impl World {
         if let Some(except) = except {
             caller = caller.with_session(&self.model.lives[except].id);
         }
-        let address = "192.0.2.1".parse().unwrap();
+        let address = PEER;
         let keep = except.is_some();
         self.pod
             .end_own_sessions(&caller, keep, address)
@@ -422,7 +424,7 @@ impl World {
             Event::Logout { session } if lives > 0 => self.end(session % lives).await,
             Event::LogoutByToken { token } if tokens > 0 => {
                 let (session, _, text) = self.model.refresh[token % tokens].clone();
-                let address = "192.0.2.1".parse().unwrap();
+                let address = PEER;
                 drop(self.pod.end_session_of_token(&text, address).await);
                 self.model.lives[session].ended = true;
             }

@@ -81,7 +81,10 @@ impl Touched {
             let (action, target) = match directory::follow(tx, ground, &name, touch.shown)? {
                 Followed::Made(id) => ("account.create", id),
                 Followed::Removed(id) => ("account.delete", id),
-                Followed::Kept(id) if touch.by.is_admin() => ("account.edit", id),
+                // What the server makes stronger is no change that somebody made.
+                Followed::Kept(id) if touch.by.is_admin() && !touch.same_password => {
+                    ("account.edit", id)
+                }
                 Followed::Nothing | Followed::Kept(_) => continue,
             };
             let entry = AuditEntry {
