@@ -114,7 +114,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeySignUp>()),
-        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE],
+        answers: &[CHALLENGE, NOT_TAKEN, GONE, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start_sign_up(exchange)),
     },
     Route {
@@ -136,6 +136,7 @@ pub(super) const ROUTES: &[Route] = &[
             TOO_MANY,
             GONE,
             NOT_HERE,
+            NO_HOST,
         ],
         handle: |exchange, _| Box::pin(finish_sign_up(exchange)),
     },
