@@ -77,9 +77,11 @@ fn number(name: &str) -> Option<u16> {
         "UNSUPPORTED_MEDIA_TYPE" => 415,
         "RANGE_NOT_SATISFIABLE" => 416,
         "EXPECTATION_FAILED" => 417,
+        "MISDIRECTED_REQUEST" => 421,
         "TOO_MANY_REQUESTS" => 429,
         "INTERNAL_SERVER_ERROR" => 500,
         "NOT_IMPLEMENTED" => 501,
+        "BAD_GATEWAY" => 502,
         "SERVICE_UNAVAILABLE" => 503,
         _ => return None,
     })
