@@ -34,8 +34,8 @@ describe('the audit log', () => {
   test('has what administrators do through the doors of CouchDB, and no secret', async () => {
     await done('PUT', '/watched');
     await done('PUT', '/watched/_security', { members: { names: ['ann'], roles: [] } });
-    await done('PUT', '/_node/_local/_config/admins/second', 'geheimnis-eins');
-    await done('PUT', '/_node/_local/_config/chttpd_auth/timeout', '1234');
+    await done('PUT', '/_node/_local/_config/admins/second', '"geheimnis-eins"');
+    await done('PUT', '/_node/_local/_config/chttpd_auth/timeout', '"1234"');
     await done('DELETE', '/_node/_local/_config/chttpd_auth/timeout');
     await done('DELETE', '/_node/_local/_config/admins/second');
     await done('PUT', `/_users/org.couchdb.user:${ANN.name}`, { name: ANN.name, password: ANN.password, roles: [], type: 'user' });
