@@ -114,7 +114,11 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeySignUp>()),
+<<<<<<< HEAD
         answers: &[CHALLENGE, NOT_TAKEN, GONE, NOT_HERE, NO_HOST],
+=======
+        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE, NO_HOST],
+>>>>>>> main
         handle: |exchange, _| Box::pin(start_sign_up(exchange)),
     },
     Route {
@@ -215,7 +219,7 @@ const NOT_HERE: Answer = Answer {
 
 const NO_HOST: Answer = Answer {
     status: 421,
-    about: "The server was called by a number, and passkeys belong to a host name.",
+    about: "Passkeys belong to a host name, and the server knows none: it was not called as localhost.",
     form: None,
 };
 
