@@ -65,6 +65,43 @@ describe('the description', () => {
     assert.ok(names.size > 80, `${names.size} operations`);
   });
 
+  test('says who may call: nobody else gets further than that, whatever he sends', async () => {
+    const description = (await server.request('GET', '/_openapi.json', { as: null })).json();
+    const tried = { admin: 0, signed_in: 0 };
+    for (const [route, item] of Object.entries(description.paths)) {
+      for (const [method, operation] of Object.entries(item)) {
+        const who = operation['x-who'];
+        if (who === 'anybody') continue;
+        tried[who] += 1;
+        const pathname = `${route.replace(/\{[a-z_]+\}/g, 'x')}?nonsense=1`;
+        // A body that is none would be refused as such by whoever reads it.
+        const options = method === 'get' ? {} : { body: '{', headers: { 'content-type': 'application/json' } };
+        const stranger = await server.request(method.toUpperCase(), pathname, { as: null, ...options });
+        assert.equal(stranger.status, 401, `${method} ${pathname} by nobody: ${stranger.text}`);
+        const ann = await server.request(method.toUpperCase(), pathname, { as: ANN, ...options });
+        if (route === '/_adea/backup') assert.equal(ann.status, 401, 'as CouchDB answers');
+        else if (who === 'admin') assert.equal(ann.status, 403, `${method} ${pathname} by a user: ${ann.text}`);
+        else assert.ok([400, 403, 404].includes(ann.status), `${method} ${pathname} with nonsense: ${ann.text}`);
+      }
+    }
+    assert.ok(tried.admin > 10 && tried.signed_in > 30, JSON.stringify(tried));
+  });
+
+  test('has its steps in order: the credential, who may, the query, the body', async () => {
+    const wrong = { name: 'ann', password: 'wrong' };
+    const ask = async (as, pathname) => (await server.request('GET', pathname, { as })).status;
+    assert.equal(await ask(wrong, '/_audit?x=1'), 401);
+    assert.equal(await ask(null, '/_audit?x=1'), 401);
+    assert.equal(await ask(ANN, '/_audit?x=1'), 403);
+    assert.equal(await ask(ADMIN, '/_audit?x=1'), 400);
+    assert.equal(await ask(ADMIN, '/_audit?limit=1001'), 400);
+    assert.equal(await ask(ADMIN, '/_audit?limit=1&limit=2'), 400);
+    assert.equal(await ask(ADMIN, '/_audit?limit=1000'), 200);
+    const elsewhere = await server.request('PUT', '/_audit', { as: null });
+    assert.equal(elsewhere.status, 405);
+    assert.equal(elsewhere.headers.allow, 'GET, HEAD');
+  });
+
   test('is not sent again to who has it', async () => {
     const first = await server.request('GET', '/_openapi.json', { as: null });
     const again = await server.request('GET', '/_openapi.json', { as: null, headers: { 'if-none-match': first.headers.etag } });

@@ -208,24 +208,24 @@ impl Route {
 
 /// Answers for a path whose first segment is one of [`FIRSTS`].
 pub(crate) async fn route(exchange: Exchange, segments: &[String]) -> Result<Response, ApiError> {
-    let fitting: Vec<(&Route, Captures)> = routes()
+    let mut fitting: Vec<(&Route, Captures)> = routes()
         .filter_map(|route| Some((route, route.matches(segments)?)))
         .collect();
-    if fitting.is_empty() {
+    // Where a word stands in one path and a parameter in another, the word is meant.
+    let parameters = |(route, _): &(&Route, Captures)| route.path.matches('{').count();
+    let Some(fewest) = fitting.iter().map(parameters).min() else {
         return Err(ApiError::NotFound("There is no such route."));
-    }
+    };
+    fitting.retain(|row| parameters(row) == fewest);
     let method = match exchange.method.as_str() {
         "HEAD" => "GET",
         method => method,
     };
     let allowed: Vec<&str> = fitting.iter().map(|(route, _)| route.method).collect();
-    // Where a word stands in one row and a parameter in another, the word is meant.
-    let words = |(route, _): &(&Route, Captures)| route.path.matches('{').count();
-    let Some((route, captures)) = fitting
+    let mut with_method = fitting
         .into_iter()
-        .filter(|(route, _)| route.method == method)
-        .min_by_key(words)
-    else {
+        .filter(|(route, _)| route.method == method);
+    let Some((route, captures)) = with_method.next() else {
         return Ok(not_with_this_method(&exchange, &allowed));
     };
     limits::check(&exchange, route)?;

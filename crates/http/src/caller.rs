@@ -143,7 +143,7 @@ pub(crate) fn origin(
     peer: SocketAddr,
 ) -> std::net::IpAddr {
     if auth.trusted_proxies.is_empty() {
-        return peer.ip();
+        return peer.ip().to_canonical();
     }
     // Several headers are one list, and its end is what the nearest server wrote.
     let lines = headers.get_all("x-forwarded-for").iter();

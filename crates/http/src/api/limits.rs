@@ -22,6 +22,7 @@ const NAMED: &[(&str, LimitKind)] = &[
     ("signup", LimitKind::SignUp),
     ("finishPasskeySignup", LimitKind::SignUp),
     ("anonymous", LimitKind::SignUp),
+    ("finishPasskeySignup", LimitKind::SignUp),
     ("createOrganisation", LimitKind::SignUp),
     ("recover", LimitKind::Mail),
     ("startMail", LimitKind::Mail),

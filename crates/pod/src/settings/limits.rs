@@ -111,7 +111,7 @@ impl fmt::Display for LimitRule {
             (1_000, "s"),
         ];
         let ms = self.span.as_millis();
-        let unit = UNITS.iter().find(|(length, _)| ms % length == 0);
+        let unit = UNITS.iter().find(|(length, _)| ms.is_multiple_of(*length));
         let (length, unit) = unit.copied().unwrap_or((1, "ms"));
         write!(f, "{}/{}{unit}", self.count, ms / length)?;
         if self.burst != self.count {

@@ -111,7 +111,8 @@ function credentials(operation) {
   const ways = (operation.security || []).map((way) => Object.keys(way).join(' and '));
   const names = ways.filter((name) => name !== '');
   if (ways.length !== names.length) return 'Nobody has to sign in for this.';
-  return `Needs a credential: ${names.join(', ')}.`;
+  const who = operation['x-who'] === 'admin' ? 'For administrators of the server. ' : '';
+  return `${who}Needs a credential: ${names.join(', ')}.`;
 }
 
 function within(description, operation) {

@@ -152,6 +152,7 @@ fn operation(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
         "summary": route.summary,
         "tags": [tag_of(route.path)],
         "security": security(route),
+        "x-who": who(route),
         "responses": answers(route, schemas),
     });
     let parameters = parameters(route);
@@ -204,6 +205,15 @@ fn parameters(route: &Route) -> Vec<Value> {
 
 fn changes(route: &Route) -> bool {
     route.method != "GET"
+}
+
+/// Who may call, in a word.
+fn who(route: &Route) -> &'static str {
+    match route.who {
+        Who::Anybody => "anybody",
+        Who::SignedIn => "signed_in",
+        Who::Admin => "admin",
+    }
 }
 
 /// How somebody proves who he is. Everybody may where nothing has to be proved.

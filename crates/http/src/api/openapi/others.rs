@@ -38,6 +38,7 @@ fn backup() -> Value {
         "summary": "Back up the server, while it serves, into a directory of its machine",
         "tags": [tag_of("/_adea/backup")],
         "security": [{"basic": []}, {"bearer": []}],
+        "x-who": "admin",
         "requestBody": {"required": true, "content": {"application/json": {"schema": body}}},
         "responses": {
             "201": {
