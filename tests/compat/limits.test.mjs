@@ -89,7 +89,7 @@ test('50,000 attempts to sign in keep nobody waiting and take no memory', { time
         for (const [, status] of text.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
           counted += 1;
           if (status === '429') refused += 1;
-          assert.ok(['401', '429', '503'].includes(status), status);
+          assert.ok(['401', '429', '503'].includes(status), text.slice(-600));
         }
         tail = text.slice(-12).replace(/HTTP\/1\.1 \d{3} /, '');
         if (counted >= PER_CONNECTION) resolve();

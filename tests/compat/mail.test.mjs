@@ -494,4 +494,31 @@ describe('pages that links in mail lead to', () => {
     assert.equal(await tab.evaluate(async () => (await (await fetch('/_auth/csrf')).json()).signed_in), true);
     await context.close();
   });
+
+  it('accept an invitation, by whoever has signed in with this browser', async () => {
+    const context = await browser.newContext({ locale: 'en-GB' });
+    const post = async (route, body, status, bearer) => {
+      const answer = await server.request('POST', route, { body, as: null, headers: bearer ? { authorization: `Bearer ${bearer}` } : {} });
+      assert.equal(answer.status, status, `${route}: ${answer.text}`);
+      return answer.json();
+    };
+    for (const name of ['carl', 'dora']) {
+      await post('/_auth/signup', { name, email: `${name}@example.org`, password: `password of ${name}` }, 202);
+      assert.equal((await follow(context, `${name}@example.org`, 'verify_address'))[0], 'good');
+    }
+    const { access_token: carl } = await post('/_auth/login', { email: 'carl@example.org', password: 'password of carl' }, 200);
+    const { id: organisation } = await post('/_orgs', { name: 'Pilots' }, 201, carl);
+    await post('/_invitations', { organisation, role: 'member', address: 'dora@example.org' }, 201, carl);
+    const shown = async (tab) => { await tab.waitForFunction(() => document.querySelector('#title').textContent.includes('Pilots')); };
+    assert.match((await follow(context, 'dora@example.org', 'invitation', shown))[1], /^Sign in first/);
+    const invitation = (await ask(server, 'GET', '/_mail/captured')).items[0].links[0];
+    await post('/_auth/link/start', { email: 'dora@example.org', kind: 'link' }, 202);
+    assert.equal((await follow(context, 'dora@example.org', 'sign_in'))[0], 'good');
+    const tab = await context.newPage();
+    await tab.goto(invitation);
+    await tab.click('#do');
+    await said(tab);
+    assert.equal(await tab.textContent('#outcome'), 'You have accepted the invitation.');
+    await context.close();
+  });
 });

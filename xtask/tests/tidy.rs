@@ -115,7 +115,10 @@ fn sources_are_short_and_say_what_they_are_for() {
 #[test]
 fn every_error_word_is_documented() {
     let root = repository::root();
-    let source = read(&root.join("crates/http/src/error.rs"));
+    // What can go wrong with accounts and what belongs to them has a file an area.
+    let areas = repository::files(&root.join("crates/http/src/error"), ".rs").unwrap();
+    let areas = areas.iter().map(|path| read(path));
+    let source = read(&root.join("crates/http/src/error.rs")) + &areas.collect::<String>();
     let table = read(&root.join("docs/errors.md"));
     assert!(errors::answers_in_source(&source).unwrap().len() > 20);
     assert_none(&errors::faults(&source, &table).unwrap());

@@ -4,8 +4,9 @@
 //! and keeps its case. Two names that people may take for one another are one: they are compared by
 //! what they look like (the skeleton of UTS 39, lower case), so with an `ann` there is no `Ann` and
 //! no `аnn` with a Cyrillic first letter. An `i` counts as an `l`, since the capital of one looks like
-//! the other; so with an `all` there is no `ali`, which is the price. Names that `CouchDB` clients write into `_users` keep
-//! `CouchDB`'s own looser rules, and are compared byte by byte.
+//! the other; so with an `all` there is no `ali`, which is the price. Names that `CouchDB` clients
+//! write into `_users` keep `CouchDB`'s own looser rules, but nobody who signs up here gets a name
+//! that looks like one of them.
 //!
 //! An address is compared with its local part in lower case and its domain in ASCII (IDNA), in lower
 //! case. Nothing is made of plus signs and dots: providers disagree about them, and who may write to

@@ -15,9 +15,11 @@
 //! or team that is gone, but what [`clear`] removes soon after; each change of a membership is a
 //! change of rights.
 
+mod answering;
 mod closing;
 mod domain;
 mod invitation;
+mod inviting;
 mod membership;
 mod of_app;
 mod organisation;
@@ -26,12 +28,13 @@ mod record;
 mod role;
 mod team;
 
+pub use answering::{accept, accept_at_sign_up, decline, look};
 pub use closing::{Cleared, clear, next_closing};
 pub use domain::{NewDomain, join_by_domain, set_domain, unset_domain};
 pub use invitation::{
-    Claim, InvitationState, Invited, InvitedBy, NewInvitation, accept, accept_at_sign_up, decline,
-    invite, look, resend, revoke, sweep_invitations,
+    Claim, InvitationState, Invited, InvitedBy, NewInvitation, sweep_invitations,
 };
+pub use inviting::{invite, resend, revoke};
 pub use membership::{
     forget_account, is_last_owner, put_member, put_team_member, remove_member, remove_team_member,
     roles_of,

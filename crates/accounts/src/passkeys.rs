@@ -10,7 +10,6 @@
 //! counter that does not grow is refused, as is an answer for another host or origin.
 
 #[cfg(feature = "passkeys")]
-#[path = "passkeys/ceremony.rs"]
 mod ceremony;
 #[cfg(not(feature = "passkeys"))]
 #[path = "passkeys/absent.rs"]
@@ -286,6 +285,5 @@ fn account_of(handle: u128) -> String {
         .collect()
 }
 
-#[cfg(all(test, feature = "passkeys"))]
-#[path = "passkeys/tests.rs"]
+#[cfg(test)]
 mod tests;

@@ -228,14 +228,14 @@ settings! {
             Some("400d");
     }
     "Mail" {
-        /// Server that mail is handed to, as smtps://name:password@mail.example.org:465.
-        /// smtp:// begins TLS after a greeting (STARTTLS) unless the server is on this machine; behind
-        /// ?tls= may stand required, opportunistic or none. What is special in name and password is
-        /// escaped (%40 for @). Without a server, mail is captured and shown at /_mail/captured.
+        /// Server that mail is handed to, as `smtps://name:password@mail.example.org:465`.
+        /// `smtp://` begins TLS after a greeting (STARTTLS) unless the server is on this machine; behind
+        /// `?tls=` may stand required, opportunistic or none. What is special in name and password is
+        /// escaped (`%40` for @). Without a server, mail is captured and shown at `/_mail/captured`.
         mail_smtp: Option<Secret> = "mail.smtp", SMTP_SERVER, None;
         /// File of certificates (PEM) of that server to believe instead of the list of Mozilla.
         mail_authorities: Option<PathBuf> = "mail.authorities", OptionalPath, None;
-        /// Whom mail comes from, as Adea <no-reply@example.org>.
+        /// Whom mail comes from, as `Adea <no-reply@example.org>`.
         mail_from: Option<adea_mail::Sender> = "mail.from", Optional(SENDER), None;
         /// Whom mail is answered to, if not to that one.
         mail_reply_to: Option<adea_mail::Sender> = "mail.reply_to", Optional(SENDER), None;
@@ -256,7 +256,7 @@ settings! {
         /// Providers that people can sign in with, besides a name and a password.
         /// Each must know https://…/_auth/oidc/NAME/callback for a redirect URI, below `public_url`. Accounts
         /// are linked to a provider's name, so a name that is taken away and given to another provider
-        /// would let strangers in. trust_email=true links people to accounts with the same verified address,
+        /// would let strangers in. `trust_email=true` links people to accounts with the same verified address,
         /// so it is only for providers that let nobody claim an address that is not his.
         providers: Vec<std::sync::Arc<adea_accounts::oidc::Provider>> = "providers", ProviderList, None;
         /// Whether users get a mail when somebody signs in to their account from a new device.

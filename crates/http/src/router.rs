@@ -352,22 +352,32 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         {
             database::special(exchange, entry, special, more).await
         }
-        (id, []) => match id.strip_prefix("_local/") {
+        (id, attachment) => any_document(exchange, entry, id, attachment).await,
+    }
+}
+
+/// Documents whose ids are no words of the server, and what is attached to them.
+async fn any_document(
+    exchange: Exchange,
+    entry: Arc<adea_pod::DatabaseEntry>,
+    id: &str,
+    attachment: &[String],
+) -> Result<Response, ApiError> {
+    if attachment.is_empty() {
+        return match id.strip_prefix("_local/") {
             Some(name) => local::route(exchange, entry, name).await,
             None => document::route(exchange, entry, DocumentId::parse(id)?).await,
-        },
-        (id, attachment) => {
-            if id.starts_with("_local/") {
-                return Err(ApiError::bad("_local documents do not accept attachments."));
-            }
-            // `_design%2Fx/_view/y`
-            if let Some(ddoc) = id.strip_prefix("_design/") {
-                let ddoc = ddoc.to_owned();
-                return design_document(exchange, entry, &ddoc, attachment).await;
-            }
-            attachment::route(exchange, entry, DocumentId::parse(id)?, attachment).await
-        }
+        };
     }
+    if id.starts_with("_local/") {
+        return Err(ApiError::bad("_local documents do not accept attachments."));
+    }
+    // `_design%2Fx/_view/y`
+    if let Some(ddoc) = id.strip_prefix("_design/") {
+        let ddoc = ddoc.to_owned();
+        return design_document(exchange, entry, &ddoc, attachment).await;
+    }
+    attachment::route(exchange, entry, DocumentId::parse(id)?, attachment).await
 }
 
 /// Design documents: read and written as others, and what they define.

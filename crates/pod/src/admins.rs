@@ -368,7 +368,7 @@ mod tests {
         let engine = Arc::new(Memory::new());
         let pod = over(Arc::clone(&engine)).await;
         let damaged = b"\x02-hashed-x,y".to_vec();
-        crate::pod::put(&pod.inner.store, &[ADMINS, b"root"].concat(), damaged)
+        put(&pod.inner.store, &[ADMINS, b"root"].concat(), damaged)
             .await
             .unwrap();
         let error = Admins::load(pod.view().as_ref()).err().expect("refused");

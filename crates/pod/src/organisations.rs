@@ -18,7 +18,6 @@ use adea_accounts::organisations::{
 use adea_base::Caller;
 use adea_store::{Decline, TransactError, Transaction, View};
 
-use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -77,12 +76,6 @@ impl Pod {
         })
     }
 
-    /// Whoever acts on organisations, as others know him.
-    pub(crate) fn acting_of(&self, by: &Actor) -> Result<Acting, PodError> {
-        let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        self.acting(&by.caller, by.address.unwrap_or(nowhere))
-    }
-
     /// Decides and commits, also if who waits for it goes away.
     async fn organise<T: Send + 'static>(
         &self,
@@ -95,7 +88,9 @@ impl Pod {
                 TransactError::Refused(OrganisationError::TooSoon(retry_after_s)) => {
                     PodError::Limited { retry_after_s }
                 }
-                error => error.into(),
+                error @ (TransactError::Refused(_)
+                | TransactError::Engine(_)
+                | TransactError::Commit(_)) => error.into(),
             })
         })
         .await

@@ -4,6 +4,8 @@ use adea_base::Entropy;
 use adea_store::{EngineError, Space, Transaction};
 
 use super::{AccountRecord, find, find_name, remove, rights_change, store};
+use crate::names::{NAME_CHARS_MAX, lookalike};
+use crate::stored::get_text;
 use crate::{apps, keys, organisations, sessions};
 
 /// What a change of accounts needs to know besides the transaction.
@@ -94,6 +96,7 @@ pub fn follow(
                 id: keys::new_id(&ground.entropy),
                 name: name.to_owned(),
                 users: ground.users,
+                lookalike: free_lookalike(tx, ground, name)?,
                 created_ms: ground.now_ms,
                 password_fingerprint: shown.fingerprint,
                 ..AccountRecord::default()
@@ -117,6 +120,25 @@ pub fn follow(
             Ok(Followed::Kept(record.id))
         }
     }
+}
+
+/// What `name` looks like, if nobody has a name that looks so. Clients of `CouchDB` may write names
+/// that look like others', but nobody who signs up here gets one that looks like theirs.
+fn free_lookalike(
+    tx: &Transaction<'_>,
+    ground: &Ground,
+    name: &str,
+) -> Result<Option<String>, EngineError> {
+    // Their names may be longer than what is compared.
+    if name.chars().nth(NAME_CHARS_MAX).is_some() {
+        return Ok(None);
+    }
+    let seen = lookalike(name);
+    let holder = match get_text(tx, &keys::lookalike(&seen))? {
+        Some(id) => live(tx, ground.users, &id)?,
+        None => None,
+    };
+    Ok(holder.is_none().then_some(seen))
 }
 
 /// Removes a record with all that belongs to it.

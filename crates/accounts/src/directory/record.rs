@@ -11,7 +11,8 @@ pub struct AccountRecord {
     pub id: String,
     /// The name of its document in `_users`.
     pub name: String,
-    /// What that name looks like (see `names.rs`), if the name was chosen under our rules.
+    /// What that name looks like (see `names.rs`); `None` if a client of `CouchDB` wrote it beside
+    /// one that looks the same.
     pub lookalike: Option<String>,
     /// The number of the `_users` database that the document is in.
     pub users: u64,

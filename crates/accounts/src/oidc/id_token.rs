@@ -176,7 +176,9 @@ fn check_access_token(
         Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 => Sha256::digest(bytes).to_vec(),
         Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => Sha384::digest(bytes).to_vec(),
         Algorithm::RS512 | Algorithm::PS512 | Algorithm::EdDSA => Sha512::digest(bytes).to_vec(),
-        _ => return Err(InvalidIdToken::Algorithm),
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | _ => {
+            return Err(InvalidIdToken::Algorithm);
+        }
     };
     let half = hash.get(..hash.len() / 2).unwrap_or_default();
     let expected = URL_SAFE_NO_PAD.encode(half);

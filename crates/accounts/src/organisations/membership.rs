@@ -130,6 +130,7 @@ fn write(tx: &mut Transaction<'_>, member: &Member) -> Result<(), EngineError> {
 pub(super) fn place(
     tx: &mut Transaction<'_>,
     by: &Acting,
+    app: &str,
     team: &Team,
     account: &str,
     role: TeamRole,
@@ -145,7 +146,7 @@ pub(super) fn place(
     };
     write_in_team(tx, &member)?;
     let detail = json!({"organisation": team.organisation, "team": team.id, "role": role});
-    by.note(tx, "membership.grant", account, "", detail)?;
+    by.note(tx, "membership.grant", account, app, detail)?;
     Ok(member)
 }
 
@@ -323,7 +324,7 @@ pub fn put_team_member(
         if find_place(tx, &organisation.id, account)?.is_none() {
             return Err(OrganisationError::NotMember.into());
         }
-        return place(tx, by, &team, account, role);
+        return place(tx, by, &organisation.app, &team, account, role);
     };
     agree(if_revision, member.revision)?;
     if member.role != role {

@@ -3,8 +3,9 @@
 
 use adea_store::{Direction, EngineError, KeyRange, Space, View};
 
+use super::answering::has_verified;
 use super::domain::verified_domains;
-use super::invitation::{Invited, has_verified};
+use super::invitation::Invited;
 use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, Standing};
 use super::{Acting, Decided, OrganisationError};

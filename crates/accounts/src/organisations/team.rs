@@ -64,7 +64,7 @@ pub fn create_team(tx: &mut Transaction<'_>, by: &Acting, new: &NewTeam) -> Deci
     if let Some(account) = by.account.as_deref()
         && has_member(tx, &organisation.id, account)?
     {
-        membership::place(tx, by, &team, account, TeamRole::Admin)?;
+        membership::place(tx, by, &organisation.app, &team, account, TeamRole::Admin)?;
     }
     Ok(team)
 }

@@ -1,16 +1,20 @@
 //! Ceremonies against a device made of a key pair and a few bytes of CBOR.
 
+#![cfg(feature = "passkeys")]
+
 use super::*;
 use adea_base::Entropy;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 const ORIGIN: &str = "https://app.example";
 const PRESENT: u8 = 1;
 const VERIFIED: u8 = 4;
 const ATTESTED: u8 = 0x40;
+
+/// Makes a device lie.
+type Spoil = fn(&mut Device);
 
 /// A device with one passkey, whose every answer can be spoilt.
 struct Device {
@@ -151,7 +155,7 @@ fn what_is_asked_of_a_device_is_a_passkey_of_this_user_that_it_has_not() {
 
 #[test]
 fn a_passkey_of_another_host_origin_or_challenge_is_not_made() {
-    let spoils: [fn(&mut Device); 5] = [
+    let spoils: [Spoil; 5] = [
         |device| device.rp = "evil.example".to_owned(),
         |device| device.origin = "https://evil.example".to_owned(),
         |device| device.origin = "https://app.example.evil.example".to_owned(),
@@ -177,7 +181,7 @@ fn a_passkey_of_another_host_origin_or_challenge_is_not_made() {
 fn an_answer_for_another_host_origin_or_challenge_does_not_sign_in() {
     let account = account();
     let handle = handle_of(&account).unwrap();
-    let spoils: [(fn(&mut Device), PasskeyError); 6] = [
+    let spoils: [(Spoil, PasskeyError); 6] = [
         (
             |device| device.rp = "evil.example".to_owned(),
             PasskeyError::Refused,

@@ -35,7 +35,6 @@ pub(super) fn account_settings(config: &Config) -> AccountSettings {
             list: config.providers.clone(),
             new_device_notice: config.session_new_device_notice,
         },
-        ..AccountSettings::default()
     }
 }
 

@@ -70,16 +70,7 @@ pub(super) const ROUTES: &[Route] = &[
                 about: "Not everybody may sign up here.",
                 form: None,
             },
-            Answer {
-                status: 404,
-                about: "There is no such invitation.",
-                form: None,
-            },
-            Answer {
-                status: 410,
-                about: "The invitation was answered or revoked, or has expired.",
-                form: None,
-            },
+            SPENT,
         ],
         handle: |exchange, _| Box::pin(sign_up(exchange)),
     },

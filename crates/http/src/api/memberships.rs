@@ -131,7 +131,10 @@ fn of(pod: &Pod, by: &Acting, id: &str) -> Result<Of, ApiError> {
     }
     let in_team = match pod.team(by, group) {
         Ok(_) => true,
-        Err(PodError::Organisation(OrganisationError::Missing)) => false,
+        Err(PodError::Organisation(OrganisationError::Missing)) => {
+            pod.organisation(by, group)?;
+            false
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(Of {

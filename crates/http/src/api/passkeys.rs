@@ -114,7 +114,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeySignUp>()),
-        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE],
+        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE, NO_HOST],
         handle: |exchange, _| Box::pin(start_sign_up(exchange)),
     },
     Route {
@@ -136,6 +136,7 @@ pub(super) const ROUTES: &[Route] = &[
             TOO_MANY,
             GONE,
             NOT_HERE,
+            NO_HOST,
         ],
         handle: |exchange, _| Box::pin(finish_sign_up(exchange)),
     },
@@ -214,7 +215,7 @@ const NOT_HERE: Answer = Answer {
 
 const NO_HOST: Answer = Answer {
     status: 421,
-    about: "The server was called by a number, and passkeys belong to a host name.",
+    about: "Passkeys belong to a host name, and the server knows none: it was not called as localhost.",
     form: None,
 };
 

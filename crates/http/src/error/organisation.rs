@@ -7,9 +7,8 @@ use http::StatusCode;
 pub(super) fn status(error: &OrganisationError) -> (StatusCode, &'static str) {
     match error {
         OrganisationError::Missing => (StatusCode::NOT_FOUND, "not_found"),
-        OrganisationError::Forbidden(_) | OrganisationError::NoAccount => {
-            (StatusCode::FORBIDDEN, "forbidden")
-        }
+        OrganisationError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        OrganisationError::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         OrganisationError::Unverified => (StatusCode::FORBIDDEN, "unverified"),
         OrganisationError::DomainUnproved => (StatusCode::FORBIDDEN, "domain_unproved"),
         OrganisationError::Quota { .. } => (StatusCode::FORBIDDEN, "quota_exceeded"),

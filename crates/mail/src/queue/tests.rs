@@ -1,3 +1,5 @@
+//! The queue over a store in memory: when mails are due, given up, kept and dropped.
+
 use std::sync::Arc;
 
 use adea_base::Entropy;

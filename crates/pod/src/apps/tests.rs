@@ -119,9 +119,11 @@ impl Bench {
 }
 
 fn refusal<T>(done: Result<T, PodError>) -> Result<T, AppError> {
-    done.map_err(|error| match error {
-        PodError::App(error) => error,
-        error => panic!("{error}"),
+    done.map_err(|error| {
+        let PodError::App(refused) = error else {
+            panic!("{error}");
+        };
+        refused
     })
 }
 

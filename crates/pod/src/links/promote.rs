@@ -113,7 +113,7 @@ impl Pod {
                         return Err(Decline::Refused(LinkError::NotAnonymous.into()));
                     }
                     record.flags.anonymous = !promoted;
-                    files = rewrite(tx, record, name, &credential)?;
+                    files = rewrite(tx, record, name.as_deref(), &credential)?;
                     Ok(record.name.clone())
                 })?;
                 note(tx, &ground, &id, &called, from)?;
@@ -131,11 +131,11 @@ impl Pod {
 fn rewrite(
     tx: &mut Transaction<'_>,
     record: &mut AccountRecord,
-    name: Option<String>,
+    name: Option<&str>,
     credential: &StoredCredential,
 ) -> Result<Vec<adea_files::Digest>, Decline<PodError>> {
     let old = record.name.clone();
-    let new = name.clone().unwrap_or_else(|| old.clone());
+    let new = name.unwrap_or(&old).to_owned();
     let ((), files) = with_users(tx, record.users, |writer| {
         let missing = || refuse(AccountError::Missing);
         let before = document::read(writer, &old)?.ok_or_else(missing)?;
@@ -156,7 +156,7 @@ fn rewrite(
         document::write(writer, &old, Some(&before), &[], None)?;
         Ok(())
     })?;
-    record.lookalike = name.as_deref().map(lookalike).or(record.lookalike.take());
+    record.lookalike = name.map(lookalike).or(record.lookalike.take());
     record.name = new;
     record.password_fingerprint = Some(hex(credential.fingerprint()));
     Ok(files)

@@ -94,7 +94,7 @@ fn session(begun: Result<Begun, PodError>) -> Result<Credentials, PodError> {
     }
 }
 
-fn is_over<T: std::fmt::Debug>(answer: Result<T, PodError>) {
+fn is_over<T: std::fmt::Debug>(answer: &Result<T, PodError>) {
     let over = matches!(answer, Err(PodError::Link(LinkError::Over)));
     assert!(over, "{answer:?}");
 }
@@ -107,7 +107,7 @@ async fn a_code_is_good_for_ten_minutes_and_a_link_for_fifteen() {
     world.finish(code).await.unwrap();
     let code = world.code().await;
     world.later(10 * MINUTE_MS);
-    is_over(world.finish(code).await);
+    is_over(&world.finish(code).await);
     for (after_ms, good) in [(15 * MINUTE_MS - 1, true), (15 * MINUTE_MS, false)] {
         world
             .pod
@@ -156,6 +156,10 @@ async fn secrets_that_are_over_are_removed() {
 #[tokio::test]
 async fn five_mails_an_hour_and_fifteen_a_day_go_to_an_address() {
     let world = World::new().await;
+    // That one counts requests, by a clock of its own.
+    world
+        .pod
+        .change_auth(|auth| auth.accounts.limits.account_mail = None);
     for hour in 1..=5 {
         for _ in 0..7 {
             world.code().await;

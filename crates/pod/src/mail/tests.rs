@@ -1,3 +1,5 @@
+//! Mail that is captured: every kind, what cannot be made, and where links lead.
+
 use adea_mail::queue::Listed;
 use adea_mail::templates::Which;
 use adea_mail::{Kind, Language, Outgoing, Template, enqueue};

@@ -1,6 +1,5 @@
 //! Invitations: sent in the commit that makes them, answered by whom they were sent to.
 
-use adea_accounts::names::normal_address;
 use adea_accounts::organisations::{
     self as verbs, Acting, Claim, Invitation, Invited, InvitedBy, Member, NewInvitation,
     OrganisationError, TeamMember,
@@ -27,11 +26,15 @@ impl Pod {
     /// # Errors
     /// [`PodError::Organisation`]; [`PodError::Limited`] if he was written to too often.
     pub async fn invite(&self, by: Acting, new: NewInvitation) -> Result<Invited, PodError> {
-        let address = normal_address(&new.address).map_err(OrganisationError::Name)?;
-        self.limit(LimitKind::AccountMail, &address)?;
         let post = Post { pod: self.clone() };
         self.organise(move |tx| {
             let made = verbs::invite(tx, &by, &new)?;
+            // Counted for who may invite, and apart from mail that the invited asks for himself:
+            // nobody is kept from recovering his account by invitations that others sent him.
+            let key = format!("invitation {}", made.invited.invitation.address);
+            post.pod
+                .limit(LimitKind::AccountMail, &key)
+                .map_err(|error| too_soon(&error))?;
             post.send(tx, &by, &made);
             Ok(made.invited)
         })
@@ -94,6 +97,13 @@ impl Pod {
         let now_ms = self.inner.clock.now_unix_ms();
         self.find_there(|view| verbs::look(view, secret, now_ms))
     }
+}
+
+fn too_soon(error: &PodError) -> OrganisationError {
+    let PodError::Limited { retry_after_s } = error else {
+        return OrganisationError::TooSoon(1);
+    };
+    OrganisationError::TooSoon(*retry_after_s)
 }
 
 impl Post {
