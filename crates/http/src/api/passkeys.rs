@@ -114,11 +114,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::Anybody,
         query: &[],
         body: Some(Form::of::<PasskeySignUp>()),
-<<<<<<< HEAD
         answers: &[CHALLENGE, NOT_TAKEN, GONE, NOT_HERE, NO_HOST],
-=======
-        answers: &[CHALLENGE, NOT_TAKEN, NOT_HERE, NO_HOST],
->>>>>>> main
         handle: |exchange, _| Box::pin(start_sign_up(exchange)),
     },
     Route {
