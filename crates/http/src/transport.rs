@@ -75,7 +75,9 @@ fn says_https(headers: &HeaderMap) -> bool {
 /// The cookie of a session, as it is called and kept where a request came.
 pub(crate) struct SessionCookie {
     name: String,
-    attributes: String,
+    domain: Option<String>,
+    same_site: SameSite,
+    secure: bool,
 }
 
 impl SessionCookie {
@@ -89,12 +91,12 @@ impl SessionCookie {
             None if secure => format!("__Host-{base}"),
             None | Some(_) => base.clone(),
         };
-        let domain = settings.domain.as_deref();
-        let domain = domain.map_or_else(String::new, |domain| format!("; Domain={domain}"));
-        let same_site = settings.same_site.unwrap_or(SameSite::Lax).as_str();
-        let secure = if secure { "; Secure" } else { "" };
-        let attributes = format!("; Path=/{domain}; HttpOnly; SameSite={same_site}{secure}");
-        Self { name, attributes }
+        Self {
+            name,
+            domain: settings.domain.clone(),
+            same_site: settings.same_site.unwrap_or(SameSite::Lax),
+            secure,
+        }
     }
 
     /// Its value, if the request has one.
@@ -129,8 +131,14 @@ impl SessionCookie {
         let span = std::time::Duration::from_secs(expires_s);
         let at = std::time::UNIX_EPOCH.checked_add(span);
         let at = httpdate::fmt_http_date(at.unwrap_or(std::time::UNIX_EPOCH));
-        let (name, attributes) = (&self.name, &self.attributes);
-        let cookie = format!("{name}={value}; Expires={at}; Max-Age={age_s}{attributes}");
+        let domain = self.domain.as_deref();
+        let domain = domain.map_or_else(String::new, |domain| format!("; Domain={domain}"));
+        let secure = if self.secure { "; Secure" } else { "" };
+        let (name, same_site) = (&self.name, self.same_site.as_str());
+        let cookie = format!(
+            "{name}={value}; Expires={at}; Max-Age={age_s}; Path=/{domain}; HttpOnly; \
+             SameSite={same_site}{secure}"
+        );
         HeaderValue::from_str(&cookie).ok()
     }
 }
