@@ -74,7 +74,7 @@ async function signIn(name, login) {
   return finish(code, continuation);
 }
 /** Links a session's account with who `login` is. */
-async function link(name, login, token, status = 200) {
+async function link(name, login, token, status = 201) {
   const { url, continuation } = await ask('POST', `/_auth/oidc/${name}/link/start`, { body: {}, token });
   const code = await comesBack(await new Person(provider, login).goes(url));
   return finish(code, continuation, { token, status });

@@ -395,6 +395,59 @@ mod tests {
     const SALT: &str = "1112283cf988a34f124200a050d308a1";
 
     #[test]
+    fn bcrypt_of_others_is_verified_at_a_bounded_cost() {
+        // Vectors of crypt_blowfish, whose passwords are given beside them.
+        for (hash, password) in [
+            (
+                "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+                "U*U",
+            ),
+            (
+                "$2a$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK",
+                "U*U*",
+            ),
+            (
+                "$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a",
+                "U*U*U",
+            ),
+        ] {
+            let stored = StoredCredential::from_ini(hash).unwrap();
+            assert!(verify_password(Some(&stored), password), "{password}");
+            assert!(!verify_password(Some(&stored), "U*"), "{password}");
+            assert_eq!(stored.to_text(), hash);
+            assert!(PasswordScheme::Argon2id.is_better_than(&stored));
+        }
+        let tail = "CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        for head in [
+            "$2a$15$", "$2a$31$", "$2a$03$", "$2a$5$", "$2x$05$", "$2$05$", "$2b$+5$",
+        ] {
+            assert!(
+                StoredCredential::from_ini(&format!("{head}{tail}")).is_err(),
+                "{head}"
+            );
+        }
+        for tail in [
+            "",
+            "CCCC",
+            &tail[1..],
+            &format!("{tail}C"),
+            &tail.replace('C', "é"),
+        ] {
+            assert!(StoredCredential::from_ini(&format!("$2b$05${tail}")).is_err());
+        }
+    }
+
+    #[test]
+    fn bcrypt_counts_the_first_72_bytes() {
+        let long = "x".repeat(72);
+        let hash = bcrypt::hash(&long, 4).unwrap();
+        let stored = StoredCredential::from_ini(&hash).unwrap();
+        assert!(verify_password(Some(&stored), &long));
+        assert!(verify_password(Some(&stored), &format!("{long}y")));
+        assert!(!verify_password(Some(&stored), &"x".repeat(71)));
+    }
+
+    #[test]
     fn couchdbs_hashes_are_verified() {
         let vectors = [
             // CouchDB's documentation: the document of "jan", whose password is "apple".

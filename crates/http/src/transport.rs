@@ -37,7 +37,8 @@ impl Transport {
         let believed = next.is_loopback() || auth.trusts(next);
         let https = believed && says_https(headers);
         let allowed = auth.accounts.sessions.plain_http;
-        let safe = https || allowed || origin(auth, headers, peer).is_loopback();
+        let near = origin(auth, headers, peer).to_canonical().is_loopback();
+        let safe = https || allowed || near;
         Self { https, safe }
     }
 

@@ -88,7 +88,9 @@ impl Pod {
                 TransactError::Refused(OrganisationError::TooSoon(retry_after_s)) => {
                     PodError::Limited { retry_after_s }
                 }
-                error => error.into(),
+                error @ (TransactError::Refused(_)
+                | TransactError::Engine(_)
+                | TransactError::Commit(_)) => error.into(),
             })
         })
         .await

@@ -1,7 +1,7 @@
 //! Signing in: from what a request brings to who is calling.
 //!
-//! A name is looked up among the server's administrators, then among the documents of `_users`.
-//! What was read there is remembered for as long as that database does not change, and a password
+//! A name is looked up among the server's administrators, then among the accounts (`principal.rs`).
+//! What was read there is remembered for as long as they do not change, and a password
 //! that was right for a few minutes, so that a client who sends his password with every request
 //! costs two look-ups and one keyed hash.
 //!
@@ -9,33 +9,28 @@
 //! 19 MiB; a name that nobody has costs what a wrong password costs; nobody is answered from a
 //! document that was replaced before he asked.
 
+mod principal;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use adea_accounts::directory::{self, AccountRecord};
-use adea_accounts::names::normal_address;
 use adea_accounts::{
-    Account, Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Totp,
-    Verdict, WRONG_NAME_OR_PASSWORD, hash_password, user_id, verify_password,
+    Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
+    WRONG_NAME_OR_PASSWORD, hash_password, verify_password,
 };
-use adea_accounts::{apps, organisations};
-use adea_base::{Caller, DatabaseName};
-use adea_documents::{DatabaseError, DatabaseNumber, database};
-use adea_store::View;
+use adea_base::Caller;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
-use crate::admins::ADMIN_ROLE;
 use crate::begin_session::{HANDLER, SessionError, temporary};
-use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::write_user::current_user;
 
-/// How many accounts are remembered; forgetting all beyond is crude, and rare.
-const REMEMBERED_MAX: usize = 10_000;
+pub(crate) use principal::Principal;
+use principal::Remembered;
+
 /// How many passwords are hashed at once.
 const HASHES_MAX: usize = 2;
 /// Passwords that may wait for their turn: about two seconds' worth.
@@ -105,10 +100,6 @@ pub(crate) struct AccountCache {
     pub(crate) admin_changes: tokio::sync::Mutex<()>,
 }
 
-/// Why a password alone does not sign in.
-const SECOND_FACTOR_WANTED: &str =
-    "This account has a second factor: ask for a session at /_auth/login.";
-
 /// How a password was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checked {
@@ -116,29 +107,6 @@ enum Checked {
     Wrong,
     /// It was not looked at.
     LockedOut,
-}
-
-/// Somebody with a name, before he proved to be it.
-#[derive(Clone)]
-pub(crate) struct Principal {
-    pub(crate) caller: Caller,
-    /// Without one he cannot sign in.
-    pub(crate) credential: Option<Arc<StoredCredential>>,
-    /// What makes the digits that he has to give besides, if he has to.
-    pub(crate) totp: Option<Totp>,
-    /// Whether his document says that he has to.
-    pub(crate) document_wants_digits: bool,
-    /// What is kept of his account; an administrator of the configuration has none.
-    pub(crate) record: Option<Arc<AccountRecord>>,
-}
-
-/// As of when something holds: a database, its last change, and the last change of what makes rights
-/// besides.
-type Moment = (DatabaseNumber, u64, u64);
-
-struct Remembered {
-    moment: Moment,
-    principal: Principal,
 }
 
 impl Pod {
@@ -449,101 +417,6 @@ impl Pod {
             renewed_session: None,
         })
     }
-
-    /// Who has the name `name`, with the roles that he has now; nobody if he is blocked.
-    pub(crate) fn caller_named(&self, name: &str) -> Result<Option<Caller>, PodError> {
-        let known = self.principal(name)?.filter(|known| !known.is_blocked());
-        Ok(known.map(|known| known.caller))
-    }
-
-    /// Who has the name `name`.
-    fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
-        if let Some(credential) = self.inner.admins.read().find(name) {
-            return Ok(Some(Principal {
-                caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
-                credential: Some(credential),
-                totp: None,
-                document_wants_digits: false,
-                record: None,
-            }));
-        }
-        self.remembered(name, |view, entry| read_account(view, entry, name))
-    }
-
-    /// Who has `identifier` for a name, or for a verified address: a name wins.
-    fn principal_known_as(&self, identifier: &str) -> Result<Option<Principal>, PodError> {
-        if let Some(found) = self.principal(identifier)? {
-            return Ok(Some(found));
-        }
-        let Ok(normal) = normal_address(identifier) else {
-            return Ok(None);
-        };
-        self.remembered(&format!("\0@{normal}"), |view, entry| {
-            let id = directory::find_address(view, &normal)?;
-            read_account_of(view, entry, id.as_deref())
-        })
-    }
-
-    /// Who the account `id` is.
-    pub(crate) fn principal_of(&self, id: &str) -> Result<Option<Principal>, PodError> {
-        self.remembered(&format!("\0{id}"), |view, entry| {
-            read_account_of(view, entry, Some(id))
-        })
-    }
-
-    /// What was read under `key`, or is read now, of the accounts as they stand.
-    fn remembered(
-        &self,
-        key: &str,
-        read: impl FnOnce(&dyn View, &DatabaseEntry) -> Result<Option<Principal>, PodError>,
-    ) -> Result<Option<Principal>, PodError> {
-        let Ok(users) = DatabaseName::parse(USERS) else {
-            return Ok(None);
-        };
-        let entry = match self.database(&users) {
-            Ok(entry) => entry,
-            Err(PodError::Database(DatabaseError::Missing)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let view = self.view();
-        let statistics = database::statistics(view.as_ref(), entry.number)?;
-        let version = directory::version(view.as_ref())?;
-        let moment = (entry.number, statistics.update_sequence, version);
-        if let Some(known) = self.inner.accounts.get(key, moment) {
-            return Ok(Some(known));
-        }
-        // The same view as that of the count: what is read is of that very moment.
-        let found = read(view.as_ref(), &entry)?;
-        if let Some(found) = &found {
-            self.inner.accounts.insert(key, moment, found);
-        }
-        Ok(found)
-    }
-}
-
-impl Principal {
-    /// The record, if it has a key of its own that makes digits, of which each step is taken once.
-    fn own_totp(&self) -> Option<&AccountRecord> {
-        let record = self.record.as_deref();
-        record.filter(|record| record.totp.is_some())
-    }
-
-    /// Refuses whoever has to bring more than a password, where nothing else can be brought.
-    fn require_no_second_factor(&self) -> Result<(), PodError> {
-        match (&self.totp, self.own_totp()) {
-            (None, _) => Ok(()),
-            (Some(_), None) => Err(wrong()),
-            (Some(_), Some(_)) => {
-                Err(Refusal::Unauthorized(Cow::Borrowed(SECOND_FACTOR_WANTED)).into())
-            }
-        }
-    }
-
-    /// Whether administrators have blocked him.
-    fn is_blocked(&self) -> bool {
-        let record = self.record.as_ref();
-        record.is_some_and(|record| record.flags.blocked)
-    }
 }
 
 impl SignedIn {
@@ -578,23 +451,6 @@ impl Default for AccountCache {
     }
 }
 
-impl AccountCache {
-    fn get(&self, name: &str, moment: Moment) -> Option<Principal> {
-        let known = self.known.read();
-        let remembered = known.get(name).filter(|known| known.moment == moment)?;
-        Some(remembered.principal.clone())
-    }
-
-    fn insert(&self, name: &str, moment: Moment, principal: &Principal) {
-        let mut known = self.known.write();
-        if known.len() >= REMEMBERED_MAX && !known.contains_key(name) {
-            known.clear();
-        }
-        let principal = principal.clone();
-        known.insert(name.to_owned(), Remembered { moment, principal });
-    }
-}
-
 pub(crate) fn locked_out() -> PodError {
     Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
@@ -603,69 +459,15 @@ fn wrong() -> PodError {
     Refusal::Unauthorized(Cow::Borrowed(WRONG_NAME_OR_PASSWORD)).into()
 }
 
-/// Reads the account `id`, by the name that it has.
-fn read_account_of(
-    view: &dyn View,
-    entry: &DatabaseEntry,
-    id: Option<&str>,
-) -> Result<Option<Principal>, PodError> {
-    let Some(id) = id else {
-        return Ok(None);
-    };
-    match directory::live(view, entry.number.0, id)? {
-        Some(record) => read_account(view, entry, &record.name),
-        None => Ok(None),
-    }
-}
-
-/// Reads an account; one that conflicts with itself is refused, anything else that is no account
-/// is nobody's.
-fn read_account(
-    view: &dyn View,
-    entry: &DatabaseEntry,
-    name: &str,
-) -> Result<Option<Principal>, PodError> {
-    let Some(user) = current_user(view, entry, &user_id(name), &Caller::anonymous())? else {
-        return Ok(None);
-    };
-    let account = match Account::from_document(&user) {
-        Ok(account) => account,
-        Err(Refusal::NotFound) => return Ok(None),
-        Err(refusal @ (Refusal::Unauthorized(_) | Refusal::Forbidden(_))) => {
-            return Err(refusal.into());
-        }
-    };
-    let record = directory::live_name(view, entry.number.0, name)?;
-    let mut roles = account.roles;
-    if let Some(record) = &record {
-        organisations::roles_of(view, &record.id, &mut roles)?;
-        apps::roles_of(view, &record.id, &mut roles)?;
-        if record.flags.admin {
-            roles.push(ADMIN_ROLE.to_owned());
-        }
-    }
-    let caller = Caller::named(&account.name, roles);
-    // A second factor that was set up here is wanted as well.
-    let own = record.as_ref().and_then(|record| record.totp.as_deref());
-    let own = own.map(Totp::from_key);
-    Ok(Some(Principal {
-        caller: match &record {
-            Some(record) => caller.with_account(&record.id),
-            None => caller,
-        },
-        credential: account.credential.map(Arc::new),
-        document_wants_digits: account.totp.is_some(),
-        totp: own.or(account.totp),
-        record: record.map(Arc::new),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::principal::REMEMBERED_MAX;
     use super::*;
     use crate::write_user::tests::{
         Edit, basic, caller, edit, is_wrong, nameless_id, pod, refused, signs_in, users, write,
     };
+    use adea_accounts::Totp;
+    use adea_documents::DatabaseNumber;
     use adea_documents::revision::RevisionId;
     use serde_json::json;
 

@@ -215,7 +215,7 @@ const NOT_HERE: Answer = Answer {
 
 const NO_HOST: Answer = Answer {
     status: 421,
-    about: "The server was called by a number, and passkeys belong to a host name.",
+    about: "Passkeys belong to a host name, and the server knows none: it was not called as localhost.",
     form: None,
 };
 

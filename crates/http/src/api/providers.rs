@@ -142,6 +142,11 @@ pub(super) const ROUTES: &[Route] = &[
 #[expect(clippy::indexing_slicing, reason = "it would not compile")]
 const FINISHED: &[Answer] = &[
     BEGUN[0],
+    Answer {
+        status: 201,
+        about: "The account is linked with the provider.",
+        form: Some(Form::of::<LinkedAnswer>()),
+    },
     BEGUN[1],
     BEGUN[2],
     Answer {
@@ -335,7 +340,7 @@ async fn finish(mut exchange: Exchange) -> Result<Response, ApiError> {
         .await?;
     Ok(match finished {
         Finished::SignedIn(came) => begun(&exchange, came),
-        Finished::Linked(provider) => answer(StatusCode::OK, &LinkedAnswer { provider }),
+        Finished::Linked(provider) => answer(StatusCode::CREATED, &LinkedAnswer { provider }),
     })
 }
 

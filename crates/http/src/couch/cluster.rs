@@ -112,7 +112,7 @@ async fn make_admin(exchange: &Exchange, setup: &Value) -> Result<(), ApiError> 
     let password = text("password_hash").or_else(|| text("password"));
     match (text("username"), password) {
         (Some(name), Some(password)) => {
-            let by = crate::api::actor(&exchange);
+            let by = crate::api::actor(exchange);
             let pod = &exchange.app.pod;
             pod.set_admin_by(name, password, Some(&by)).await?;
             Ok(())

@@ -38,11 +38,6 @@ impl Query {
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The names of all parameters.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.pairs.iter().map(|(name, _)| name.as_str())
-    }
-
     /// The last value of `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().rev().find(|(known, _)| known == name);

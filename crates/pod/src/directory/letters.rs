@@ -3,7 +3,7 @@
 //! A secret is made, and its link written, before the transaction that stores its hash: what is said
 //! of links is a setting, which a transaction does not read.
 
-use adea_accounts::directory::AccountRecord;
+use adea_accounts::directory::{AccountRecord, Address, Ground};
 use adea_accounts::one_time::{self, OneTime, Purpose};
 use adea_base::Entropy;
 use adea_mail::{Kind, Outgoing};
@@ -97,20 +97,19 @@ pub(crate) fn notify(
 }
 
 impl Posted {
-    /// Stores what the secret and the code are good for (to verify `normal` for `account`), and
-    /// queues the mail that brings them to `address`. `name_taken` tells that the name that was
+    /// Stores what the secret and the code are good for (to verify `address` for `record`), and
+    /// queues the mail that brings them there. `name_taken` tells that the name that was
     /// asked for is somebody else's.
     pub(crate) fn send_verification(
         &self,
         tx: &mut Transaction<'_>,
-        entropy: &Entropy,
-        now_ms: u64,
+        ground: &Ground,
         record: &AccountRecord,
-        to: (&str, &str),
+        address: &Address,
         app: &str,
         name_taken: bool,
     ) {
-        let (address, normal) = to;
+        let (now_ms, normal) = (ground.now_ms, address.normal.as_str());
         let code_secret = code_secret(normal, &self.code);
         let expires_ms = now_ms + VERIFY_MINUTES * 60_000;
         let stored = |twin: &str| OneTime {
@@ -130,8 +129,8 @@ impl Posted {
             "name_taken": name_taken,
         });
         let language = record.language.as_deref();
-        let mail = letter(Kind::VerifyAddress, address, language, app, data);
-        adea_mail::enqueue(tx, entropy, now_ms, &mail);
+        let mail = letter(Kind::VerifyAddress, &address.address, language, app, data);
+        adea_mail::enqueue(tx, &ground.entropy, now_ms, &mail);
     }
 
     /// Stores that the secret is good to set a new password of `record`, and queues the mail.

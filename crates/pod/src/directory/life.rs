@@ -28,6 +28,9 @@ const PORTION: usize = 500;
 /// Void accounts that one transaction erases.
 const VOID_PORTION: usize = 20;
 
+/// Ids of void accounts, with the numbers of their databases, and where to look on.
+type Void = (Vec<(String, u64)>, Option<KeyRange>);
+
 /// Accounts whose documents a transaction touched, each with what is known of the writer.
 #[derive(Default)]
 pub(crate) struct Touched {
@@ -183,11 +186,7 @@ impl Pod {
 
     /// Ids of records that are of no present database, with the numbers of theirs, and where to go
     /// on.
-    fn void_accounts(
-        &self,
-        range: KeyRange,
-        most: usize,
-    ) -> Result<(Vec<(String, u64)>, Option<KeyRange>), PodError> {
+    fn void_accounts(&self, range: KeyRange, most: usize) -> Result<Void, PodError> {
         let name = DatabaseName::parse(USERS).map_err(|_| DatabaseError::Missing)?;
         let view = self.view();
         // Of the same moment as the records, or new ones would be void.

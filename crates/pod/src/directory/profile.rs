@@ -102,15 +102,14 @@ impl Pod {
                     Some(id) => directory::live(tx, ground.users, &id)?,
                     None => None,
                 };
-                let normal = address.normal.clone();
-                let to = address.address.clone();
+                let (normal, added) = (address.normal.clone(), address.clone());
                 let record = edit_in(tx, ground.users, &account, |_, record| {
                     let known = record.addresses.iter().any(|known| known.normal == normal);
                     if !known && record.addresses.len() >= ADDRESSES_MAX {
                         return Err(refuse(AccountError::TooManyAddresses));
                     }
                     if !known {
-                        record.addresses.push(address);
+                        record.addresses.push(added);
                     }
                     Ok(record.clone())
                 })?;
@@ -119,12 +118,12 @@ impl Pod {
                     Some(owner) if owner.id == account => {}
                     Some(owner) => {
                         let (kind, language) = (Kind::AlreadyRegistered, owner.language.as_deref());
-                        let mail = letter(kind, &to, language, "", json!({"link": recover_link}));
+                        let data = json!({"link": recover_link});
+                        let mail = letter(kind, &address.address, language, "", data);
                         adea_mail::enqueue(tx, entropy, now_ms, &mail);
                     }
                     None => {
-                        let to = (to.as_str(), normal.as_str());
-                        posted.send_verification(tx, entropy, now_ms, &record, to, "", false);
+                        posted.send_verification(tx, &ground, &record, &address, "", false);
                     }
                 }
                 audit::append(tx, &by.entry("account.add_address", &account, "", now_ms))?;

@@ -275,7 +275,7 @@ impl Pod {
     /// Refuses a new password that is too short, too long, or not as the rules want it.
     pub(crate) fn check_new_password(&self, password: &str) -> Result<(), PodError> {
         let length = password.chars().count();
-        if length < super::PASSWORD_CHARS_MIN || length > super::PASSWORD_CHARS_MAX {
+        if !(super::PASSWORD_CHARS_MIN..=super::PASSWORD_CHARS_MAX).contains(&length) {
             return Err(AccountError::PasswordLength.into());
         }
         Ok(self.auth().passwords.check(password)?)
@@ -357,10 +357,8 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
             Decline::Engine(error) => Decline::Engine(error),
         })?;
     } else if let Some(address) = &new.address {
-        let to = (address.address.as_str(), address.normal.as_str());
-        let (entropy, now_ms) = (&ground.entropy, ground.now_ms);
         let posted = &asked.posted;
-        posted.send_verification(tx, entropy, now_ms, &record, to, &app, name_taken);
+        posted.send_verification(tx, ground, &record, address, &app, name_taken);
     }
     note(tx, asked, "account.sign_up", &record.id)
 }

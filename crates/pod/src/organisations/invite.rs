@@ -34,7 +34,7 @@ impl Pod {
             let key = format!("invitation {}", made.invited.invitation.address);
             post.pod
                 .limit(LimitKind::AccountMail, &key)
-                .map_err(too_soon)?;
+                .map_err(|error| too_soon(&error))?;
             post.send(tx, &by, &made);
             Ok(made.invited)
         })
@@ -99,11 +99,11 @@ impl Pod {
     }
 }
 
-fn too_soon(error: PodError) -> OrganisationError {
+fn too_soon(error: &PodError) -> OrganisationError {
     let PodError::Limited { retry_after_s } = error else {
         return OrganisationError::TooSoon(1);
     };
-    OrganisationError::TooSoon(retry_after_s)
+    OrganisationError::TooSoon(*retry_after_s)
 }
 
 impl Post {

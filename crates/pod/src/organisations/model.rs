@@ -193,6 +193,7 @@ impl Model {
         self.permits(op, now).is_some_and(|yes| yes)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each operation")]
     fn permits(&self, op: &Op, now: u64) -> Option<bool> {
         Some(match *op {
             Op::Create { by, name, .. } => {
@@ -339,6 +340,7 @@ impl Model {
     }
 
     /// Does an operation that is allowed; `id` is that of what it made.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each operation")]
     pub(super) fn apply(&mut self, op: &Op, now: u64, id: &str) {
         match *op {
             Op::Create { by, at, name } => {

@@ -92,6 +92,7 @@ fn at<T: Clone>(places: &BTreeMap<usize, T>, place: usize) -> Result<T, Organisa
 }
 
 /// Does an operation in a transaction; answers the id of what it made.
+#[expect(clippy::too_many_lines, reason = "a table: one row for each operation")]
 fn perform(
     tx: &mut Transaction<'_>,
     by: &Acting,
