@@ -74,7 +74,6 @@ fn number(name: &str) -> Option<u16> {
         "GONE" => 410,
         "PRECONDITION_FAILED" => 412,
         "PAYLOAD_TOO_LARGE" => 413,
-        "MISDIRECTED_REQUEST" => 421,
         "UNSUPPORTED_MEDIA_TYPE" => 415,
         "RANGE_NOT_SATISFIABLE" => 416,
         "EXPECTATION_FAILED" => 417,

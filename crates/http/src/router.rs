@@ -166,7 +166,6 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     };
     let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
-    let now_s = app.pod.clock().now_unix_s();
     let mut exchange = Exchange {
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         query: Query::default(),
@@ -186,12 +185,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
         options,
         app,
     };
-    let renewed = signed
-        .renewed_cookie
-        .map(|value| session::cookie_header(&exchange, &value));
-    let renewed_session = signed
-        .renewed_session
-        .map(|value| (SessionCookie::of(&auth, &exchange.headers, peer), value));
+    let renewed = renewed(&exchange, signed.renewed_cookie, signed.renewed_session);
     let answered = match exchange.read_target() {
         // Boxed, so that a connection keeps no room for it while it is idle.
         Ok(segments) => Box::pin(answer(exchange, segments)).await,
@@ -206,19 +200,23 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     }
     if let Some(cookie) = renewed
         && !response.headers().contains_key(header::SET_COOKIE)
-        && let Ok(cookie) = HeaderValue::from_str(&cookie)
     {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    if let Some((cookie, value)) = renewed_session
-        && !response.headers().contains_key(header::SET_COOKIE)
-    {
-        cookie.give(&value, now_s, &mut response);
     }
     if let Some(name) = name {
         response.extensions_mut().insert(LoggedUser(name));
     }
     response
+}
+
+/// The cookie that goes with the answer, of the one kind or the other, if it is time for a fresh one.
+fn renewed(exchange: &Exchange, couch: Option<String>, own: Option<String>) -> Option<HeaderValue> {
+    if let Some(value) = couch {
+        return HeaderValue::from_str(&session::cookie_header(exchange, &value)).ok();
+    }
+    let (value, pod) = (own?, &exchange.app.pod);
+    let cookie = SessionCookie::of(&pod.auth(), &exchange.headers, exchange.peer);
+    cookie.header(&value, pod.clock().now_unix_s())
 }
 
 /// A request that is answered as another one.

@@ -109,26 +109,35 @@ impl SessionCookie {
             .filter(|value| !value.is_empty())
     }
 
+    /// The header that hands it over.
+    pub(crate) fn header(&self, value: &str, now_s: u64) -> Option<HeaderValue> {
+        let expires = now_s.saturating_add(COOKIE_AGE_S);
+        self.written(value, expires, COOKIE_AGE_S)
+    }
+
     /// Hands it over with an answer.
     pub(crate) fn give(&self, value: &str, now_s: u64, response: &mut Response) {
-        let expires = now_s.saturating_add(COOKIE_AGE_S);
-        self.put(value, expires, COOKIE_AGE_S, response);
+        put(self.header(value, now_s), response);
     }
 
     /// Takes it away with an answer.
     pub(crate) fn take(&self, response: &mut Response) {
-        self.put("", 0, 0, response);
+        put(self.written("", 0, 0), response);
     }
 
-    fn put(&self, value: &str, expires_s: u64, age_s: u64, response: &mut Response) {
+    fn written(&self, value: &str, expires_s: u64, age_s: u64) -> Option<HeaderValue> {
         let span = std::time::Duration::from_secs(expires_s);
         let at = std::time::UNIX_EPOCH.checked_add(span);
         let at = httpdate::fmt_http_date(at.unwrap_or(std::time::UNIX_EPOCH));
         let (name, attributes) = (&self.name, &self.attributes);
         let cookie = format!("{name}={value}; Expires={at}; Max-Age={age_s}{attributes}");
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        HeaderValue::from_str(&cookie).ok()
+    }
+}
+
+fn put(cookie: Option<HeaderValue>, response: &mut Response) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
 

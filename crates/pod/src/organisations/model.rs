@@ -9,7 +9,7 @@ pub(super) const MEMBERS: usize = 4;
 pub(super) const TEAMS: usize = 2;
 pub(super) const INVITATIONS: usize = 2;
 pub(super) const OWNED: usize = 2;
-pub(super) const MEMBERSHIPS: usize = 5;
+pub(super) const MEMBERSHIPS: usize = 6;
 /// For how many operations an invitation is good.
 pub(super) const LASTS: u64 = 25;
 /// Accounts; the last one has not verified its address.
