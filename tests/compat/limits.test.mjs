@@ -104,7 +104,7 @@ test('50,000 attempts to sign in keep nobody waiting and take no memory', { time
   const floods = Promise.all(Array.from({ length: 10 }, (_, n) => flood(n))).finally(() => { flooding = false; });
   let answered = 0;
   while (flooding) {
-    const answer = await from('198.51.100.200', 'GET', '/_openapi.json');
+    const answer = await from('198.51.100.200', 'GET', '/');
     assert.equal(answer.status, 200);
     answered += 1;
   }

@@ -16,7 +16,7 @@ import { launchBrowser } from './harness/browser.mjs';
 
 const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'adea');
 const SCHEMATHESIS = process.env.ADEA_SCHEMATHESIS ?? path.join(CACHE, 'schemathesis', 'bin', 'schemathesis');
-const EXAMPLES = process.env.ADEA_SCHEMATHESIS_EXAMPLES ?? '4';
+const EXAMPLES = process.env.ADEA_SCHEMATHESIS_EXAMPLES ?? '3';
 const ANN = { name: 'ann', password: 'correct-horse-battery' };
 
 // What must hold of every answer. That good data is taken is not among it: a schema cannot say that
