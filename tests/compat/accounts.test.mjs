@@ -214,6 +214,32 @@ describe('the routes of an account', () => {
     assert.ok(['jan', 'eve2'].includes(me.name) && me.emails[0].verified);
   });
 
+  it('lets nobody in by any door before the address is proved, and tells no name that is taken so', async () => {
+    const wanted = { password: PASSWORD, email: 'una@example.org', name: 'una' };
+    assert.equal((await expect(202, 'POST', '/_auth/signup', { body: wanted })).next, 'verify');
+    const bodyless = ({ status, json }) => [status, json];
+    const nobody = await ask('POST', '/_auth/login', { body: { name: 'nobody-at-all', password: PASSWORD } });
+    for (const identifier of [{ name: 'una' }, { email: wanted.email }]) {
+      // Twice: a password that was right is remembered.
+      for (let n = 0; n < 2; n += 1) {
+        const answer = await ask('POST', '/_auth/login', { body: { ...identifier, password: PASSWORD } });
+        assert.deepEqual(bodyless(answer), bodyless(nobody));
+      }
+    }
+    await expect(401, 'GET', '/_session', { as: basic('una', PASSWORD) });
+    await expect(401, 'POST', '/_session', { body: { name: 'una', password: PASSWORD } });
+    const { items: [waiting] } = await expect(200, 'GET', '/_accounts?name=una', { as: ROOT });
+    assert.equal(waiting.pending, true);
+    await expect(200, 'POST', '/_auth/verifyEmail', { body: { token: tokenOf(await mail('verify_address', wanted.email)) } });
+    const me = await expect(200, 'GET', '/_auth/me', { as: await login('una') });
+    assert.equal(me.id, waiting.id);
+    // An administrator lets in whom he trusts.
+    await expect(202, 'POST', '/_auth/signup', { body: { ...wanted, name: 'uli', email: 'uli@example.org' } });
+    const { items: [uli] } = await expect(200, 'GET', '/_accounts?name=uli', { as: ROOT });
+    await expect(200, 'PATCH', `/_accounts/${uli.id}`, { as: ROOT, body: { blocked: false } });
+    await login('uli');
+  });
+
   it('takes no code after twenty wrong ones', async () => {
     const email = 'kai@example.org';
     await expect(202, 'POST', '/_auth/signup', { body: { name: 'kai', email, password: PASSWORD } });

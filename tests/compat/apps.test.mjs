@@ -280,6 +280,9 @@ describe('the inbox for signing up', () => {
       const stored = await ask('GET', `/inbox/${id}${query}`);
       assert.doesNotMatch(stored.text, /horse|example\.org/, query);
     }
+    assert.equal((await ask('GET', '/_session', eve)).status, 401, 'the address is not proved yet');
+    const [, token] = /token=([\w-]+)/.exec(mail.text) ?? [];
+    assert.equal((await ask('POST', '/_auth/verifyEmail', null, { token })).status, 200);
     assert.equal((await ask('GET', '/_session', eve)).status, 200);
     await inbox.close();
   });

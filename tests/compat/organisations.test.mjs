@@ -522,7 +522,8 @@ describe('invitations', () => {
     const other = { name: 'other', email: 'other@example.org', password: PASSWORD };
     const plain = await ask(server, null, 'POST', '/_auth/signup', { ...other, invitation: token }, 202);
     assert.equal(plain.next, 'verify');
-    assert.deepEqual((await ask(server, 'other', 'GET', '/_auth/me')).roles, []);
+    const { items: [waiting] } = await ask(server, undefined, 'GET', '/_accounts?name=other');
+    assert.deepEqual([waiting.pending, waiting.roles], [true, []]);
     await ask(server, null, 'POST', '/_auth/signup', { ...other, invitation: 'A'.repeat(43) }, 410);
     const signed = await ask(server, null, 'POST', '/_auth/signup', { name: 'newcomer', password: PASSWORD, invitation: token }, 202);
     assert.equal(signed.next, 'login');

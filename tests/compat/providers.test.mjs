@@ -360,9 +360,10 @@ describe('an address', () => {
     await ask('POST', '/_auth/signup', {
       body: { name: 'mallory', email: 'paula@example.org', password: 'correct horse mallory' }, status: 202,
     });
-    const mallory = await ask('POST', '/_auth/login', { body: { name: 'mallory', password: 'correct horse mallory' } });
+    await ask('POST', '/_auth/login', { body: { name: 'mallory', password: 'correct horse mallory' }, status: 401 });
+    const { items: [mallory] } = await ask('GET', '/_accounts?name=mallory', { basic: `${ADMIN.name}:${ADMIN.password}` });
     const paula = await signIn('one', 'paula');
-    assert.notEqual(paula.account, mallory.account);
+    assert.notEqual(paula.account, mallory.id);
     assert.equal((await signIn('one', 'paula')).account, paula.account);
   });
 });

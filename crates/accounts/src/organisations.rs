@@ -201,7 +201,7 @@ impl Acting {
 /// The account of a person, who may belong to organisations.
 fn person(tx: &Transaction<'_>, by: &Acting, account: &str) -> Decided<AccountRecord> {
     let found = directory::live(tx, by.users, account)?;
-    let found = found.filter(|record| !record.flags.anonymous && !record.flags.blocked);
+    let found = found.filter(|record| !record.flags.anonymous && !record.flags.keep_out());
     Ok(found.ok_or(OrganisationError::NoAccount)?)
 }
 

@@ -217,7 +217,7 @@ impl Pod {
             return Ok(known.then(|| Owner::Admin(name.to_owned())));
         }
         let holder = self.holder(account)?;
-        let free = holder.filter(|holder| !holder.record.flags.blocked);
+        let free = holder.filter(|holder| !holder.record.flags.keep_out());
         Ok(free.map(|holder| Owner::Account(Box::new(holder))))
     }
 
@@ -323,7 +323,7 @@ fn check_account(
 ) -> Result<(), Decline<PodError>> {
     let before = directory::live(tx, users, &session.account)?;
     let before = before.ok_or_else(|| Decline::Refused(wrong()))?;
-    if before.flags.blocked || before.epoch != session.epoch {
+    if before.flags.keep_out() || before.epoch != session.epoch {
         return Err(Decline::Refused(wrong()));
     }
     let mut record = before.clone();

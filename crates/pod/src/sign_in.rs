@@ -167,7 +167,10 @@ impl Pod {
         password: &str,
         peer: Option<IpAddr>,
     ) -> Result<Principal, PodError> {
+        // Who is kept out is nobody from here on, in words and in time: no memory of right passwords
+        // knows him, and no failure of his counts for less.
         let principal = self.principal_known_as(name)?;
+        let principal = principal.filter(|known| !known.is_kept_out());
         // Guesses count for the account, by whichever of its names.
         let own = principal.as_ref().and_then(|known| known.caller.name());
         let name = own.map_or_else(|| name.to_owned(), str::to_owned);
@@ -195,10 +198,7 @@ impl Pod {
                 self.strengthen(name, password, &stored).await;
             }
         }
-        // Who is blocked is told no more than who guesses.
-        principal
-            .filter(|known| !known.is_blocked())
-            .ok_or_else(wrong)
+        principal.ok_or_else(wrong)
     }
 
     /// The account of whoever has this name or verified address, and this password; failures are
@@ -396,7 +396,7 @@ impl Pod {
         let found = self.principal(presented.claimed_name())?;
         let Some(Principal {
             caller, credential, ..
-        }) = found.filter(|known| !known.is_blocked())
+        }) = found.filter(|known| !known.is_kept_out())
         else {
             return Ok(SignedIn::anonymous());
         };

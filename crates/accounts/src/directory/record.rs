@@ -73,6 +73,16 @@ pub struct Flags {
     pub blocked: bool,
     /// Was made without a name, an address or a password, and is nobody's until it is promoted.
     pub anonymous: bool,
+    /// Somebody has signed up with an address and has not proved it yet: nobody signs in until then.
+    pub pending: bool,
+}
+
+impl Flags {
+    /// Whether nobody may sign in, by any door.
+    #[must_use]
+    pub const fn keep_out(self) -> bool {
+        self.blocked || self.pending
+    }
 }
 
 /// A passkey (`WebAuthn` credential).

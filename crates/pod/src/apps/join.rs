@@ -286,7 +286,7 @@ impl Pod {
 
 /// Whether `rules` take the account of `record` when it comes of itself.
 fn admitted(rules: &SignUpSettings, record: &AccountRecord) -> bool {
-    if record.flags.blocked || (record.flags.anonymous && !rules.anonymous) {
+    if record.flags.keep_out() || (record.flags.anonymous && !rules.anonymous) {
         return false;
     }
     match rules.mode {

@@ -74,7 +74,7 @@ impl Pod {
             return Ok(Some(caller.clone()));
         };
         let holder = self.holder(account)?;
-        let Some(holder) = holder.filter(|holder| !holder.record.flags.blocked) else {
+        let Some(holder) = holder.filter(|holder| !holder.record.flags.keep_out()) else {
             return Ok(None);
         };
         let record = &holder.record;

@@ -49,7 +49,7 @@ pub struct AccountsPage {
 pub struct AccountChange {
     /// Whether it may do everything on this server.
     pub admin: Option<bool>,
-    /// Whether it may not sign in.
+    /// Whether it may not sign in; `false` also lets in who has not proved his address.
     pub blocked: Option<bool>,
     /// The plain roles, in place of those that there are.
     pub roles: Option<Vec<String>>,
@@ -219,6 +219,8 @@ impl Pod {
                     flags.admin = change.admin.unwrap_or(flags.admin);
                     let blocks = change.blocked == Some(true) && !flags.blocked;
                     flags.blocked = change.blocked.unwrap_or(flags.blocked);
+                    // Who is let in by an administrator need not prove his address.
+                    flags.pending &= change.blocked != Some(false);
                     if blocks {
                         record.epoch += 1;
                         sessions::end_all(tx, &record.id, None)?;

@@ -46,6 +46,8 @@ pub(crate) fn edit_in<T>(
     let answer = change(tx, &mut record)?;
     // Whoever has a way in is somebody.
     record.flags.anonymous &= !crate::providers::has_way_in(&record);
+    // The first address that is proved lets him in.
+    record.flags.pending &= record.verified_address().is_none();
     if record != before {
         put_in(tx, Some(&before), &record)?;
     }

@@ -52,7 +52,7 @@ impl Pod {
                     Some(id) => directory::live(tx, ground.users, &id)?,
                     None => None,
                 };
-                let owner = owner.filter(|owner| !owner.flags.blocked);
+                let owner = owner.filter(|owner| !owner.flags.keep_out());
                 let (entropy, now_ms) = (&ground.entropy, ground.now_ms);
                 let mut target = "";
                 if let Some(owner) = &owner {

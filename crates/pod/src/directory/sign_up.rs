@@ -9,6 +9,9 @@
 //! | an address that somebody has verified | he is told by mail | `verify` |
 //! | an invitation that was sent to the address | the account is made, verified, and joins | `login` |
 //!
+//! Until the address is proved the account is pending: nobody signs in to it, and it is removed after a
+//! week. So neither the answer nor an attempt to sign in tells whether a name was free.
+//!
 //! Invariants: each case hashes one password, makes one commit, and queues one mail where an address
 //! is given; what is refused (a mode, a list, a form) depends on nothing that is stored of others.
 
@@ -344,6 +347,9 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
             return note(tx, asked, "account.sign_up_again", "");
         }
     }
+    // Else a name that is free could be told from one that is taken by signing in with it, and
+    // whoever does not own the address could leave something behind for who does.
+    new.flags.pending = new.address.is_some() && asked.invitation.is_none();
     let record = create_in(tx, ground, &new)?;
     if let Some((secret, acting)) = &asked.invitation {
         let acting = Acting {

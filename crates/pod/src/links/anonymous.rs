@@ -1,5 +1,6 @@
 //! Accounts that somebody has made without telling who he is, and their end: whoever lost the session
 //! of one can never come back, so those that nobody used for as long as a session lasts are removed.
+//! So are those whose address nobody has proved within a week: they hold names.
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Flags};
@@ -15,6 +16,8 @@ use crate::error::PodError;
 use crate::pod::Pod;
 use crate::providers::has_way_in;
 
+/// How long the address of a new account can be proved, in milliseconds.
+const PENDING_MS: u64 = 7 * 86_400_000;
 /// Accounts that are looked at in one turn.
 const LOOKED_AT_MAX: usize = 2_000;
 /// Accounts that are removed in one transaction.
@@ -78,7 +81,7 @@ impl Pod {
     }
 
     /// Looks at the next accounts, and removes those that are nobody's and were not used for as long as a
-    /// session lasts. Answers how many.
+    /// session lasts, and those whose address was not proved in time. Answers how many.
     ///
     /// # Errors
     /// [`PodError`] if the store cannot be read or written.
@@ -122,10 +125,11 @@ impl Pod {
         record: &AccountRecord,
     ) -> Result<Vec<adea_files::Digest>, Decline<PodError>> {
         let ((), files) = with_users(tx, record.users, |writer| {
+            document::forget_branches(writer, &record.name)?;
             if let Some(before) = document::read(writer, &record.name)? {
                 document::write(writer, &record.name, Some(&before), &[], None)?;
             }
-            Ok(())
+            document::forget_bodies(writer, &record.name)
         })?;
         directory::erase(tx, record)?;
         let entry = AuditEntry {
@@ -166,13 +170,17 @@ impl Pod {
     }
 
     /// Whether an account is old enough to have been left, and nobody can come back to it. Whether it has
-    /// a session is asked besides.
+    /// a session is asked besides; one whose address was never proved has none.
     fn is_abandoned(&self, record: &AccountRecord) -> bool {
+        let now_ms = self.inner.clock.now_unix_ms();
+        if record.flags.pending {
+            return record.created_ms.saturating_add(PENDING_MS) < now_ms;
+        }
         let old_ms = record.created_ms.saturating_add(self.idle_ms());
         record.flags.anonymous
             && record.password_fingerprint.is_none()
             && !has_way_in(record)
-            && old_ms < self.inner.clock.now_unix_ms()
+            && old_ms < now_ms
     }
 
     /// Removes secrets that are good once and were not used in time, a bounded number of them; the next

@@ -207,6 +207,53 @@ async fn accounts_of_nobody_are_removed_when_nobody_can_come_back() {
 }
 
 #[tokio::test]
+async fn an_account_whose_address_is_not_proved_is_nobodys_and_goes_after_a_week() {
+    let world = World::new().await;
+    let sign_up = |name: &str| {
+        let wanted = crate::SignUp {
+            name: Some(name.to_owned()),
+            address: Some(format!("{name}@example.org")),
+            password: "correct horse".to_owned(),
+            ..crate::SignUp::default()
+        };
+        let by = crate::apps::Actor::of(&adea_base::Caller::anonymous(), None);
+        world.pod.sign_up(wanted, by)
+    };
+    let known = |name: &'static str| {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        world.pod.prove_password(name, "correct horse", here)
+    };
+    sign_up("ann").await.unwrap();
+    let link = world.told("link");
+    world.later(1);
+    sign_up("bob").await.unwrap();
+    for _ in 0..2 {
+        assert!(known("ann").await.is_err());
+    }
+    let token = link.rsplit_once("token=").unwrap().1.to_owned();
+    let by = crate::apps::Actor::of(&adea_base::Caller::anonymous(), None);
+    let proof = crate::AddressProof::Secret(token);
+    let ann = world.pod.verify_address(proof, by).await.unwrap();
+    assert_eq!(known("ann").await.unwrap(), ann);
+    world.later(7 * DAY_MS - 2);
+    assert_eq!(world.pod.remove_abandoned().await.unwrap(), 0);
+    world.later(3);
+    assert_eq!(world.pod.remove_abandoned().await.unwrap(), 1);
+    assert_eq!(known("ann").await.unwrap(), ann);
+    // The name is free again.
+    sign_up("bob").await.unwrap();
+    assert_eq!(world.pod.accounts(&asked("bob")).unwrap().accounts.len(), 1);
+}
+
+fn asked(prefix: &str) -> crate::AccountsAsked {
+    crate::AccountsAsked {
+        name_prefix: Some(prefix.to_owned()),
+        limit: 10,
+        ..crate::AccountsAsked::default()
+    }
+}
+
+#[tokio::test]
 async fn a_new_device_is_told_unless_it_is_the_first_or_nobody_wants_to_know() {
     let world = World::new().await;
     let notices = || {

@@ -51,9 +51,9 @@ pub(super) struct Remembered {
 }
 
 impl Pod {
-    /// Who has the name `name`, with the roles that he has now; nobody if he is blocked.
+    /// Who has the name `name`, with the roles that he has now; nobody if he is kept out.
     pub(crate) fn caller_named(&self, name: &str) -> Result<Option<Caller>, PodError> {
-        let known = self.principal(name)?.filter(|known| !known.is_blocked());
+        let known = self.principal(name)?.filter(|known| !known.is_kept_out());
         Ok(known.map(|known| known.caller))
     }
 
@@ -143,10 +143,10 @@ impl Principal {
         }
     }
 
-    /// Whether administrators have blocked him.
-    pub(super) fn is_blocked(&self) -> bool {
+    /// Whether administrators have blocked him, or his address is not proved yet.
+    pub(super) fn is_kept_out(&self) -> bool {
         let record = self.record.as_ref();
-        record.is_some_and(|record| record.flags.blocked)
+        record.is_some_and(|record| record.flags.keep_out())
     }
 }
 

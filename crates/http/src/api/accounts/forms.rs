@@ -23,6 +23,8 @@ pub(super) struct AccountItem {
     admin: bool,
     /// Whether it may not sign in.
     blocked: bool,
+    /// Whether it may not sign in because the address that it signed up with is not proved yet.
+    pending: bool,
     /// Whether it is an account that nobody has claimed yet.
     anonymous: bool,
     /// The addresses.
@@ -49,6 +51,7 @@ impl AccountItem {
             roles,
             admin: record.flags.admin,
             blocked: record.flags.blocked,
+            pending: record.flags.pending,
             anonymous: record.flags.anonymous,
             emails: EmailOfAccount::all(record),
             identities: IdentityOfAccount::all(record),
@@ -155,7 +158,7 @@ impl NewAccountAnswer {
 pub(super) struct AccountPatch {
     /// Whether it may do everything on this server.
     admin: Option<bool>,
-    /// Whether it may not sign in.
+    /// Whether it may not sign in; false also lets in who has not proved his address.
     blocked: Option<bool>,
     /// The plain roles, in place of those that there are.
     #[schema(max_items = 100)]
