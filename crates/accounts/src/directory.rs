@@ -6,7 +6,8 @@
 //! to one account, and may change.
 //!
 //! Invariants: a record is there exactly as long as the document is; an alias leads to a record that
-//! names it; a record of a `_users` database that was dropped is nobody's.
+//! names it; a record of a `_users` database that was dropped is nobody's; a name that was given up is
+//! chosen by nobody else.
 
 mod life;
 mod record;
@@ -16,7 +17,10 @@ pub use record::{AccountRecord, Address, Flags, Identity, StoredPasskey};
 
 use adea_store::{EngineError, KeyRange, Space, Transaction};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::keys;
+use crate::names::lookalike;
 use crate::stored::{Source, get, get_text, put};
 
 /// The first of the store's topics that are not of databases but of accounts and sessions.
@@ -208,6 +212,31 @@ pub fn taken(tx: &Transaction<'_>, record: &AccountRecord) -> Result<Option<Alia
         }
     }
     Ok(None)
+}
+
+/// Remembers that the name of `record` was its: rights that somewhere stand under it are to be nobody
+/// else's. Nothing is kept of the name but a hash. Who never proved to be anybody had no rights.
+pub fn retire_name(tx: &mut Transaction<'_>, record: &AccountRecord) {
+    if !record.flags.pending {
+        let id = record.id.clone().into_bytes();
+        tx.put(Space::Index, retired_key(&record.name), id);
+    }
+}
+
+/// Whether the name of `record` was another account's, which has given it up.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn is_retired<S: Source + ?Sized>(
+    source: &S,
+    record: &AccountRecord,
+) -> Result<bool, EngineError> {
+    let before = get_text(source, &retired_key(&record.name))?;
+    Ok(before.is_some_and(|id| id != record.id))
+}
+
+fn retired_key(name: &str) -> Vec<u8> {
+    keys::retired(&Sha256::digest(lookalike(name)).into())
 }
 
 /// Removes `record` and its aliases; what else belongs to the account is removed by who calls.

@@ -20,6 +20,7 @@ const COMPLETE: u8 = 9;
 const SESSION: u8 = 10;
 const SESSION_OF: u8 = 11;
 const SIGNING_KEY: u8 = 12;
+const RETIRED: u8 = 13;
 const ORGANISATION: u8 = 20;
 const TEAM: u8 = 21;
 const TEAM_OF: u8 = 22;
@@ -124,6 +125,11 @@ pub(crate) fn name(name: &str) -> Vec<u8> {
 /// what a name looks like → account.
 pub(crate) fn lookalike(skeleton: &str) -> Vec<u8> {
     key(LOOKALIKE, &[skeleton.as_bytes()])
+}
+
+/// hash of what a name looks like that was given up → the account that had it.
+pub(crate) fn retired(hash: &[u8; 32]) -> Vec<u8> {
+    key(RETIRED, &[hash])
 }
 
 /// verified address in its normal form → account.

@@ -51,6 +51,12 @@ pub enum AccountError {
     /// Somebody has this name, or one that looks like it.
     #[error("This name, or one that looks like it, is taken.")]
     NameTaken,
+    /// Databases go by names, and so those stay.
+    #[error(
+        "The name stays what it is: each account has a database here that is called by it \
+         (peruser.enabled)."
+    )]
+    NameKept,
     /// Somebody has verified this address.
     #[error("This address belongs to another account.")]
     AddressTaken,

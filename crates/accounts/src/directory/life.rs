@@ -3,7 +3,7 @@
 use adea_base::Entropy;
 use adea_store::{EngineError, Space, Transaction};
 
-use super::{AccountRecord, find, find_name, remove, rights_change, store};
+use super::{AccountRecord, find, find_name, remove, retire_name, rights_change, store};
 use crate::names::{NAME_CHARS_MAX, lookalike};
 use crate::stored::get_text;
 use crate::{apps, keys, organisations, sessions};
@@ -88,6 +88,7 @@ pub fn follow(
     match (record, shown) {
         (None, None) => Ok(Followed::Nothing),
         (Some(record), None) => {
+            retire_name(tx, &record);
             erase(tx, &record)?;
             Ok(Followed::Removed(record.id))
         }

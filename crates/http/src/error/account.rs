@@ -15,6 +15,7 @@ pub(super) fn status(error: &AccountError) -> (StatusCode, &'static str) {
         | AccountError::Conflicted
         | AccountError::TooManyAddresses
         | AccountError::LastAddress => (StatusCode::CONFLICT, "conflict"),
+        AccountError::NameKept => (StatusCode::CONFLICT, "name_kept"),
         AccountError::LastOwner => (StatusCode::CONFLICT, "last_owner"),
         AccountError::Name(_)
         | AccountError::NothingToCallItBy

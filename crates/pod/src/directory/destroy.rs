@@ -88,6 +88,7 @@ fn erase_in(
         }
         document::forget_bodies(writer, &record.name)
     })?;
+    directory::retire_name(tx, &record);
     directory::erase(tx, &record)?;
     Ok((record, released))
 }

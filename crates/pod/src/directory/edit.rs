@@ -60,6 +60,10 @@ pub(crate) fn put_in(
     before: Option<&AccountRecord>,
     record: &AccountRecord,
 ) -> Result<(), Decline<PodError>> {
+    let called_anew = before.is_none_or(|before| before.name != record.name);
+    if called_anew && directory::is_retired(tx, record)? {
+        return Err(refuse(AccountError::NameTaken));
+    }
     match directory::taken(tx, record)? {
         None => Ok(directory::store(tx, before, record)?),
         Some(Alias::Name) => Err(refuse(AccountError::NameTaken)),

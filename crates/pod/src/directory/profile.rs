@@ -54,10 +54,11 @@ impl Pod {
             Some(name) => Some(self.checked_name(name)?),
         };
         let (ground, pod, id) = (self.ground()?, self.clone(), id.to_owned());
+        let kept = self.auth().per_user.enabled;
         Self::to_the_end(async move {
             let changed = pod.inner.store.transact(Self::permit(), move |tx| {
                 let released = match &name {
-                    Some(name) => rename(tx, &ground, &id, name)?,
+                    Some(name) => rename(tx, &ground, &id, name, kept)?,
                     None => Vec::new(),
                 };
                 edit_in(tx, ground.users, &id, |_, record| {
@@ -190,12 +191,14 @@ fn put_first(record: &mut AccountRecord, normal: &str) -> Result<(), Decline<Pod
 }
 
 /// Gives an account another name: its document goes under the new one as it is, and the old one
-/// becomes a tombstone. The id stays, and with it all that belongs to the account.
+/// becomes a tombstone, and nobody else's. The id stays, and with it all that belongs to the account.
+/// Refused if names are `kept`.
 fn rename(
     tx: &mut Transaction<'_>,
     ground: &Ground,
     id: &str,
     name: &str,
+    kept: bool,
 ) -> Result<Vec<Digest>, Decline<PodError>> {
     let before =
         directory::live(tx, ground.users, id)?.ok_or_else(|| refuse(AccountError::Missing))?;
@@ -206,6 +209,10 @@ fn rename(
         put_in(tx, Some(&before), &record)?;
         return Ok(Vec::new());
     }
+    if kept {
+        return Err(refuse(AccountError::NameKept));
+    }
+    directory::retire_name(tx, &before);
     let ((), released) = with_users(tx, ground.users, |writer| {
         let old = document::read(writer, &before.name)?;
         let old = old.ok_or_else(|| refuse(AccountError::Missing))?;

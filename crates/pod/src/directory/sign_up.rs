@@ -380,7 +380,7 @@ fn note(
     Ok(audit::append(tx, &entry)?)
 }
 
-/// Whether somebody has the name, or one that looks like it.
+/// Whether somebody has the name, or one that looks like it, or had it.
 fn is_taken(
     tx: &mut Transaction<'_>,
     ground: &Ground,
@@ -392,7 +392,7 @@ fn is_taken(
         users: ground.users,
         ..directory::AccountRecord::default()
     };
-    if directory::taken(tx, &probe)?.is_some() {
+    if directory::taken(tx, &probe)?.is_some() || directory::is_retired(tx, &probe)? {
         return Ok(true);
     }
     let (found, _) = with_users(tx, ground.users, |writer| {

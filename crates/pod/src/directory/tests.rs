@@ -449,3 +449,63 @@ async fn another_name_keeps_the_id_the_credential_and_the_roles() {
     let entry: Arc<DatabaseEntry> = users(&pod);
     assert_eq!(winner(&pod, &entry, "ann"), None);
 }
+
+#[tokio::test]
+async fn a_name_that_was_given_up_is_nobody_elses() {
+    let pod = pod().await;
+    let give = |name: &str| {
+        let given = AccountGiven {
+            name: Some(name.to_owned()),
+            password: Some("geheim12".to_owned()),
+            ..AccountGiven::default()
+        };
+        pod.give_account(given, by_root())
+    };
+    let called = |name: &str| ProfileChange {
+        name: Some(name.to_owned()),
+        ..ProfileChange::default()
+    };
+    let is_taken = |answer: Result<_, PodError>| {
+        let taken = matches!(answer, Err(PodError::Account(AccountError::NameTaken)));
+        assert!(taken);
+    };
+    let (ann, bob) = (give("ann").await.unwrap(), give("bob").await.unwrap());
+    pod.change_profile(&ann, called("anna"), by_root())
+        .await
+        .unwrap();
+    // Nor one that looks like it.
+    is_taken(give("Ann").await.map(drop));
+    is_taken(pod.change_profile(&bob, called("ann"), by_root()).await);
+    let sign_up = |name: &str| {
+        let wanted = super::SignUp {
+            name: Some(name.to_owned()),
+            password: "geheim12".to_owned(),
+            ..super::SignUp::default()
+        };
+        pod.sign_up(wanted, Actor::of(&Caller::anonymous(), None))
+    };
+    // He is not told.
+    sign_up("ann").await.unwrap();
+    assert!(is_wrong(&pod, "ann", "geheim12").await);
+    // She may have it back, and then nobody gets the other one.
+    pod.change_profile(&ann, called("ann"), by_root())
+        .await
+        .unwrap();
+    is_taken(give("anna").await.map(drop));
+    pod.delete_account(&bob, by_root()).await.unwrap();
+    is_taken(give("bob").await.map(drop));
+    // CouchDB's clients write what they may.
+    let entry = users(&pod);
+    let written = document("bob", 1);
+    let draft = drafted(&pod, &entry, "bob", &written, DraftedEdit::Edit(None)).await;
+    pod.write(&entry, draft.unwrap()).await.unwrap();
+    assert_ne!(record_of(&pod, "bob").unwrap().id, bob);
+    // A database that goes by the name would be left behind.
+    pod.change_auth(|auth| auth.per_user.enabled = true);
+    let kept = pod.change_profile(&ann, called("anke"), by_root()).await;
+    let kept = matches!(kept, Err(PodError::Account(AccountError::NameKept)));
+    assert!(kept);
+    pod.change_profile(&ann, called("ann"), by_root())
+        .await
+        .unwrap();
+}

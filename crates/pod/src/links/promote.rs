@@ -3,7 +3,7 @@
 
 use adea_accounts::StoredCredential;
 use adea_accounts::audit::{self, AuditEntry};
-use adea_accounts::directory::{AccountRecord, Ground};
+use adea_accounts::directory::{self, AccountRecord, Ground};
 use adea_accounts::names::lookalike;
 use adea_accounts::put_credential;
 use adea_store::{Decline, Transaction};
@@ -49,7 +49,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`LinkError::NotAnonymous`]; [`LinkError::Incomplete`] if it would be no way in;
-    /// [`PodError::WeakPassword`]; [`AccountError::NameTaken`]; what the rules for new accounts refuse.
+    /// [`PodError::WeakPassword`]; [`AccountError::NameTaken`]; [`AccountError::NameKept`]; what the rules for new accounts refuse.
     pub async fn promote(&self, id: &str, wanted: Promoting) -> Result<Promoted, PodError> {
         let holder = self.holder(id)?.ok_or(AccountError::Missing)?;
         if !holder.record.flags.anonymous {
@@ -61,6 +61,9 @@ impl Pod {
         };
         if !complete {
             return Err(LinkError::Incomplete.into());
+        }
+        if wanted.name.is_some() && self.auth().per_user.enabled {
+            return Err(AccountError::NameKept.into());
         }
         let normal = match &wanted.address {
             None => None,
@@ -135,6 +138,9 @@ fn rewrite(
     credential: &StoredCredential,
 ) -> Result<Vec<adea_files::Digest>, Decline<PodError>> {
     let old = record.name.clone();
+    if name.is_some() {
+        directory::retire_name(tx, record);
+    }
     let new = name.unwrap_or(&old).to_owned();
     let ((), files) = with_users(tx, record.users, |writer| {
         let missing = || refuse(AccountError::Missing);
