@@ -29,14 +29,16 @@ pub struct Shown {
 }
 
 /// What became of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Followed {
     /// There was none and is none.
     Nothing,
     /// It was made, with this id.
     Made(String),
-    /// It is as it was, or knows of another password.
+    /// It is as it was, or knows of what stands for the same password in a stronger way.
     Kept(String),
+    /// It has another password.
+    AnotherPassword(Box<AccountRecord>),
     /// It was removed; this was its id.
     Removed(String),
 }
@@ -118,7 +120,10 @@ pub fn follow(
                 sessions::end_all(tx, &record.id, None)?;
             }
             store(tx, Some(&before), &record)?;
-            Ok(Followed::Kept(record.id))
+            match shown.same_password {
+                true => Ok(Followed::Kept(record.id)),
+                false => Ok(Followed::AnotherPassword(Box::new(record))),
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
 use forms::{
-    DestroyAsked, EmailAsked, Export, Me, MePatch, PasswordChangeAsked, RecoverAsked, ResetAsked,
+    EmailAsked, Export, Me, MePatch, PasswordAsked, PasswordChangeAsked, RecoverAsked, ResetAsked,
     SignUpAsked, VerifyAsked,
 };
 pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
@@ -125,7 +125,7 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Erases one's account with all that is personal; what is others' stays.",
         who: Who::SignedIn,
         query: &[],
-        body: Some(Form::of::<DestroyAsked>()),
+        body: Some(Form::of::<PasswordAsked>()),
         answers: &[DONE, REFUSED, CONFLICT],
         handle: |exchange, _| Box::pin(destroy(exchange)),
     },
@@ -158,6 +158,7 @@ pub(super) const ROUTES: &[Route] = &[
                 about: "The account as it is now.",
                 form: Some(Form::of::<Me>()),
             },
+            REFUSED,
             CONFLICT,
         ],
         handle: |exchange, _| Box::pin(change_me(exchange)),
@@ -170,7 +171,7 @@ pub(super) const ROUTES: &[Route] = &[
         who: Who::SignedIn,
         query: &[],
         body: Some(Form::of::<EmailAsked>()),
-        answers: &[TAKEN_IN, CONFLICT],
+        answers: &[TAKEN_IN, REFUSED, CONFLICT],
         handle: |exchange, _| Box::pin(add_email(exchange)),
     },
     Route {
@@ -180,8 +181,8 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Takes an address from one's account.",
         who: Who::SignedIn,
         query: &[],
-        body: None,
-        answers: &[DONE, CONFLICT],
+        body: Some(Form::of::<PasswordAsked>()),
+        answers: &[DONE, REFUSED, CONFLICT],
         handle: |exchange, captures| Box::pin(remove_email(exchange, captures)),
     },
     Route {
@@ -257,7 +258,7 @@ async fn change_password(mut exchange: Exchange) -> Result<Response, ApiError> {
 }
 
 async fn destroy(mut exchange: Exchange) -> Result<Response, ApiError> {
-    let asked: DestroyAsked = read(&mut exchange).await?;
+    let asked: PasswordAsked = read(&mut exchange).await?;
     let by = actor(&exchange);
     let pod = &exchange.app.pod;
     pod.destroy_own(asked.password.as_deref(), by).await?;
@@ -280,8 +281,6 @@ fn me(exchange: &Exchange) -> Result<Response, ApiError> {
 async fn change_me(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: MePatch = read(&mut exchange).await?;
     let by = actor(&exchange);
-    let account = exchange.caller.account().map(str::to_owned);
-    let account = account.ok_or(PodError::from(AccountError::NoAccount))?;
     let change = ProfileChange {
         profile: asked.profile,
         language: asked.language,
@@ -291,7 +290,7 @@ async fn change_me(mut exchange: Exchange) -> Result<Response, ApiError> {
     exchange
         .app
         .pod
-        .change_profile(&account, change, by)
+        .change_own_profile(change, asked.password.as_deref(), by)
         .await?;
     me(&exchange)
 }
@@ -299,14 +298,16 @@ async fn change_me(mut exchange: Exchange) -> Result<Response, ApiError> {
 async fn add_email(mut exchange: Exchange) -> Result<Response, ApiError> {
     let asked: EmailAsked = read(&mut exchange).await?;
     let by = actor(&exchange);
-    exchange.app.pod.add_address(&asked.email, by).await?;
+    let (password, pod) = (asked.password.as_deref(), &exchange.app.pod);
+    pod.add_address(&asked.email, password, by).await?;
     Ok(answer(StatusCode::ACCEPTED, &Done::OK))
 }
 
-async fn remove_email(exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
+async fn remove_email(mut exchange: Exchange, captures: Captures) -> Result<Response, ApiError> {
+    let asked: PasswordAsked = read(&mut exchange).await?;
     let by = actor(&exchange);
-    let pod = &exchange.app.pod;
-    pod.remove_address(captures.get(0), by).await?;
+    let (password, pod) = (asked.password.as_deref(), &exchange.app.pod);
+    pod.remove_address(captures.get(0), password, by).await?;
     Ok(answer(StatusCode::OK, &Done::OK))
 }
 

@@ -91,6 +91,24 @@ impl Pod {
         }
     }
 
+    /// As [`Pod::prove_own`], for what would make the account of whoever holds a session his for good. One
+    /// that is nobody's has nothing to prove that by. Answers its id.
+    ///
+    /// # Errors
+    /// As [`Pod::prove_own`]; [`AccountError::NoAccount`].
+    pub(crate) async fn prove_owner(
+        &self,
+        password: Option<&str>,
+        by: &Actor,
+    ) -> Result<String, PodError> {
+        let account = own_account(by)?;
+        let holder = self.holder(&account)?.ok_or(AccountError::Missing)?;
+        if !holder.record.flags.anonymous {
+            self.prove_own(password, by).await?;
+        }
+        Ok(account)
+    }
+
     fn is_fresh(&self, by: &Actor) -> Result<bool, PodError> {
         let Some(id) = by.caller.session() else {
             return Ok(false);

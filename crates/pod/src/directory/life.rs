@@ -1,5 +1,5 @@
 //! Records that follow their documents: what every transaction that writes to `_users` does besides,
-//! and what is made up for at the start.
+//! and what is made up for at the start. Of another password that came so its user is told by mail.
 //!
 //! Invariant: after each transaction there is a record for exactly those documents of `_users` that
 //! are accounts by their id and alive.
@@ -14,10 +14,13 @@ use adea_base::{Caller, DatabaseName, DocumentId, Scope};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, database};
+use adea_mail::Kind;
 use adea_store::{Direction, EngineError, KeyRange, Space, Transaction};
+use serde_json::json;
 use std::ops::ControlFlow;
 
 use super::document;
+use super::letters::notify;
 use crate::databases::no_database;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -88,6 +91,14 @@ impl Touched {
                 Followed::Kept(id) if touch.by.is_admin() && !touch.same_password => {
                     ("account.edit", id)
                 }
+                Followed::AnotherPassword(record) => {
+                    let (entropy, kind) = (&ground.entropy, Kind::PasswordChanged);
+                    notify(tx, entropy, ground.now_ms, &record, kind, json!({}));
+                    match touch.by.is_admin() {
+                        true => ("account.edit", record.id),
+                        false => ("account.change_password", record.id),
+                    }
+                }
                 Followed::Nothing | Followed::Kept(_) => continue,
             };
             let entry = AuditEntry {
@@ -96,7 +107,7 @@ impl Touched {
                 account: actor(&touch.by),
                 name: touch.by.name().unwrap_or_default().to_owned(),
                 target,
-                detail: serde_json::json!({"by": "document"}),
+                detail: json!({"by": "document"}),
                 ..AuditEntry::default()
             };
             audit::append(tx, &entry)?;

@@ -85,14 +85,39 @@ impl Pod {
         .await
     }
 
+    /// Changes the caller's own account. Another name or another first address wants the password, or
+    /// a session that is fresh: whoever has found a session must not make the account his.
+    ///
+    /// # Errors
+    /// As [`Pod::change_profile`]; [`AccountError::NotFresh`] and [`AccountError::WrongPassword`].
+    pub async fn change_own_profile(
+        &self,
+        change: ProfileChange,
+        password: Option<&str>,
+        by: Actor,
+    ) -> Result<(), PodError> {
+        let account = own_account(&by)?;
+        let changes_hands = change.name.is_some() || change.primary_address.is_some();
+        if changes_hands || password.is_some() {
+            self.prove_owner(password, &by).await?;
+        }
+        self.change_profile(&account, change, by).await
+    }
+
     /// Adds an address to the caller's account and sends mail to verify it. If somebody else has
     /// verified it, only he is told.
     ///
     /// # Errors
-    /// [`AccountError::TooManyAddresses`], [`AccountError::Name`], [`PodError::Limited`].
-    pub async fn add_address(&self, address: &str, by: Actor) -> Result<(), PodError> {
-        let account = own_account(&by)?;
+    /// [`AccountError::TooManyAddresses`], [`AccountError::Name`], [`PodError::Limited`];
+    /// [`AccountError::NotFresh`] and [`AccountError::WrongPassword`] if he does not prove himself.
+    pub async fn add_address(
+        &self,
+        address: &str,
+        password: Option<&str>,
+        by: Actor,
+    ) -> Result<(), PodError> {
         let address = self.new_address(address)?;
+        let account = self.prove_owner(password, &by).await?;
         self.limit(LimitKind::AccountMail, &address.normal)?;
         let (ground, posted) = (self.ground()?, self.posted(LinkKind::Verify, ""));
         let (recover_link, store) = (self.recover_link(""), self.inner.store.clone());
@@ -139,9 +164,15 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Missing`] if it is none of his; [`AccountError::LastAddress`] if nobody could sign
-    /// in without it.
-    pub async fn remove_address(&self, address: &str, by: Actor) -> Result<(), PodError> {
-        let account = own_account(&by)?;
+    /// in without it; [`AccountError::NotFresh`] and [`AccountError::WrongPassword`] if he does not prove
+    /// himself.
+    pub async fn remove_address(
+        &self,
+        address: &str,
+        password: Option<&str>,
+        by: Actor,
+    ) -> Result<(), PodError> {
+        let account = self.prove_owner(password, &by).await?;
         let normal = normal_address(address).map_err(|_| PodError::Missing)?;
         let (ground, store) = (self.ground()?, self.inner.store.clone());
         Self::to_the_end(async move {

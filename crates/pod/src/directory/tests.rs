@@ -509,3 +509,43 @@ async fn a_name_that_was_given_up_is_nobody_elses() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn another_password_in_the_document_is_told_by_mail_and_a_stronger_form_of_it_is_not() {
+    let pod = pod().await;
+    let given = AccountGiven {
+        name: Some("ann".to_owned()),
+        address: Some("ann@example.org".to_owned()),
+        address_verified: true,
+        password: Some("geheim12".to_owned()),
+        ..AccountGiven::default()
+    };
+    pod.give_account(given, by_root()).await.unwrap();
+    let mails = || {
+        let view = pod.view();
+        let waiting = adea_mail::queue::Listed::Waiting;
+        let (mails, _) = adea_mail::queue::list(view.as_ref(), waiting, None, 9).unwrap();
+        let kinds = mails.iter().map(|mail| mail.mail.kind);
+        kinds.collect::<Vec<_>>()
+    };
+    take(&pod, &Step::Put(0, 1)).await;
+    assert_eq!(mails(), [adea_mail::Kind::PasswordChanged]);
+    // The same again.
+    take(&pod, &Step::Put(0, 1)).await;
+    let (entry, ground) = (users(&pod), pod.ground().unwrap());
+    let stronger = pod.inner.store.transact(Pod::permit(), move |tx| {
+        let mut touched = super::life::Touched::default();
+        let id = DocumentId::parse(&user_id("ann")).unwrap();
+        touched.note(&id, &Caller::anonymous(), true);
+        let ((), _) = super::document::with_users(tx, entry.number.0, |writer| {
+            let before = super::document::read(writer, "ann")?.unwrap();
+            let body = document("ann", 2);
+            super::document::write(writer, "ann", Some(&before), &[], Some(&body))?;
+            Ok(touched.read(writer)?)
+        })?;
+        touched.follow(tx, &ground)?;
+        Ok::<_, adea_store::Decline<PodError>>(())
+    });
+    stronger.await.map_err(PodError::from).unwrap();
+    assert_eq!(mails().len(), 1);
+}

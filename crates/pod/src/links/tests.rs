@@ -245,6 +245,39 @@ async fn an_account_whose_address_is_not_proved_is_nobodys_and_goes_after_a_week
     assert_eq!(world.pod.accounts(&asked("bob")).unwrap().accounts.len(), 1);
 }
 
+#[tokio::test]
+async fn a_session_that_is_not_fresh_does_not_take_an_account_over() {
+    let world = World::new().await;
+    let code = world.code().await;
+    let begun = world.finish(code).await.unwrap();
+    let bearer = crate::SignIn::Bearer(&begun.secret);
+    let caller = world.pod.authenticate(bearer).await.unwrap().caller;
+    let by = || crate::apps::Actor::of(&caller, None);
+    let (add, pod) = ("eve@example.org", &world.pod);
+    pod.add_address(add, None, by()).await.unwrap();
+    world.later(10 * MINUTE_MS);
+    let stale = |answer: Result<(), PodError>| {
+        let stale = matches!(answer, Err(PodError::Account(AccountError::NotFresh)));
+        assert!(stale, "{answer:?}");
+    };
+    stale(pod.add_address("other@example.org", None, by()).await);
+    stale(pod.remove_address(ANN, None, by()).await);
+    let change = |name: Option<&str>, primary: Option<&str>| {
+        let change = crate::ProfileChange {
+            name: name.map(str::to_owned),
+            primary_address: primary.map(str::to_owned),
+            language: Some(Some("de".to_owned())),
+            ..crate::ProfileChange::default()
+        };
+        pod.change_own_profile(change, None, by())
+    };
+    stale(change(Some("eve"), None).await);
+    stale(change(None, Some(ANN)).await);
+    change(None, None).await.unwrap();
+    let record = pod.holder(&begun.account).unwrap().unwrap().record;
+    assert_eq!((record.name.clone(), record.addresses.len()), (begun.account, 2));
+}
+
 fn asked(prefix: &str) -> crate::AccountsAsked {
     crate::AccountsAsked {
         name_prefix: Some(prefix.to_owned()),

@@ -14,7 +14,6 @@ use super::ask::Redeeming;
 use super::person::Arrival;
 use crate::apps::Actor;
 use crate::begin_session::{Begun, Proof, SessionWanted};
-use crate::directory::AccountError;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -152,12 +151,8 @@ impl Pod {
         by: &Actor,
         password: Option<&str>,
     ) -> Result<Started, PodError> {
-        let account = by.caller.account().ok_or(AccountError::NoAccount)?;
-        let holder = self.holder(account)?.ok_or(AccountError::Missing)?;
-        if !holder.record.flags.anonymous {
-            self.prove_own(password, by).await?;
-        }
-        self.start_provider(name, base, redirect_to, "", Some(account))
+        let account = self.prove_owner(password, by).await?;
+        self.start_provider(name, base, redirect_to, "", Some(&account))
             .await
     }
 

@@ -106,7 +106,7 @@ pub(super) struct PasswordChangeAsked {
 /// A password, or none in a session of the last ten minutes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DestroyAsked {
+pub(super) struct PasswordAsked {
     /// The password.
     #[schema(max_length = 256)]
     pub(super) password: Option<String>,
@@ -128,6 +128,10 @@ pub(super) struct MePatch {
     /// The verified address that mail goes to.
     #[schema(min_length = 3, max_length = 254)]
     pub(super) primary_email: Option<String>,
+    /// The password, where `name` or `primary_email` is given and the session is older than ten
+    /// minutes.
+    #[schema(max_length = 256)]
+    pub(super) password: Option<String>,
 }
 
 /// Tells a null from a member that is not there.
@@ -142,6 +146,9 @@ pub(super) struct EmailAsked {
     /// The address.
     #[schema(min_length = 3, max_length = 254)]
     pub(super) email: String,
+    /// The password, where the session is older than ten minutes.
+    #[schema(max_length = 256)]
+    pub(super) password: Option<String>,
 }
 
 /// It is done, or taken in.
