@@ -226,6 +226,10 @@ pub fn forget_name(
             entry.name.clear();
             entry.address.clear();
         }
+        // Nobody had signed in: who signs up, verifies, recovers or resets is the person himself.
+        if entry.account.is_empty() && entry.target == account {
+            entry.address.clear();
+        }
         entry.detail = Value::Null;
         tx.put(Space::Index, key, encode(&entry));
     }

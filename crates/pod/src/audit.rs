@@ -199,20 +199,29 @@ mod tests {
             append(&pod, entry(n, "session.begin", "ann", "")).await;
         }
         append(&pod, entry(700, "account.block", "root", "ann")).await;
+        append(&pod, entry(800, "account.recover", "", "ann")).await;
+        append(&pod, entry(900, "account.recover", "", "bob")).await;
         pod.forget_in_audit("ann").await.unwrap();
         let filter = AuditFilter {
             about: Some("ann".to_owned()),
             ..AuditFilter::default()
         };
         let page = pod.audit(filter, None, 1_000).await.unwrap();
-        assert_eq!(page.entries.len(), 601);
+        assert_eq!(page.entries.len(), 602);
         for entry in page.entries {
             assert_eq!(entry.detail, serde_json::Value::Null);
             match entry.account.as_str() {
+                "" => assert_eq!(entry.address, ""),
                 "ann" => assert_eq!((entry.name.as_str(), entry.address.as_str()), ("", "")),
                 _ => assert_eq!(entry.name, "name of root"),
             }
         }
+        let of_bob = AuditFilter {
+            target: Some("bob".to_owned()),
+            ..AuditFilter::default()
+        };
+        let page = pod.audit(of_bob, None, 9).await.unwrap();
+        assert_eq!(page.entries[0].address, "192.0.2.1");
     }
 
     #[tokio::test]

@@ -1,14 +1,16 @@
 //! Changing one's password, and proving that it is oneself who does something that cannot be undone.
 
-use adea_accounts::{audit, sessions};
+use std::sync::Arc;
+
+use adea_accounts::{StoredCredential, audit, directory, sessions};
 use adea_mail::Kind;
 use serde_json::json;
 
 use super::AccountError;
-use super::edit::edit_in;
+use super::edit::{edit_in, refuse};
 use super::letters::notify;
 use super::life::hex;
-use super::recover::set_credential;
+use super::recover::{Expected, set_credential};
 use crate::apps::Actor;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -31,20 +33,16 @@ impl Pod {
     ) -> Result<(), PodError> {
         self.check_new_password(&new)?;
         let account = own_account(&by)?;
-        let holder = self.holder(&account)?.ok_or(AccountError::Missing)?;
-        if holder.has_password {
-            let old = old.ok_or(AccountError::WrongPassword)?;
-            self.prove_own(Some(old), &by).await?;
-        } else {
-            self.prove_own(None, &by).await?;
-        }
-        let expected = self.credential_of(&account)?;
+        let expected = self.proved_credential(&account, old, &by).await?;
         let credential = self.hash_password_slowly(new).await?;
         let (ground, pod) = (self.ground()?, self.clone());
         Self::to_the_end(async move {
             let changed = pod.inner.store.transact(Self::permit(), move |tx| {
-                let name = &holder.record.name;
-                let expected = expected.as_deref();
+                // It may be called otherwise by now.
+                let record = directory::live(tx, ground.users, &account)?;
+                let record = record.ok_or_else(|| refuse(AccountError::Missing))?;
+                let expected = Expected::Same(expected.as_deref());
+                let name = &record.name;
                 let released = set_credential(tx, &ground, name, expected, &credential)?;
                 edit_in(tx, ground.users, &account, |tx, record| {
                     record.password_fingerprint = Some(hex(credential.fingerprint()));
@@ -62,6 +60,29 @@ impl Pod {
             Ok(())
         })
         .await
+    }
+
+    /// What stands for the password that the caller proves himself by: what is replaced later must be
+    /// this still, or nothing still where there is no password.
+    async fn proved_credential(
+        &self,
+        account: &str,
+        old: Option<&str>,
+        by: &Actor,
+    ) -> Result<Option<Arc<StoredCredential>>, PodError> {
+        if self.credential_of(account)?.is_none() {
+            self.prove_own(None, by).await?;
+            return Ok(None);
+        }
+        let old = old.ok_or(AccountError::WrongPassword)?;
+        self.prove_own(Some(old), by).await?;
+        // What was proved may have been made stronger by that, or have been replaced meanwhile.
+        let stored = self.credential_of(account)?;
+        let name = by.caller.name().unwrap_or_default();
+        match self.verify_slowly(name, old, stored.clone()).await? {
+            true => Ok(stored),
+            false => Err(AccountError::Changed.into()),
+        }
     }
 
     /// Makes sure that it is the caller himself who asks, by his password or by a session that was
@@ -122,7 +143,7 @@ impl Pod {
     fn credential_of(
         &self,
         account: &str,
-    ) -> Result<Option<std::sync::Arc<adea_accounts::StoredCredential>>, PodError> {
+    ) -> Result<Option<Arc<StoredCredential>>, PodError> {
         Ok(self
             .principal_of(account)?
             .and_then(|known| known.credential))

@@ -121,7 +121,7 @@ fn reset(
     if was != record.password_fingerprint.as_deref() || epoch != Some(record.epoch) {
         return Err(spent());
     }
-    let released = set_credential(tx, ground, &record.name, None, credential)?;
+    let released = set_credential(tx, ground, &record.name, Expected::Any, credential)?;
     edit_in(tx, ground.users, &record.id, |tx, record| {
         record.password_fingerprint = Some(hex(credential.fingerprint()));
         record.epoch += 1;
@@ -135,19 +135,29 @@ fn reset(
     Ok((record.id, released))
 }
 
-/// Puts `credential` into the document of `name`, if what stands there is still `expected`, where
-/// that is given.
+/// What must stand for the password still when another one is set.
+#[derive(Clone, Copy)]
+pub(crate) enum Expected<'a> {
+    /// Anything: a secret of its own allows it.
+    Any,
+    /// This, or nothing, as it was when who asks proved himself.
+    Same(Option<&'a StoredCredential>),
+}
+
+/// Puts `credential` into the document of `name`, if what stands there is what is `expected`.
 pub(crate) fn set_credential(
     tx: &mut Transaction<'_>,
     ground: &Ground,
     name: &str,
-    expected: Option<&StoredCredential>,
+    expected: Expected<'_>,
     credential: &StoredCredential,
 ) -> Result<Vec<Digest>, Decline<PodError>> {
     let ((), released) = with_users(tx, ground.users, |writer| {
         let before: UserDocument =
             document::read(writer, name)?.ok_or_else(|| refuse(AccountError::Missing))?;
-        if expected.is_some() && before.credential().as_ref() != expected {
+        if let Expected::Same(expected) = expected
+            && before.credential().as_ref() != expected
+        {
             return Err(refuse(AccountError::Changed));
         }
         let mut body = before.body.clone();

@@ -278,6 +278,49 @@ async fn a_session_that_is_not_fresh_does_not_take_an_account_over() {
     assert_eq!((record.name.clone(), record.addresses.len()), (begun.account, 2));
 }
 
+#[tokio::test]
+async fn a_first_password_is_set_under_the_name_of_now_and_over_no_other_password() {
+    let world = World::new().await;
+    let code = world.code().await;
+    let begun = world.finish(code).await.unwrap();
+    let bearer = crate::SignIn::Bearer(&begun.secret);
+    let caller = world.pod.authenticate(bearer).await.unwrap().caller;
+    let by = || crate::apps::Actor::of(&caller, None);
+    let pod = &world.pod;
+    let set = |password: &str| pod.change_password(None, password.to_owned(), by());
+    // Both found no password, and are hashed in turns.
+    let (one, other) = tokio::join!(set("correct horse"), set("battery staple"));
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    let lost = one.err().or(other.err()).unwrap();
+    let changed = matches!(lost, PodError::Account(AccountError::Changed));
+    assert!(changed, "{lost:?}");
+    // Renamed while the password is hashed.
+    let second = crate::directory::NewAccount::default();
+    let second = pod.create_account(second).await.unwrap();
+    let caller = pod.holder(&second).unwrap().unwrap().caller;
+    let proof = crate::begin_session::Proof {
+        account: second.clone(),
+        method: "passkey".to_owned(),
+        strong: true,
+    };
+    let begun = session(pod.begin_session(proof, wanted("x")).await).unwrap();
+    let caller = caller.with_session(&begun.session);
+    let by = || crate::apps::Actor::of(&caller, None);
+    let name = crate::ProfileChange {
+        name: Some("bob".to_owned()),
+        ..crate::ProfileChange::default()
+    };
+    let (set, renamed) = tokio::join!(
+        pod.change_password(None, "correct horse".to_owned(), by()),
+        pod.change_profile(&second, name, by()),
+    );
+    renamed.unwrap();
+    set.unwrap();
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let known = pod.prove_password("bob", "correct horse", here).await;
+    assert_eq!(known.unwrap(), second);
+}
+
 fn asked(prefix: &str) -> crate::AccountsAsked {
     crate::AccountsAsked {
         name_prefix: Some(prefix.to_owned()),
