@@ -260,6 +260,29 @@ describe('a session of an app', () => {
   });
 });
 
+describe('an app that takes only who is invited', () => {
+  it('takes nobody by an invitation of another app', async () => {
+    const [one, invited] = [await app(), await app({ sign_up: { mode: 'invited' } })];
+    await join(one, ANN);
+    const org = (await ask('POST', '/_orgs', ANN, { name: freshName('Org'), app: one })).json().id;
+    const secretFor = async (email, organisation) => {
+      assert.equal((await ask('POST', '/_invitations', undefined, { organisation, address: email })).status, 201);
+      const mails = (await ask('GET', '/_mail/captured')).json().items;
+      return /token=([\w-]+)/.exec(mails.find((one) => one.kind === 'invitation' && one.to === email).text)[1];
+    };
+    const who = () => ({ name: freshName('eve').replaceAll('_', '-'), password: 'correct horse eve' });
+    const [eve, fay] = [who(), who()];
+    const invitation = await secretFor('eve7@example.org', org);
+    assert.deepEqual(told(await ask('POST', '/_auth/signup', null, { ...eve, app: invited, invitation })), [403, 'forbidden']);
+    // Where everybody may sign up it is as if there were no invitation.
+    const plain = await ask('POST', '/_auth/signup', null, { ...eve, email: 'eve7@example.org', invitation });
+    assert.deepEqual([plain.status, plain.json().next], [202, 'verify'], plain.text);
+    const there = await ask('POST', '/_auth/signup', null, { ...fay, app: one, invitation: await secretFor('fay7@example.org', org) });
+    assert.deepEqual([there.status, there.json().next], [202, 'login'], there.text);
+    assert.ok((await ask('GET', '/_session', fay)).json().userCtx.roles.includes(`app:${one}`));
+  });
+});
+
 describe('the inbox for signing up', () => {
   const chosen = () => randomBytes(16).toString('hex');
   const person = () => ({ name: freshName('eve').replaceAll('_', '-'), password: 'correct horse eve' });

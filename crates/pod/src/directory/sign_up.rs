@@ -7,7 +7,7 @@
 //! | an address that nobody has verified | the account is made, mail brings a link and a code | `verify` |
 //! | the same, with a taken name | the account is made without that name, and the mail says so | `verify` |
 //! | an address that somebody has verified | he is told by mail | `verify` |
-//! | an invitation that was sent to the address | the account is made, verified, and joins | `login` |
+//! | an invitation that was sent to the address, in the same app | the account is made, verified, and joins | `login` |
 //!
 //! Until the address is proved the account is pending: nobody signs in to it, and it is removed after a
 //! week. So neither the answer nor an attempt to sign in tells whether a name was free.
@@ -219,8 +219,8 @@ impl Pod {
         .await
     }
 
-    /// The invitation that somebody brings, if it was sent to his address; who gives none gets the one
-    /// that it was sent to.
+    /// The invitation that somebody brings, if it was sent to his address and is of an organisation of the
+    /// app that he signs up for; who gives no address gets the one that it was sent to.
     fn invitation_brought(
         &self,
         wanted: &SignUp,
@@ -238,12 +238,14 @@ impl Pod {
         let Ok(invited) = self.look_at_invitation(secret) else {
             return Err(none.into());
         };
+        // Into one app nobody is invited by the organisations of another.
+        let of_app = invited.organisation.app == wanted.app;
         let invited = invited.invitation.address;
         if address.is_none() {
             *address = Some(self.new_address(&invited)?);
         }
         let his = address.as_ref().is_some_and(|own| own.normal == invited);
-        if !his {
+        if !his || !of_app {
             return if wants { Err(none.into()) } else { Ok(None) };
         }
         Ok(Some(secret.clone()))
