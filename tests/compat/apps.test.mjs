@@ -257,6 +257,22 @@ describe('a session of an app', () => {
     };
     assert.equal(await recover(closed), '');
     assert.equal(await recover(open), open);
+    // Nor does any other that a stranger can have sent.
+    const other = await app({ sign_up: { mode: 'open' } });
+    const sent = async (route, body) => {
+      await ask('DELETE', '/_mail/captured');
+      assert.equal((await ask('POST', route, null, body)).status, 202);
+      const { kind, app: words } = (await ask('GET', '/_mail/captured')).json().items.find((one) => one.to === body.email);
+      return [kind, words];
+    };
+    const again = { password: 'another password', email };
+    assert.deepEqual(await sent('/_auth/signup', { ...again, app: other }), ['already_registered', '']);
+    assert.deepEqual(await sent('/_auth/signup', { ...again, app: open }), ['already_registered', open]);
+    assert.deepEqual(await sent('/_auth/link/start', { email, kind: 'link', app: other }), ['sign_in', '']);
+    assert.deepEqual(await sent('/_auth/link/start', { email, kind: 'link', app: open }), ['sign_in', open]);
+    assert.deepEqual(await sent('/_auth/recover', { email: 'nobody8@example.org', app: other }), ['no_account', '']);
+    assert.deepEqual(await sent('/_auth/link/start', { email: 'nobody7@example.org', kind: 'code', app: closed }), ['no_account', '']);
+    assert.deepEqual(await sent('/_auth/link/start', { email: 'nobody7@example.org', kind: 'code', app: other }), ['sign_in', other]);
   });
 });
 

@@ -20,7 +20,7 @@ pub use actor::Actor;
 pub use register::AppChange;
 
 pub(crate) use enter::keep_quota;
-pub(crate) use join::join_in;
+pub(crate) use join::{join_in, words_for};
 pub(crate) use registry::AppRegistry;
 
 /// Why a use case here ended without doing what was asked.

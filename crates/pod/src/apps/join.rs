@@ -8,7 +8,7 @@ use adea_accounts::audit;
 use adea_accounts::directory::{self, AccountRecord};
 use adea_accounts::organisations::{self, Acting, OrganisationError};
 use adea_base::Caller;
-use adea_store::{Decline, Transaction};
+use adea_store::{Decline, EngineError, Transaction};
 
 use super::{Actor, AppError};
 use crate::apps::registry::Known;
@@ -282,6 +282,19 @@ impl Pod {
             Err(AppError::NotAdmin(id.to_owned()).into())
         }
     }
+}
+
+/// The app in whose words mail goes to `account`: `app`, if it has joined it, and else none.
+pub(crate) fn words_for<'a>(
+    tx: &Transaction<'_>,
+    account: &str,
+    app: &'a str,
+) -> Result<&'a str, EngineError> {
+    let joined = match apps::find(tx, app)? {
+        Some(found) => apps::joined(tx, account, &found)?.is_some(),
+        None => false,
+    };
+    Ok(if joined { app } else { "" })
 }
 
 /// Whether `rules` take the account of `record` when it comes of itself.

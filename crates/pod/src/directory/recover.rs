@@ -59,7 +59,8 @@ impl Pod {
                     target = &owner.id;
                     posted.send_recovery(tx, entropy, now_ms, owner, &address.address, &words);
                 } else if stranger {
-                    let mail = letter(Kind::NoAccount, &address.address, None, &app, json!({}));
+                    // Who has no account has joined no app.
+                    let mail = letter(Kind::NoAccount, &address.address, None, "", json!({}));
                     adea_mail::enqueue(tx, entropy, now_ms, &mail);
                 }
                 audit::append(tx, &by.entry("account.recover", target, &app, now_ms))?;

@@ -27,7 +27,7 @@ use super::create::{NewAccount, create_in};
 use super::document::{self, with_users};
 use super::letters::{Posted, letter};
 use super::{AccountError, check_language, check_profile};
-use crate::apps::Actor;
+use crate::apps::{Actor, words_for};
 use crate::error::PodError;
 use crate::limits::LimitKind;
 use crate::mail::LinkKind;
@@ -86,6 +86,8 @@ struct Asked {
     new: NewAccount,
     posted: Posted,
     recover_link: String,
+    /// The server's own, for who has not joined the app.
+    own_recover_link: String,
     by: Actor,
     /// The secret of an invitation that was sent to the address, and what it is accepted with.
     invitation: Option<(String, Acting)>,
@@ -189,6 +191,7 @@ impl Pod {
             ground: self.ground()?,
             posted: self.posted(LinkKind::Verify, &wanted.app),
             recover_link: self.recover_link(&wanted.app),
+            own_recover_link: self.recover_link(""),
             new: NewAccount {
                 name: checked.name,
                 address: checked.address,
@@ -327,15 +330,13 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
     };
     let app = new.app.clone();
     if let (Some(owner), Some(address)) = (&owner, &new.address) {
-        let data = json!({"link": asked.recover_link});
-        let language = owner.language.as_deref();
-        let mail = letter(
-            Kind::AlreadyRegistered,
-            &address.address,
-            language,
-            &app,
-            data,
-        );
+        let words = words_for(tx, &owner.id, &app)?;
+        let link = match words.is_empty() {
+            true => &asked.own_recover_link,
+            false => &asked.recover_link,
+        };
+        let (kind, language) = (Kind::AlreadyRegistered, owner.language.as_deref());
+        let mail = letter(kind, &address.address, language, words, json!({"link": link}));
         adea_mail::enqueue(tx, &ground.entropy, ground.now_ms, &mail);
         return note(tx, asked, "account.sign_up_again", &owner.id);
     }

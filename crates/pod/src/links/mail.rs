@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::LinkError;
+use crate::apps::words_for;
 use crate::begin_session::{Begun, Proof, SessionWanted};
 use crate::directory::AccountError;
 use crate::directory::NewAccount;
@@ -99,6 +100,8 @@ pub(super) struct Sending {
     secret: String,
     code: String,
     link: String,
+    /// The link as the server has it, for who has not joined the app.
+    own_link: String,
 }
 
 /// What came of a link or code.
@@ -160,6 +163,7 @@ impl Pod {
             account: account.to_owned(),
             code: new_code(&self.inner.entropy),
             link: self.link(LinkKind::SignIn, app, &secret),
+            own_link: self.link(LinkKind::SignIn, "", &secret),
             secret: secret.clone(),
             // Whether a stranger may come in is decided now, so that a mail promises nothing.
             normal: normal.clone(),
@@ -354,13 +358,18 @@ impl Sending {
         };
         one_time::issue(tx, &self.secret, &self.kept(now_ms));
         let welcome = record.is_some() || admitted || !self.account.is_empty();
+        let words = match (&record, self.account.as_str()) {
+            (Some(record), _) => words_for(tx, &record.id, &self.app)?,
+            (None, "") if admitted => self.app.as_str(),
+            (None, account) => words_for(tx, account, &self.app)?,
+        };
         let language = record.and_then(|record| record.language);
         let mail = Outgoing {
             kind: self.kind(welcome),
             to: self.address.clone(),
             language: language.unwrap_or_default(),
-            app: self.app.clone(),
-            data: if welcome { self.data() } else { json!({}) },
+            app: words.to_owned(),
+            data: if welcome { self.data(words) } else { json!({}) },
         };
         enqueue(tx, &ground.entropy, now_ms, &mail);
         Ok(())
@@ -381,11 +390,16 @@ impl Sending {
         }
     }
 
-    fn data(&self) -> serde_json::Value {
+    /// What the mail tells, in the words of an app, or in the server's own.
+    fn data(&self, words: &str) -> serde_json::Value {
         let minutes = self.minutes();
+        let link = match words.is_empty() {
+            true => &self.own_link,
+            false => &self.link,
+        };
         match self.wanted {
             MailWanted::Code => json!({"link": null, "code": self.code, "minutes": minutes}),
-            MailWanted::Link => json!({"link": self.link, "code": null, "minutes": minutes}),
+            MailWanted::Link => json!({"link": link, "code": null, "minutes": minutes}),
         }
     }
 
