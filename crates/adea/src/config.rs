@@ -173,7 +173,7 @@ settings! {
         session_domain: Option<String> = "session.domain", Optional(TEXT), None;
     }
     "Sign-up and sessions of accounts" {
-        /// Address under which clients reach this server, as https://app.example.org.
+        /// Address under which clients reach this server, as `https://app.example.org`.
         /// Links in mail begin with it, and passkeys belong to its host.
         public_url: Option<String> = "public_url", Optional(BASE_URL), None;
         /// Who may sign up at /_auth/signup: everybody, whoever has a listed address, whoever was
@@ -221,7 +221,7 @@ settings! {
         /// How often one address may ask for anything else below /_auth, /_orgs and the like.
         limits_requests: Option<adea_pod::LimitRule> = "limits.requests", LIMIT, Some("1200/1m");
         /// Whether requests of this machine itself are counted, too.
-        /// Where a proxy runs on it, name it in auth.trusted_proxies: then its clients are counted.
+        /// Where a proxy runs on it, name it in `auth.trusted_proxies`: then its clients are counted.
         limits_loopback: bool = "limits.loopback", Switch, Some("false");
         /// Time that entries of the audit log are kept.
         audit_keep: Duration = "audit.keep", Span { min: DAY, max: Duration::from_secs(100 * 366 * 86_400) },

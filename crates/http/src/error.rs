@@ -204,10 +204,10 @@ impl ApiError {
                     .unwrap_or(HeaderValue::from_static("GET")),
             );
         }
-        let wait_s = match self {
-            Self::Pod(PodError::Limited { retry_after_s }) => Some(*retry_after_s),
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(5),
-            _ => None,
+        let wait_s = if let Self::Pod(PodError::Limited { retry_after_s }) = self {
+            Some(*retry_after_s)
+        } else {
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5)
         };
         if let Some(wait_s) = wait_s {
             let headers = response.headers_mut();

@@ -63,6 +63,35 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// A request of which it is not known who sent it.
+    fn unsigned(
+        app: Arc<App>,
+        options: Arc<HttpOptions>,
+        parts: http::request::Parts,
+        body: Intake,
+        peer: SocketAddr,
+    ) -> Self {
+        Self {
+            raw_query: parts.uri.query().unwrap_or("").to_owned(),
+            query: Query::default(),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+            caller: adea_base::Caller::anonymous(),
+            handler: None,
+            peer,
+            room: None,
+            foreign: parts.extensions.get::<ForeignOrigin>().is_some(),
+            authority: parts.uri.authority().cloned(),
+            uri: parts.uri,
+            requested: None,
+            rewrites: 0,
+            database: String::new(),
+            options,
+            app,
+        }
+    }
+
     /// The text of a header.
     pub(crate) fn header(&self, name: &header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -166,24 +195,12 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     };
     let body = Intake::new(body, options.request_bytes_max);
     let unread = body.unread();
+    let version = parts.version;
+    let (caller, handler) = (signed.caller, signed.handler);
     let mut exchange = Exchange {
-        raw_query: parts.uri.query().unwrap_or("").to_owned(),
-        query: Query::default(),
-        method: parts.method,
-        headers: parts.headers,
-        body,
-        caller: signed.caller,
-        handler: signed.handler,
-        peer,
-        room: None,
-        foreign: parts.extensions.get::<ForeignOrigin>().is_some(),
-        authority: parts.uri.authority().cloned(),
-        uri: parts.uri,
-        requested: None,
-        rewrites: 0,
-        database: String::new(),
-        options,
-        app,
+        caller,
+        handler,
+        ..Exchange::unsigned(app, options, parts, body, peer)
     };
     let renewed = renewed(&exchange, signed.renewed_cookie, signed.renewed_session);
     let answered = match exchange.read_target() {
@@ -194,7 +211,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request, peer: SocketAddr) ->
     let reason = answered.as_ref().err().map(ToString::to_string);
     let mut response = answered.unwrap_or_else(|error| error.response());
     challenge.put(&auth, reason.as_deref(), &mut response);
-    if unread.load(Ordering::Relaxed) && parts.version == http::Version::HTTP_11 {
+    if unread.load(Ordering::Relaxed) && version == http::Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

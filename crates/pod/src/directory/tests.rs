@@ -117,6 +117,7 @@ fn winner(pod: &Pod, entry: &DatabaseEntry, name: &str) -> Option<Revision> {
         .map(|(revision, _)| revision)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one row for each step")]
 async fn take(pod: &Pod, step: &Step) {
     let entry = users(pod);
     match step {
