@@ -174,7 +174,7 @@ impl Pod {
     ) -> Result<(), PodError> {
         let name = &holder.record.name;
         let proved = self.prove_password(name, password, who.address).await?;
-        match proved == who.account {
+        match proved.account == who.account {
             true => Ok(()),
             false => Err(FactorError::NotFresh.into()),
         }

@@ -20,11 +20,12 @@ use adea_accounts::{
     Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
     WRONG_NAME_OR_PASSWORD, hash_password, verify_password,
 };
+use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_base::Caller;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
-use crate::begin_session::{HANDLER, SessionError, temporary};
+use crate::begin_session::{HANDLER, Proof, SessionError, temporary};
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -201,8 +202,8 @@ impl Pod {
             .ok_or_else(wrong)
     }
 
-    /// The account of whoever has this name or verified address, and this password; failures are
-    /// counted and make him wait. An administrator of the configuration is `admin:<name>`.
+    /// Proves to be the account that has this name or verified address, and this password; failures
+    /// are counted and make him wait. An administrator of the configuration is `admin:<name>`.
     ///
     /// # Errors
     /// As [`Pod::verify_password`]; an account whose document wants digits besides (`totp`) signs in
@@ -212,16 +213,22 @@ impl Pod {
         identifier: &str,
         password: &str,
         peer: IpAddr,
-    ) -> Result<String, PodError> {
+    ) -> Result<Proof, PodError> {
         let known = self.prove(identifier, password, Some(peer)).await?;
         if known.document_wants_digits {
             return Err(wrong());
         }
-        match (&known.record, known.caller.name()) {
-            (Some(record), _) => Ok(record.id.clone()),
-            (None, Some(name)) if known.caller.is_admin() => Ok(format!("admin:{name}")),
-            (None, _) => Err(wrong()),
-        }
+        let account = match (&known.record, known.caller.name()) {
+            (Some(record), _) => record.id.clone(),
+            (None, Some(name)) if known.caller.is_admin() => format!("{ADMIN_PREFIX}{name}"),
+            (None, _) => return Err(wrong()),
+        };
+        Ok(Proof {
+            account,
+            method: "password".to_owned(),
+            strong: false,
+            epoch: Some(known.epoch),
+        })
     }
 
     /// Signs somebody in for a session: who he is, and the value of his cookie.
@@ -723,6 +730,7 @@ mod tests {
             totp: None,
             document_wants_digits: false,
             record: None,
+            epoch: 0,
         };
         let moment = (DatabaseNumber(1), 1, 0);
         for n in 0..=REMEMBERED_MAX {

@@ -5,7 +5,7 @@
 
 mod forms;
 
-use adea_pod::{Begun, Face, Pod, PodError, Proof, SessionError, SessionWanted};
+use adea_pod::{Begun, Face, Pod, PodError, SessionError, SessionWanted};
 use http::{StatusCode, header};
 
 use super::paging::{self, Page, Paged};
@@ -272,14 +272,9 @@ async fn login(mut exchange: Exchange) -> Result<Response, ApiError> {
     let identifier = asked.identifier()?.to_owned();
     let wanted = wanted(&exchange, &asked.session())?;
     let pod = &exchange.app.pod;
-    let account = pod
+    let proof = pod
         .prove_password(&identifier, &asked.password, wanted.address)
         .await?;
-    let proof = Proof {
-        account,
-        method: "password".to_owned(),
-        strong: false,
-    };
     let came = pod.begin_session(proof, wanted).await?;
     Ok(begun(&exchange, came))
 }

@@ -1,6 +1,8 @@
 //! The life of sessions against a naive model: a credential is accepted exactly when the model says
 //! so, whatever happens in whatever order, and after a restart.
 
+mod epochs;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -238,6 +240,7 @@ impl World {
             account: self.ids[account].clone(),
             method: "password".to_owned(),
             strong: true,
+            epoch: None,
         };
         let begun = self.pod.begin_session(proof, wanted(face)).await;
         if self.model.blocked[account] {

@@ -5,7 +5,7 @@ use adea_mail::Kind;
 use serde_json::json;
 
 use super::AccountError;
-use super::edit::edit_in;
+use super::edit::{edit_in, refuse};
 use super::letters::notify;
 use super::life::hex;
 use super::recover::set_credential;
@@ -47,8 +47,15 @@ impl Pod {
                 let expected = expected.as_deref();
                 let released = set_credential(tx, &ground, name, expected, &credential)?;
                 edit_in(tx, ground.users, &account, |tx, record| {
+                    // It was the old password of another epoch that was proved.
+                    if record.epoch != holder.record.epoch {
+                        return Err(refuse(AccountError::Changed));
+                    }
                     record.password_fingerprint = Some(hex(credential.fingerprint()));
-                    sessions::end_all(tx, &record.id, by.caller.session())?;
+                    // Who signs in with the old one at this moment is refused.
+                    record.epoch += 1;
+                    let (kept, epoch) = (by.caller.session(), record.epoch);
+                    sessions::end_others(tx, &record.id, kept, epoch)?;
                     let (entropy, kind) = (&ground.entropy, Kind::PasswordChanged);
                     notify(tx, entropy, ground.now_ms, record, kind, json!({}));
                     Ok(())

@@ -109,6 +109,7 @@ impl World {
             account: self.who.account.clone(),
             method: "password".to_owned(),
             strong,
+            epoch: None,
         };
         let wanted = SessionWanted {
             face: Face::Cookie,
@@ -203,6 +204,24 @@ async fn digits_are_asked_for_once_they_are_confirmed() {
     assert_eq!(kinds, ["totp", "recovery_code"]);
     assert!(matches!(world.begin(true).await, Begun::Session(_)));
     assert_eq!(world.audited("totp.add"), 1);
+}
+
+#[tokio::test]
+async fn what_was_proved_before_all_sessions_ended_goes_no_further() {
+    let world = World::with_totp(LockoutMode::Enforce).await;
+    let (before, later) = (world.continuation().await, world.continuation().await);
+    let digits = || SecondAnswer::Digits(world.digits(0));
+    assert!(world.second(&later, digits()).await.is_ok());
+    let raised = world.pod.edit_account(&world.who.account, |_, record| {
+        record.epoch += 1;
+        Ok(())
+    });
+    raised.await.unwrap();
+    world.later(30_000);
+    let proved = world.second(&before, digits()).await;
+    assert_eq!(word(proved), FactorError::Expired);
+    let after = world.continuation().await;
+    assert!(world.second(&after, digits()).await.is_ok());
 }
 
 #[tokio::test]

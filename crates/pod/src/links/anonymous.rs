@@ -73,6 +73,7 @@ impl Pod {
             account,
             method: "anonymous".to_owned(),
             strong: false,
+            epoch: None,
         };
         self.begin_session(proof, wanted).await
     }

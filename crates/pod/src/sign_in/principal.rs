@@ -39,6 +39,8 @@ pub(crate) struct Principal {
     pub(crate) document_wants_digits: bool,
     /// What is kept of his account; an administrator of the configuration has none.
     pub(crate) record: Option<Arc<AccountRecord>>,
+    /// Another one means that all of his sessions have ended since.
+    pub(crate) epoch: u64,
 }
 
 /// As of when something holds: a database, its last change, and the last change of what makes rights
@@ -59,16 +61,24 @@ impl Pod {
 
     /// Who has the name `name`.
     pub(super) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
-        if let Some(credential) = self.inner.admins.read().find(name) {
-            return Ok(Some(Principal {
-                caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
-                credential: Some(credential),
-                totp: None,
-                document_wants_digits: false,
-                record: None,
-            }));
+        if let Some(admin) = self.admin_principal(name) {
+            return Ok(Some(admin));
         }
         self.remembered(name, |view, entry| read_account(view, entry, name))
+    }
+
+    /// The administrator of the configuration who is called `name`.
+    fn admin_principal(&self, name: &str) -> Option<Principal> {
+        let admins = self.inner.admins.read();
+        let (credential, epoch) = (admins.find(name)?, admins.epoch(name)?);
+        Some(Principal {
+            caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
+            credential: Some(credential),
+            totp: None,
+            document_wants_digits: false,
+            record: None,
+            epoch,
+        })
     }
 
     /// Who has `identifier` for a name, or for a verified address: a name wins.
@@ -220,6 +230,7 @@ fn read_account(
         credential: account.credential.map(Arc::new),
         document_wants_digits: account.totp.is_some(),
         totp: own.or(account.totp),
+        epoch: record.as_ref().map_or(0, |record| record.epoch),
         record: record.map(Arc::new),
     }))
 }

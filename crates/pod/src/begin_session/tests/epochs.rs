@@ -1,0 +1,109 @@
+//! What was proved holds in the epoch in which it was proved, and in no later one.
+
+use adea_accounts::StoredCredential;
+use adea_base::Caller;
+
+use super::*;
+use crate::apps::Actor;
+
+const NEW: &str = "ein neues Passwort";
+
+/// A server with the account `eve`, whose password is this, or what stands for one.
+async fn world(password: &str) -> Pod {
+    let pod = World::new().await.pod;
+    let credential = match StoredCredential::from_ini(password) {
+        Ok(credential) => credential,
+        Err(_) => pod.hash_password_slowly(password.to_owned()).await.unwrap(),
+    };
+    let new = NewAccount {
+        name: Some("eve".to_owned()),
+        credential: Some(credential),
+        ..NewAccount::default()
+    };
+    pod.create_account(new).await.unwrap();
+    pod
+}
+
+async fn cookie(pod: &Pod, password: &str) -> Credentials {
+    let proof = pod.prove_password("eve", password, PEER).await.unwrap();
+    let begun = pod.begin_session(proof, wanted(Face::Cookie)).await;
+    match begun.unwrap() {
+        Begun::Session(given) => *given,
+        Begun::SecondFactor { .. } => panic!("no second factor is set"),
+    }
+}
+
+async fn resumed(pod: &Pod, given: &Credentials) -> Option<Caller> {
+    let value = &given.secret;
+    let sign_in = SignIn::SessionCookie { value, peer: PEER };
+    let signed_in = pod.authenticate(sign_in).await.ok()?;
+    Some(signed_in.caller)
+}
+
+fn is_refused(begun: Result<Begun, PodError>) -> bool {
+    matches!(begun, Err(PodError::Refused(Refusal::Unauthorized(_))))
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_while_it_is_checked_begins_no_session() {
+    let pod = world("geheim").await;
+    let (kept, other) = (cookie(&pod, "geheim").await, cookie(&pod, "geheim").await);
+    let under_way = pod.prove_password("eve", "geheim", PEER).await.unwrap();
+    let by = Actor::of(&resumed(&pod, &kept).await.unwrap(), Some(PEER));
+    let changed = pod.change_password(Some("geheim"), NEW.to_owned(), by);
+    changed.await.unwrap();
+    let begun = pod.begin_session(under_way, wanted(Face::Bearer)).await;
+    assert!(is_refused(begun));
+    assert!(
+        resumed(&pod, &kept).await.is_some(),
+        "who changed it goes on"
+    );
+    assert!(resumed(&pod, &other).await.is_none());
+    let again = cookie(&pod, NEW).await;
+    assert!(resumed(&pod, &again).await.is_some());
+}
+
+#[tokio::test]
+async fn a_hash_that_is_made_stronger_is_the_same_password() {
+    let old =
+        "-pbkdf2-e579375db0e0c6a6fc79cd9e36a36859f71575c3,1112283cf988a34f124200a050d308a1,10";
+    let pod = world(old).await;
+    assert!(resumed(&pod, &cookie(&pod, "apple").await).await.is_some());
+    let old = "-hashed-e21216acd080d1077e4f9894c0945eb4b023202c,salt";
+    pod.set_admin("root", old).await.unwrap();
+    let proof = pod.prove_password("root", "apple", PEER).await.unwrap();
+    assert!(pod.admins()[0].1.starts_with("$argon2id$"));
+    let begun = pod.begin_session(proof, wanted(Face::Cookie)).await;
+    assert!(matches!(begun, Ok(Begun::Session(_))));
+}
+
+#[tokio::test]
+async fn an_administrator_whose_password_was_set_meanwhile_gets_no_session() {
+    let pod = world("geheim").await;
+    pod.set_admin("root", "geheim").await.unwrap();
+    pod.set_admin("other", "geheim").await.unwrap();
+    let prove = async |name: &str, password: &str| {
+        let proved = pod.prove_password(name, password, PEER).await;
+        proved.unwrap()
+    };
+    let first = prove("root", "geheim").await;
+    let second = prove("other", "geheim").await;
+    pod.set_admin("root", NEW).await.unwrap();
+    let begin = async |proof| pod.begin_session(proof, wanted(Face::Cookie)).await;
+    assert!(is_refused(begin(first).await));
+    let third = prove("root", NEW).await;
+    assert!(begin(third.clone()).await.is_ok());
+    pod.remove_admin("other").await.unwrap();
+    pod.set_admin("other", "geheim").await.unwrap();
+    assert!(is_refused(begin(second).await), "he is another one now");
+    // While administrators change nothing begins for one.
+    let turn = pod.inner.accounts.admin_changes.lock().await;
+    let mut begun = Box::pin(begin(third));
+    tokio::select! {
+        biased;
+        _ = &mut begun => panic!("it has not waited"),
+        () = tokio::task::yield_now() => {}
+    }
+    drop(turn);
+    assert!(begun.await.is_ok());
+}
