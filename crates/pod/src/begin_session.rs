@@ -30,6 +30,7 @@ use crate::pod::Pod;
 use crate::directory::Holder;
 pub use adea_accounts::sessions::Face;
 pub use end::SessionPage;
+pub(crate) use end::raise_epoch;
 pub(crate) use memory::SessionMemory;
 pub(crate) use resume::{HANDLER, temporary};
 pub use standing::Standing;

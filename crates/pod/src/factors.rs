@@ -28,6 +28,7 @@ pub use passkeys::{PasskeyChallenge, ShownPasskey};
 pub use second_step::SecondAnswer;
 pub use totp::NewTotp;
 
+use crate::begin_session::raise_epoch;
 use crate::directory::Holder;
 use crate::directory::life::actor;
 use crate::error::PodError;
@@ -235,6 +236,7 @@ impl Pod {
     ) -> Result<(), PodError> {
         let ground = self.ground()?;
         let (account, name) = (actor(by), by.name().unwrap_or("").to_owned());
+        let session = by.session().map(str::to_owned);
         self.edit_account(id, move |tx, record| {
             let removed = json!({
                 "totp": record.totp.is_some(),
@@ -243,6 +245,7 @@ impl Pod {
             });
             totp::forget(record);
             record.passkeys.clear();
+            raise_epoch(tx, record, session.as_deref())?;
             let notice = Notice {
                 action: "factor.reset",
                 by: &account,

@@ -16,11 +16,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{
     Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
     WRONG_NAME_OR_PASSWORD, hash_password, verify_password,
 };
-use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_base::Caller;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -257,20 +257,26 @@ impl Pod {
                 return Err(wrong());
             }
         }
-        let cookie = self.issue_session(known.caller.name().unwrap_or(name))?;
+        let cookie = self.issue_session(&known)?;
         Ok((known.caller, cookie))
     }
 
-    /// The cookie's value for a new session of `name`, who has just proved to be it.
+    /// The cookie's value for a new session of `proved`, who has just proved to be it.
     ///
     /// # Errors
-    /// [`PodError::Refused`] if the account is gone meanwhile.
-    pub(crate) fn issue_session(&self, name: &str) -> Result<String, PodError> {
-        let principal = self.principal(name)?.ok_or_else(wrong)?;
-        let credential = principal.credential.ok_or_else(wrong)?;
+    /// [`PodError::Refused`] if the account is gone meanwhile, or all sessions of it have ended.
+    pub(crate) fn issue_session(&self, proved: &Principal) -> Result<String, PodError> {
+        let name = proved.caller.name().ok_or_else(wrong)?;
+        // Read anew, since what stands for the password may have been made stronger.
+        let now = match &proved.record {
+            Some(record) => self.principal_of(&record.id)?,
+            None => self.principal(name)?,
+        };
+        let same = |now: &Principal| now.epoch == proved.epoch && !now.is_blocked();
+        let salt = now.filter(same).and_then(|now| now.cookie_salt());
         let now_s = self.inner.clock.now_unix_s();
         let sessions = &self.inner.sessions;
-        Ok(sessions.issue(name, credential.fingerprint(), now_s))
+        Ok(sessions.issue(name, &salt.ok_or_else(wrong)?, now_s))
     }
 
     /// Does slow work on passwords when there is room for it.
@@ -401,14 +407,11 @@ impl Pod {
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
         let found = self.principal(presented.claimed_name())?;
-        let Some(Principal {
-            caller, credential, ..
-        }) = found.filter(|known| !known.is_blocked())
-        else {
+        let Some(found) = found.filter(|known| !known.is_blocked()) else {
             return Ok(SignedIn::anonymous());
         };
-        let salt = credential.as_deref().map(StoredCredential::fingerprint);
-        let salt = salt.map(<[u8; 32]>::as_slice);
+        let salt = found.cookie_salt();
+        let salt = salt.as_deref();
         let (sessions, now_s) = (&self.inner.sessions, self.inner.clock.now_unix_s());
         let Ok(session) = sessions.verify_presented(presented, salt, now_s) else {
             return Ok(SignedIn::anonymous());
@@ -418,7 +421,7 @@ impl Pod {
             .filter(|_| sessions.needs_renewal(&session, now_s))
             .map(|salt| sessions.issue(&session.name, salt, now_s));
         Ok(SignedIn {
-            caller,
+            caller: found.caller,
             handler: Some("cookie"),
             renewed_cookie,
             renewed_session: None,
@@ -484,6 +487,10 @@ mod tests {
         json!({"type":"user","name":NAME,"roles":["staff"],"password":password})
     }
 
+    fn issued(pod: &Pod) -> Result<String, PodError> {
+        pod.issue_session(&pod.principal(NAME)?.ok_or_else(wrong)?)
+    }
+
     #[tokio::test]
     async fn an_account_signs_in_and_nobody_else() {
         let pod = pod().await;
@@ -520,7 +527,7 @@ mod tests {
             .await
             .unwrap();
         let who = pod.verify_password(NAME, "geheim", None).await.unwrap();
-        let cookie = pod.issue_session(NAME).unwrap();
+        let cookie = issued(&pod).unwrap();
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session.caller, who);
         assert_eq!(
@@ -543,7 +550,7 @@ mod tests {
         assert!(is_wrong(&pod, NAME, "geheim").await);
         assert_eq!(signs_in(&pod, NAME, "neu").await, nameless_id(&who));
 
-        let cookie = pod.issue_session(NAME).unwrap();
+        let cookie = issued(&pod).unwrap();
         let gone = json!({"_deleted":true});
         write(&pod, &root, id, gone, edit(Some(second)))
             .await
@@ -551,7 +558,7 @@ mod tests {
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session, SignedIn::anonymous());
         assert!(is_wrong(&pod, NAME, "neu").await);
-        assert!(refused(&pod.issue_session(NAME)).is_some());
+        assert!(refused(&issued(&pod)).is_some());
     }
 
     #[tokio::test]

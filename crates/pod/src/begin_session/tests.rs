@@ -388,8 +388,14 @@ impl World {
             .end_own_sessions(&caller, keep, address)
             .await
             .unwrap();
+        self.model.epochs[account] += 1;
+        let epoch = self.model.epochs[account];
         for (at, life) in self.model.lives.iter_mut().enumerate() {
-            life.ended |= life.account == account && Some(at) != except;
+            if Some(at) != except {
+                life.ended |= life.account == account;
+            } else if life.epoch + 1 == epoch {
+                life.epoch = epoch;
+            }
         }
     }
 

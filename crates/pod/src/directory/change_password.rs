@@ -10,6 +10,7 @@ use super::letters::notify;
 use super::life::hex;
 use super::recover::set_credential;
 use crate::apps::Actor;
+use crate::begin_session::raise_epoch;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -53,9 +54,7 @@ impl Pod {
                     }
                     record.password_fingerprint = Some(hex(credential.fingerprint()));
                     // Who signs in with the old one at this moment is refused.
-                    record.epoch += 1;
-                    let (kept, epoch) = (by.caller.session(), record.epoch);
-                    sessions::end_others(tx, &record.id, kept, epoch)?;
+                    raise_epoch(tx, record, by.caller.session())?;
                     let (entropy, kind) = (&ground.entropy, Kind::PasswordChanged);
                     notify(tx, entropy, ground.now_ms, record, kind, json!({}));
                     Ok(())

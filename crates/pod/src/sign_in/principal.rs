@@ -153,6 +153,17 @@ impl Principal {
         }
     }
 
+    /// What his cookie is sealed with besides the server's secret: it changes with the password, and
+    /// when all of his sessions end. `None` if he cannot sign in with a password.
+    pub(super) fn cookie_salt(&self) -> Option<Vec<u8>> {
+        let mut salt = self.credential.as_deref()?.fingerprint().to_vec();
+        // Of an administrator of the configuration the password is all there is.
+        if self.record.is_some() {
+            salt.extend_from_slice(&self.epoch.to_be_bytes());
+        }
+        Some(salt)
+    }
+
     /// Whether administrators have blocked him.
     pub(super) fn is_blocked(&self) -> bool {
         let record = self.record.as_ref();

@@ -5,6 +5,7 @@ use adea_base::Caller;
 
 use super::*;
 use crate::apps::Actor;
+use crate::directory::AccountChange;
 
 const NEW: &str = "ein neues Passwort";
 
@@ -38,6 +39,17 @@ async fn resumed(pod: &Pod, given: &Credentials) -> Option<Caller> {
     let sign_in = SignIn::SessionCookie { value, peer: PEER };
     let signed_in = pod.authenticate(sign_in).await.ok()?;
     Some(signed_in.caller)
+}
+
+/// Whether this cookie of `CouchDB` is one of `eve`.
+async fn is_hers(pod: &Pod, cookie: &str) -> bool {
+    let signed_in = pod.authenticate(SignIn::Cookie(cookie)).await.unwrap();
+    signed_in.caller.name() == Some("eve")
+}
+
+async fn couch(pod: &Pod) -> String {
+    let opened = pod.open_session("eve", "geheim", None, PEER).await;
+    opened.unwrap().1
 }
 
 fn is_refused(begun: Result<Begun, PodError>) -> bool {
@@ -106,4 +118,44 @@ async fn an_administrator_whose_password_was_set_meanwhile_gets_no_session() {
     }
     drop(turn);
     assert!(begun.await.is_ok());
+}
+
+#[tokio::test]
+async fn what_ends_all_sessions_ends_the_cookie_of_couchdb_and_nothing_else_does() {
+    let pod = world("geheim").await;
+    let kept = cookie(&pod, "geheim").await;
+    let own = resumed(&pod, &kept).await.unwrap();
+    let by = || Actor::of(&own, Some(PEER));
+    let id = own.account().unwrap().to_owned();
+    let mut last = couch(&pod).await;
+    let edited = pod.edit_account(&id, |_, record| {
+        record.language = Some("de".to_owned());
+        record.seen_ms += 1;
+        Ok(())
+    });
+    edited.await.unwrap();
+    cookie(&pod, "geheim").await;
+    assert!(is_hers(&pod, &last).await);
+    for keep in [true, false] {
+        let ended = pod.end_own_sessions(&own, keep, PEER).await;
+        assert_eq!(ended.unwrap(), 1);
+        assert_eq!(resumed(&pod, &kept).await.is_some(), keep);
+        assert!(!is_hers(&pod, &last).await, "{keep}");
+        last = couch(&pod).await;
+        assert!(is_hers(&pod, &last).await);
+    }
+    pod.end_sessions_of(&id, by()).await.unwrap();
+    assert!(!is_hers(&pod, &last).await);
+    last = couch(&pod).await;
+    for blocked in [true, false] {
+        let change = AccountChange {
+            blocked: Some(blocked),
+            ..AccountChange::default()
+        };
+        pod.change_account(&id, change, by()).await.unwrap();
+        assert!(!is_hers(&pod, &last).await, "also when he is free again");
+    }
+    last = couch(&pod).await;
+    pod.remove_factors(&id, &own, PEER).await.unwrap();
+    assert!(!is_hers(&pod, &last).await);
 }
