@@ -251,7 +251,9 @@ impl Pod {
             return Ok(known.then(|| Owner::Admin(name.to_owned())));
         }
         let holder = self.holder(account)?;
-        let free = holder.filter(|holder| !holder.record.flags.blocked);
+        let free = holder.filter(|holder| {
+            !holder.record.flags.blocked && !self.is_shadowed(Some(&holder.record.name))
+        });
         Ok(free.map(|holder| Owner::Account(Box::new(holder))))
     }
 

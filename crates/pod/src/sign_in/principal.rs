@@ -67,6 +67,11 @@ impl Pod {
         self.remembered(name, |view, entry| read_account(view, entry, name))
     }
 
+    /// Whether an account with this name is hidden by an administrator of the configuration.
+    pub(crate) fn is_shadowed(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.inner.admins.read().find(name).is_some())
+    }
+
     /// The administrator of the configuration who is called `name`.
     fn admin_principal(&self, name: &str) -> Option<Principal> {
         let admins = self.inner.admins.read();
@@ -92,10 +97,12 @@ impl Pod {
         let Ok(normal) = normal_address(identifier) else {
             return Ok(None);
         };
-        self.remembered(&format!("\0@{normal}"), |view, entry| {
+        let found = self.remembered(&format!("\0@{normal}"), |view, entry| {
             let id = directory::find_address(view, &normal)?;
             read_account_of(view, entry, id.as_deref())
-        })
+        })?;
+        // Whoever is known by his name alone would be taken for the administrator.
+        Ok(found.filter(|found| !self.is_shadowed(found.caller.name())))
     }
 
     /// Who the account `id` is.

@@ -1,6 +1,7 @@
 //! What was proved holds in the epoch in which it was proved, and in no later one.
 
 use adea_accounts::StoredCredential;
+use adea_accounts::directory::Address;
 use adea_base::Caller;
 
 use super::*;
@@ -158,4 +159,40 @@ async fn what_ends_all_sessions_ends_the_cookie_of_couchdb_and_nothing_else_does
     last = couch(&pod).await;
     pod.remove_factors(&id, &own, PEER).await.unwrap();
     assert!(!is_hers(&pod, &last).await);
+}
+
+#[tokio::test]
+async fn an_account_that_is_called_as_an_administrator_is_not_signed_in_by_address() {
+    let pod = world("geheim").await;
+    let given = cookie(&pod, "geheim").await;
+    let verified = pod.edit_account(&given.account, |_, record| {
+        record.addresses.push(Address {
+            address: "Eve@example.com".to_owned(),
+            normal: "eve@example.com".to_owned(),
+            verified_ms: Some(BEGIN_MS),
+        });
+        Ok(())
+    });
+    verified.await.unwrap();
+    let open = async || {
+        let opened = pod.open_session("EVE@example.com", "geheim", None, PEER);
+        opened.await
+    };
+    let (caller, before) = open().await.unwrap();
+    assert_eq!(caller.name(), Some("eve"));
+    assert!(is_hers(&pod, &before).await);
+    pod.set_admin("eve", NEW).await.unwrap();
+    assert!(matches!(open().await, Err(PodError::Refused(_))));
+    let proved = pod.prove_password("eve@example.com", "geheim", PEER).await;
+    assert!(matches!(proved, Err(PodError::Refused(_))));
+    assert!(!is_hers(&pod, &before).await);
+    assert!(resumed(&pod, &given).await.is_none());
+    let proof = Proof {
+        account: given.account,
+        method: "passkey".to_owned(),
+        strong: true,
+        epoch: None,
+    };
+    let begun = pod.begin_session(proof, wanted(Face::Cookie)).await;
+    assert!(is_refused(begun));
 }
