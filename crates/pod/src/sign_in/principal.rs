@@ -64,6 +64,10 @@ impl Pod {
         if let Some(admin) = self.admin_principal(name) {
             return Ok(Some(admin));
         }
+        // What is remembered by something else than a name has such a character in front.
+        if name.contains(char::is_control) {
+            return Ok(None);
+        }
         self.remembered(name, |view, entry| read_account(view, entry, name))
     }
 
@@ -217,6 +221,10 @@ fn read_account(
     entry: &DatabaseEntry,
     name: &str,
 ) -> Result<Option<Principal>, PodError> {
+    // `CouchDB` lets such names be written, and here nobody has one.
+    if name.contains(char::is_control) {
+        return Ok(None);
+    }
     let Some(user) = current_user(view, entry, &user_id(name), &Caller::anonymous())? else {
         return Ok(None);
     };

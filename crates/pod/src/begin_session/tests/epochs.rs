@@ -3,10 +3,12 @@
 use adea_accounts::StoredCredential;
 use adea_accounts::directory::Address;
 use adea_base::Caller;
+use serde_json::json;
 
 use super::*;
 use crate::apps::Actor;
 use crate::directory::AccountChange;
+use crate::write_user::tests::{caller, edit, is_wrong, write};
 
 const NEW: &str = "ein neues Passwort";
 
@@ -195,4 +197,26 @@ async fn an_account_that_is_called_as_an_administrator_is_not_signed_in_by_addre
     };
     let begun = pod.begin_session(proof, wanted(Face::Cookie)).await;
     assert!(is_refused(begun));
+}
+
+#[tokio::test]
+async fn a_name_with_a_control_character_is_nobodys() {
+    let pod = world("geheim").await;
+    let eve = cookie(&pod, "geheim").await.account;
+    let root = caller("root", &["_admin"]);
+    for name in [
+        format!("\0{eve}"),
+        "\0@eve@example.com".to_owned(),
+        "a\nb".to_owned(),
+    ] {
+        let id = format!("org.couchdb.user:{name}");
+        let user = json!({"type": "user", "name": name, "roles": ["staff"], "password": "x"});
+        write(&pod, &root, &id, user, edit(None)).await.unwrap();
+        assert!(is_wrong(&pod, &name, "x").await, "{name:?}");
+        assert!(pod.prove_password(&name, "x", PEER).await.is_err());
+    }
+    // Also not whoever was asked for under that key before.
+    let holder = pod.holder(&eve).unwrap().unwrap();
+    assert_eq!(holder.caller.name(), Some("eve"));
+    assert!(is_wrong(&pod, &format!("\0{eve}"), "geheim").await);
 }
