@@ -181,7 +181,8 @@ impl Pod {
         }
     }
 
-    /// Under which guesses at a factor of `record` are counted: the same as guesses at its password.
+    /// Under which guesses at a factor of `record` are counted: the same as guesses at its password
+    /// by its name.
     fn guess(&self, record: &AccountRecord, address: IpAddr) -> Result<Attempt, PodError> {
         let known = self.principal_of(&record.id)?;
         let credential = known.and_then(|known| known.credential);

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adea_accounts::names::normal_address;
 use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{
     Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
@@ -164,25 +165,27 @@ impl Pod {
 
     pub(crate) async fn prove(
         &self,
-        name: &str,
+        identifier: &str,
         password: &str,
         peer: Option<IpAddr>,
     ) -> Result<Principal, PodError> {
-        let principal = self.principal_known_as(name)?;
-        // Guesses count for the account, by whichever of its names.
+        let principal = self.principal_known_as(identifier)?;
         let own = principal.as_ref().and_then(|known| known.caller.name());
-        let name = own.map_or_else(|| name.to_owned(), str::to_owned);
+        let name = own.map_or_else(|| identifier.to_owned(), str::to_owned);
         let name = name.as_str();
+        // Guesses count for what was typed, whoever it is of: else it could be seen whether two names
+        // are of one account, or an address of any.
+        let counted = counted_as(identifier);
         let credential = principal
             .as_ref()
             .and_then(|known| known.credential.clone());
-        let attempt = peer.map(|peer| Attempt::new(peer, name, credential.as_deref()));
+        let attempt = peer.map(|peer| Attempt::new(peer, &counted, credential.as_deref()));
         // Before the memory of right passwords, which would answer guesses fast.
         if self.is_locked_out(attempt) {
             return Err(locked_out());
         }
         if !self.was_right(name, password, credential.as_deref()) {
-            self.limit_attempt(name, peer)?;
+            self.limit_attempt(&counted, peer)?;
             let stored = credential.clone();
             match self
                 .check_slowly(name, password, credential, attempt)
@@ -253,7 +256,8 @@ impl Pod {
             };
             if !fits {
                 let credential = known.credential.as_deref();
-                self.count_failure(Some(Attempt::new(peer, name, credential)), name);
+                let attempt = Attempt::new(peer, &counted_as(name), credential);
+                self.count_failure(Some(attempt), name);
                 return Err(wrong());
             }
         }
@@ -459,6 +463,12 @@ impl Default for AccountCache {
             admin_changes: tokio::sync::Mutex::default(),
         }
     }
+}
+
+/// Under what guesses at `identifier` are counted: an address in the form that is compared, and a name
+/// as it is.
+fn counted_as(identifier: &str) -> Cow<'_, str> {
+    normal_address(identifier).map_or(Cow::Borrowed(identifier), Cow::Owned)
 }
 
 pub(crate) fn locked_out() -> PodError {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::apps::Actor;
 use crate::directory::AccountChange;
+use crate::settings::LimitRule;
 use crate::write_user::tests::{caller, edit, is_wrong, write};
 
 const NEW: &str = "ein neues Passwort";
@@ -219,4 +220,51 @@ async fn a_name_with_a_control_character_is_nobodys() {
     let holder = pod.holder(&eve).unwrap().unwrap();
     assert_eq!(holder.caller.name(), Some("eve"));
     assert!(is_wrong(&pod, &format!("\0{eve}"), "geheim").await);
+}
+
+#[tokio::test]
+async fn guesses_at_an_address_are_counted_alike_whether_it_is_anybodys() {
+    let pod = world("geheim").await;
+    let eve = cookie(&pod, "geheim").await.account;
+    let verified = pod.edit_account(&eve, |_, record| {
+        record.addresses.push(Address {
+            address: "eve@example.com".to_owned(),
+            normal: "eve@example.com".to_owned(),
+            verified_ms: Some(BEGIN_MS),
+        });
+        Ok(())
+    });
+    verified.await.unwrap();
+    let guess = async |identifier: &str| {
+        let guessed = pod.prove_password(identifier, "falsch", PEER).await;
+        guessed.unwrap_err().to_string()
+    };
+    for spellings in [
+        ["eve@example.com", "EVE@Example.com"],
+        ["x@example.com", "X@Example.com"],
+    ] {
+        for n in 0..8 {
+            let told = guess(spellings[n % 2]).await;
+            let expected = if n < 5 {
+                WRONG_NAME_OR_PASSWORD
+            } else {
+                adea_accounts::LOCKED_OUT
+            };
+            assert_eq!(told, expected, "{spellings:?} {n}");
+        }
+    }
+    assert_eq!(guess("eve").await, WRONG_NAME_OR_PASSWORD);
+    // The same with how many may be tried at all.
+    pod.change_auth(|auth| {
+        auth.lockout.mode = adea_accounts::LockoutMode::Off;
+        auth.accounts.limits.account_sign_in =
+            LimitRule::every(3, std::time::Duration::from_secs(60));
+    });
+    for known in ["eve@example.com", "y@example.com"] {
+        for n in 0..6 {
+            let limited = pod.prove_password(known, "falsch", PEER).await;
+            let limited = matches!(limited, Err(PodError::Limited { .. }));
+            assert_eq!(limited, n >= 3, "{known} {n}");
+        }
+    }
 }
