@@ -226,6 +226,30 @@ describe('the three faces of a session', () => {
     }
   });
 
+  it('an admin of the accounts is none of the server, and does not become one', async () => {
+    const server = await Server.start();
+    try {
+      for (const name of ['chief', 'keeper', 'user']) await account(server, name, 'geheim1', ['org:x:owner', 'staff']);
+      const security = { admins: { names: ['keeper'], roles: [] }, members: { names: [], roles: [] } };
+      assert.equal((await ask(server, 'PUT', '/_users/_security', { headers: ROOT, body: security })).status, 200);
+      const chief = await login(server, 'chief', 'geheim1');
+      const flagged = await ask(server, 'PATCH', `/_accounts/${chief.account}`, { headers: ROOT, body: { admin: true } });
+      assert.equal(flagged.status, 200, JSON.stringify(flagged.json));
+      const write = async (who, name, change, query = '') => {
+        const path = `/_users/org.couchdb.user:${name}`;
+        const { json } = await get(server, path, ROOT);
+        return (await ask(server, 'PUT', path + query, { headers: basic(who, 'geheim1'), body: { ...json, ...change } })).status;
+      };
+      assert.equal(await write('keeper', 'user', { password: 'another1' }), 201);
+      assert.equal(await write('keeper', 'chief', { password: 'another1' }), 403);
+      assert.equal(await write('keeper', 'chief', { password: 'another1', _rev: '9-00000000000000000000000000000000' }, '?new_edits=false'), 403);
+      const who = await get(server, '/_session', basic('chief', 'geheim1'));
+      assert.deepEqual(who.json.userCtx.roles, ['staff', '_admin'], 'and a document makes nobody a member');
+      assert.equal(await write('chief', 'chief', { note: 1 }), 201);
+      assert.equal(await write('chief', 'keeper', { note: 1 }), 201);
+    } finally { await server.stop(); }
+  });
+
   it('survives a restart of the server, and so does its end', async () => {
     const server = await Server.start();
     try {
