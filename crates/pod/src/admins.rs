@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use adea_accounts::audit::{self, AuditEntry};
+use adea_accounts::directory;
 use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{InvalidCredential, Refusal, StoredCredential};
 use adea_store::key::POD;
@@ -186,6 +187,7 @@ impl Pod {
                 .await;
             done?;
             pod.inner.admins.write().remove(&name);
+            pod.wake_admin(&name).await?;
             Ok(true)
         })
         .await
@@ -230,7 +232,24 @@ impl Pod {
             .await;
         done?;
         self.inner.admins.write().set(name, credential, same);
-        Ok(())
+        match same {
+            true => Ok(()),
+            false => self.wake_admin(name).await,
+        }
+    }
+
+    /// Has the feeds of an administrator look again who he is, now that memory says it.
+    async fn wake_admin(&self, name: &str) -> Result<(), PodError> {
+        let account = format!("{ADMIN_PREFIX}{name}");
+        let woken: Result<(), TransactError<PodError>> = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                directory::rights_change(tx, &account)?;
+                Ok(())
+            })
+            .await;
+        Ok(woken?)
     }
 
     fn generate_password(&self) -> String {

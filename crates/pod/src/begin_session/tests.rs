@@ -550,6 +550,6 @@ async fn a_feed_is_woken_by_its_account_and_asks_anew() {
     let root = adea_base::Caller::named("root", vec!["_admin".to_owned()]);
     assert!(
         world.pod.follow_caller(&root).is_none(),
-        "nothing but himself ends it"
+        "nobody here is called so: a token of others says it"
     );
 }

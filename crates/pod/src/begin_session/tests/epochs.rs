@@ -268,3 +268,29 @@ async fn guesses_at_an_address_are_counted_alike_whether_it_is_anybodys() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_feed_of_an_administrator_ends_when_he_is_none_or_has_another_password() {
+    let pod = world("geheim").await;
+    pod.set_admin("other", "geheim").await.unwrap();
+    for removed in [true, false] {
+        pod.set_admin("root", "geheim").await.unwrap();
+        let root = pod.verify_password("root", "geheim", None).await.unwrap();
+        let mut waiting = pod.follow_caller(&root);
+        let standing = waiting.as_deref_mut().unwrap();
+        assert_eq!(
+            pod.caller_again(&root, standing).unwrap(),
+            Some(root.clone())
+        );
+        pod.set_admin("other", "neu").await.unwrap();
+        assert!(!standing.is_due(), "it is another one");
+        if removed {
+            assert!(pod.remove_admin("root").await.unwrap());
+        } else {
+            pod.set_admin("root", "neu").await.unwrap();
+        }
+        Standing::due_of(&mut waiting).await;
+        let standing = waiting.as_deref_mut().unwrap();
+        assert_eq!(pod.caller_again(&root, standing).unwrap(), None);
+    }
+}
