@@ -250,6 +250,24 @@ describe('the three faces of a session', () => {
     } finally { await server.stop(); }
   });
 
+  it('whoever signs in at _session is not taken for who was signed in before', async () => {
+    await account(server, 'newcomer', 'geheim1');
+    const before = await login(server, 'ann', 'geheim', { face: 'cookie' });
+    const [name] = before.cookie.split('=');
+    for (const cookie of [before.cookie, `${name}=nonsense`]) {
+      const answer = await post(server, '/_session', { name: 'newcomer', password: 'geheim1' }, { cookie });
+      assert.equal(answer.status, 200, JSON.stringify(answer.json));
+      const [couch, own, ...more] = answer.headers.getSetCookie();
+      assert.match(couch, /^AuthSession=[^;]/);
+      assert.ok(own.startsWith(`${name}=; `) && own.includes('Max-Age=0'), own);
+      assert.deepEqual(more, []);
+      const who = await get(server, '/_session', { cookie: couch.split(';')[0] });
+      assert.equal(who.json.userCtx.name, 'newcomer');
+    }
+    const plain = await post(server, '/_session', { name: 'newcomer', password: 'geheim1' });
+    assert.equal(plain.headers.getSetCookie().length, 1);
+  });
+
   it('survives a restart of the server, and so does its end', async () => {
     const server = await Server.start();
     try {

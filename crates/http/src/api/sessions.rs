@@ -250,11 +250,16 @@ pub(crate) async fn end_current(
     let pod = &exchange.app.pod;
     pod.end_session(&exchange.caller, session, address(exchange))
         .await?;
+    take_cookie(exchange, response);
+    Ok(true)
+}
+
+/// Takes the cookie of a session away, if the request came with one.
+pub(crate) fn take_cookie(exchange: &Exchange, response: &mut Response) {
     let cookie = cookie_of(exchange);
     if cookie.find(&exchange.headers).is_some() {
         cookie.take(response);
     }
-    Ok(true)
 }
 
 fn cookie_of(exchange: &Exchange) -> SessionCookie {
