@@ -653,6 +653,39 @@ describe('feeds end with who listens', () => {
     assert.equal((await get(server, '/notes', proof(session))).status, 200, 'who changed it goes on');
   });
 
+  it('what ends all sessions ends feeds that were opened with the password or the cookie of CouchDB, and the cookie', async () => {
+    await account(server, 'everywhere', 'geheim1', ['staff']);
+    const path = '/notes/_changes?feed=continuous&heartbeat=60000';
+    for (const query of ['?except=current', '']) {
+      const session = await login(server, 'everywhere', 'geheim1');
+      const couch = await post(server, '/_session', { name: 'everywhere', password: 'geheim1' });
+      const cookie = couch.headers.get('set-cookie').split(';')[0];
+      const feeds = [listen(server, path, basic('everywhere', 'geheim1')), listen(server, path, { cookie })];
+      for (const feed of feeds) await within(feed.first, 'the first rows');
+      await edit(server, 'everywhere', { note: query });
+      assert.equal((await get(server, '/_session', { cookie })).json.userCtx.name, 'everywhere', 'another change of the document ends nothing');
+      assert.equal((await ask(server, 'DELETE', `/_auth/sessions${query}`, { headers: proof(session) })).status, 200);
+      for (const feed of feeds) assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+      assert.equal((await get(server, '/_session', { cookie })).json.userCtx.name, null);
+      assert.equal((await get(server, '/notes', proof(session))).status, query ? 200 : 401);
+    }
+  });
+
+  it('one of an administrator of the configuration ends when he is none any more', async () => {
+    const config = '/_node/_local/_config/admins/passing';
+    assert.equal((await ask(server, 'PUT', config, { headers: ROOT, body: '"geheim1"' })).status, 200);
+    const couch = await post(server, '/_session', { name: 'passing', password: 'geheim1' });
+    const cookie = couch.headers.get('set-cookie').split(';')[0];
+    const path = '/notes/_changes?feed=continuous&heartbeat=60000';
+    const feeds = [
+      listen(server, path, basic('passing', 'geheim1')), listen(server, path, { cookie }),
+      listen(server, '/_db_updates?feed=continuous&heartbeat=60000', basic('passing', 'geheim1')),
+    ];
+    for (const feed of feeds) await within(feed.first, 'the first rows');
+    assert.equal((await ask(server, 'DELETE', config, { headers: ROOT })).status, 200);
+    for (const feed of feeds) assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+  });
+
   it('_db_updates ends with the session of an administrator', async () => {
     const root = await login(server, ADMIN.name, ADMIN.password);
     const feed = listen(server, '/_db_updates?feed=continuous&heartbeat=60000', proof(root));

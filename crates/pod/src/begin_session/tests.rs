@@ -94,7 +94,6 @@ fn event() -> impl Strategy<Value = Event> {
 struct Life {
     id: String,
     account: usize,
-    face: Face,
     epoch: u64,
     used_ms: u64,
     expires_ms: u64,
@@ -259,7 +258,6 @@ impl World {
         self.model.lives.push(Life {
             id: given.session.clone(),
             account,
-            face,
             epoch: self.model.epochs[account],
             used_ms: now_ms,
             expires_ms: now_ms + lasts_s * 1_000,
