@@ -226,6 +226,48 @@ describe('the three faces of a session', () => {
     }
   });
 
+  it('an admin of the accounts is none of the server, and does not become one', async () => {
+    const server = await Server.start();
+    try {
+      for (const name of ['chief', 'keeper', 'user']) await account(server, name, 'geheim1', ['org:x:owner', 'staff']);
+      const security = { admins: { names: ['keeper'], roles: [] }, members: { names: [], roles: [] } };
+      assert.equal((await ask(server, 'PUT', '/_users/_security', { headers: ROOT, body: security })).status, 200);
+      const chief = await login(server, 'chief', 'geheim1');
+      const flagged = await ask(server, 'PATCH', `/_accounts/${chief.account}`, { headers: ROOT, body: { admin: true } });
+      assert.equal(flagged.status, 200, JSON.stringify(flagged.json));
+      const write = async (who, name, change, query = '') => {
+        const path = `/_users/org.couchdb.user:${name}`;
+        const { json } = await get(server, path, ROOT);
+        return (await ask(server, 'PUT', path + query, { headers: basic(who, 'geheim1'), body: { ...json, ...change } })).status;
+      };
+      assert.equal(await write('keeper', 'user', { password: 'another1' }), 201);
+      assert.equal(await write('keeper', 'chief', { password: 'another1' }), 403);
+      assert.equal(await write('keeper', 'chief', { password: 'another1', _rev: '9-00000000000000000000000000000000' }, '?new_edits=false'), 403);
+      const who = await get(server, '/_session', basic('chief', 'geheim1'));
+      assert.deepEqual(who.json.userCtx.roles, ['staff', '_admin'], 'and a document makes nobody a member');
+      assert.equal(await write('chief', 'chief', { note: 1 }), 201);
+      assert.equal(await write('chief', 'keeper', { note: 1 }), 201);
+    } finally { await server.stop(); }
+  });
+
+  it('whoever signs in at _session is not taken for who was signed in before', async () => {
+    await account(server, 'newcomer', 'geheim1');
+    const before = await login(server, 'ann', 'geheim', { face: 'cookie' });
+    const [name] = before.cookie.split('=');
+    for (const cookie of [before.cookie, `${name}=nonsense`]) {
+      const answer = await post(server, '/_session', { name: 'newcomer', password: 'geheim1' }, { cookie });
+      assert.equal(answer.status, 200, JSON.stringify(answer.json));
+      const [couch, own, ...more] = answer.headers.getSetCookie();
+      assert.match(couch, /^AuthSession=[^;]/);
+      assert.ok(own.startsWith(`${name}=; `) && own.includes('Max-Age=0'), own);
+      assert.deepEqual(more, []);
+      const who = await get(server, '/_session', { cookie: couch.split(';')[0] });
+      assert.equal(who.json.userCtx.name, 'newcomer');
+    }
+    const plain = await post(server, '/_session', { name: 'newcomer', password: 'geheim1' });
+    assert.equal(plain.headers.getSetCookie().length, 1);
+  });
+
   it('survives a restart of the server, and so does its end', async () => {
     const server = await Server.start();
     try {
@@ -609,6 +651,39 @@ describe('feeds end with who listens', () => {
     assert.equal(changed.status, 200, JSON.stringify(changed.json));
     assert.match((await within(again.ended, 'the end', 10_000)).text, /last_seq/);
     assert.equal((await get(server, '/notes', proof(session))).status, 200, 'who changed it goes on');
+  });
+
+  it('what ends all sessions ends feeds that were opened with the password or the cookie of CouchDB, and the cookie', async () => {
+    await account(server, 'everywhere', 'geheim1', ['staff']);
+    const path = '/notes/_changes?feed=continuous&heartbeat=60000';
+    for (const query of ['?except=current', '']) {
+      const session = await login(server, 'everywhere', 'geheim1');
+      const couch = await post(server, '/_session', { name: 'everywhere', password: 'geheim1' });
+      const cookie = couch.headers.get('set-cookie').split(';')[0];
+      const feeds = [listen(server, path, basic('everywhere', 'geheim1')), listen(server, path, { cookie })];
+      for (const feed of feeds) await within(feed.first, 'the first rows');
+      await edit(server, 'everywhere', { note: query });
+      assert.equal((await get(server, '/_session', { cookie })).json.userCtx.name, 'everywhere', 'another change of the document ends nothing');
+      assert.equal((await ask(server, 'DELETE', `/_auth/sessions${query}`, { headers: proof(session) })).status, 200);
+      for (const feed of feeds) assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
+      assert.equal((await get(server, '/_session', { cookie })).json.userCtx.name, null);
+      assert.equal((await get(server, '/notes', proof(session))).status, query ? 200 : 401);
+    }
+  });
+
+  it('one of an administrator of the configuration ends when he is none any more', async () => {
+    const config = '/_node/_local/_config/admins/passing';
+    assert.equal((await ask(server, 'PUT', config, { headers: ROOT, body: '"geheim1"' })).status, 200);
+    const couch = await post(server, '/_session', { name: 'passing', password: 'geheim1' });
+    const cookie = couch.headers.get('set-cookie').split(';')[0];
+    const path = '/notes/_changes?feed=continuous&heartbeat=60000';
+    const feeds = [
+      listen(server, path, basic('passing', 'geheim1')), listen(server, path, { cookie }),
+      listen(server, '/_db_updates?feed=continuous&heartbeat=60000', basic('passing', 'geheim1')),
+    ];
+    for (const feed of feeds) await within(feed.first, 'the first rows');
+    assert.equal((await ask(server, 'DELETE', config, { headers: ROOT })).status, 200);
+    for (const feed of feeds) assert.match((await within(feed.ended, 'the end', 10_000)).text, /last_seq/);
   });
 
   it('_db_updates ends with the session of an administrator', async () => {

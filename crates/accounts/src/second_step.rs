@@ -30,6 +30,8 @@ const WRONG_DIGITS_MS: u64 = 86_400_000;
 const ATTEMPTS: &str = "attempts";
 /// Where the way of the first step stands.
 const METHOD: &str = "method";
+/// Where the account's epoch stands, as it was before the first step.
+const EPOCH: &str = "epoch";
 
 /// What somebody brings for a second factor.
 #[derive(Clone, Copy)]
@@ -45,6 +47,12 @@ pub enum Given<'g> {
 pub fn method(one_time: &OneTime) -> &str {
     let method = one_time.data.get(METHOD).and_then(Value::as_str);
     method.unwrap_or("password")
+}
+
+/// The account's epoch before the first step.
+#[must_use]
+pub fn epoch(one_time: &OneTime) -> Option<u64> {
+    one_time.data.get(EPOCH).and_then(Value::as_u64)
 }
 
 /// Counts a wrong answer; whether there may be another.

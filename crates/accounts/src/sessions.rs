@@ -146,6 +146,32 @@ pub fn end_all(
     Ok(ended)
 }
 
+/// Ends all sessions of an account whose epoch is raised to `epoch`, but `kept`, which goes on in that
+/// epoch; how many ended.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn end_others(
+    tx: &mut Transaction<'_>,
+    account: &str,
+    kept: Option<&str>,
+    epoch: u64,
+) -> Result<usize, EngineError> {
+    let ended = end_all(tx, account, kept)?;
+    let kept = match kept {
+        Some(id) => find(tx, id)?,
+        None => None,
+    };
+    // What ended with an earlier epoch is not brought back.
+    let goes_on =
+        |kept: &SessionRecord| kept.account == account && kept.epoch.checked_add(1) == Some(epoch);
+    if let Some(mut kept) = kept.filter(goes_on) {
+        kept.epoch = epoch;
+        put(tx, &kept);
+    }
+    Ok(ended)
+}
+
 /// Takes a refresh token, whose seal fits, at `now_ms`: it is good once. What is used again within
 /// [`REFRESH_GRACE_MS`] is answered with the same next token; later, the session ends.
 ///

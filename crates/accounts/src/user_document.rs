@@ -30,6 +30,9 @@ pub const USER_ID_PREFIX: &str = "org.couchdb.user:";
 /// The one role with an underscore that a document may give: reading the server's metrics.
 const METRICS_ROLE: &str = "_metrics";
 
+/// What roles begin with that are worked out from memberships, and given by nothing else.
+const WORKED_OUT: [&str; 4] = ["app:", "org:", "team:", "user:"];
+
 /// The fields that hold a credential under some scheme, besides the scheme's name.
 const CREDENTIAL_FIELDS: [&str; 5] = [
     "derived_key",
@@ -176,7 +179,7 @@ pub fn public_view<'a>(
 pub struct Account {
     /// The name, which is the rest of the document's id.
     pub name: String,
-    /// The roles, without any that only the server may give.
+    /// The roles, without any that only the server may give, or a membership.
     pub roles: Vec<String>,
     /// What stands for the password; without it nobody can sign in with one.
     pub credential: Option<StoredCredential>,
@@ -213,7 +216,7 @@ impl Account {
             // The rules keep such roles out; whatever else writes the store does not ask them.
             roles: roles
                 .filter_map(Value::as_str)
-                .filter(|role| !is_system_role(role))
+                .filter(|role| !is_system_role(role) && !is_worked_out(role))
                 .map(str::to_owned)
                 .collect(),
             credential: StoredCredential::from_document(fields).ok().flatten(),
@@ -346,6 +349,11 @@ fn clear_password(document: &Value) -> Result<Option<&str>, Refusal> {
 
 fn is_system_role(role: &str) -> bool {
     role.starts_with('_') && role != METRICS_ROLE
+}
+
+/// Whether a role says that somebody belongs to something, which no document can.
+fn is_worked_out(role: &str) -> bool {
+    WORKED_OUT.iter().any(|kind| role.starts_with(kind))
 }
 
 fn text<'a>(document: &'a Value, field: &str) -> Option<&'a str> {
@@ -771,5 +779,15 @@ mod tests {
         );
         assert_eq!(Account::from_document(&dear).unwrap().credential, None);
         assert_eq!(Account::from_document(&ann()).unwrap().credential, None);
+    }
+
+    #[test]
+    fn a_document_makes_nobody_a_member() {
+        let user = json!({
+            "_id": "org.couchdb.user:ann", "type": "user", "name": "ann",
+            "roles": ["org:a:owner", "staff", "app:notes", "team:b", "user:c", "_admin", "apple", "organ"],
+        });
+        let account = Account::from_document(&user).unwrap();
+        assert_eq!(account.roles, ["staff", "apple", "organ"]);
     }
 }

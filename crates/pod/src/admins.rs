@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use adea_accounts::audit::{self, AuditEntry};
+use adea_accounts::directory;
 use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{InvalidCredential, Refusal, StoredCredential};
 use adea_store::key::POD;
@@ -46,7 +47,16 @@ pub enum FirstAdmin {
 /// The server's administrators.
 #[derive(Default)]
 pub(crate) struct Admins {
-    by_name: HashMap<String, Arc<StoredCredential>>,
+    by_name: HashMap<String, Admin>,
+    /// How often a password was set or an administrator removed since the start.
+    changes: u64,
+}
+
+/// One of them.
+struct Admin {
+    credential: Arc<StoredCredential>,
+    /// Another one means that the password was set anew, and not that it is only stored in a better form.
+    epoch: u64,
 }
 
 impl Pod {
@@ -96,7 +106,7 @@ impl Pod {
         let mut all: Vec<(String, String)> = admins
             .by_name
             .iter()
-            .map(|(name, credential)| (name.clone(), credential.to_text()))
+            .map(|(name, admin)| (name.clone(), admin.credential.to_text()))
             .collect();
         all.sort_unstable();
         all
@@ -176,7 +186,8 @@ impl Pod {
                 })
                 .await;
             done?;
-            pod.inner.admins.write().by_name.remove(&name);
+            pod.inner.admins.write().remove(&name);
+            pod.wake_admin(&name).await?;
             Ok(true)
         })
         .await
@@ -220,9 +231,25 @@ impl Pod {
             })
             .await;
         done?;
-        let mut admins = self.inner.admins.write();
-        admins.by_name.insert(name.to_owned(), Arc::new(credential));
-        Ok(())
+        self.inner.admins.write().set(name, credential, same);
+        match same {
+            true => Ok(()),
+            false => self.wake_admin(name).await,
+        }
+    }
+
+    /// Has the feeds of an administrator look again who he is, now that memory says it.
+    async fn wake_admin(&self, name: &str) -> Result<(), PodError> {
+        let account = format!("{ADMIN_PREFIX}{name}");
+        let woken: Result<(), TransactError<PodError>> = self
+            .inner
+            .store
+            .transact(Self::permit(), move |tx| {
+                directory::rights_change(tx, &account)?;
+                Ok(())
+            })
+            .await;
+        Ok(woken?)
     }
 
     fn generate_password(&self) -> String {
@@ -246,13 +273,38 @@ impl Admins {
         while let Some((key, value)) = cursor.next()? {
             let (name, credential) = decode_admin(key, value)
                 .ok_or_else(|| EngineError::Corrupt("an administrator".to_owned()))?;
-            admins.by_name.insert(name, Arc::new(credential));
+            admins.set(&name, credential, false);
         }
         Ok(admins)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<StoredCredential>> {
-        self.by_name.get(name).cloned()
+        let found = self.by_name.get(name)?;
+        Some(Arc::clone(&found.credential))
+    }
+
+    /// Which epoch of his password `name` is in, if he is an administrator.
+    pub(crate) fn epoch(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).map(|admin| admin.epoch)
+    }
+
+    /// Notes what stands for a password; `same` if the password is the one that it was.
+    fn set(&mut self, name: &str, credential: StoredCredential, same: bool) {
+        let credential = Arc::new(credential);
+        match self.by_name.get_mut(name) {
+            Some(admin) if same => admin.credential = credential,
+            Some(_) | None => {
+                self.changes += 1;
+                let epoch = self.changes;
+                let admin = Admin { credential, epoch };
+                self.by_name.insert(name.to_owned(), admin);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+        self.changes += 1;
     }
 }
 

@@ -30,6 +30,7 @@ use crate::pod::Pod;
 use crate::directory::Holder;
 pub use adea_accounts::sessions::Face;
 pub use end::SessionPage;
+pub(crate) use end::raise_epoch;
 pub(crate) use memory::SessionMemory;
 pub(crate) use resume::{HANDLER, temporary};
 pub use standing::Standing;
@@ -85,6 +86,9 @@ pub struct Proof {
     pub method: String,
     /// Whether that is two factors already, as a passkey with user verification is.
     pub strong: bool,
+    /// The epoch that was read before it was proved: it may take a while, and all sessions may have
+    /// ended meanwhile. `None` where nothing is looked at that could have changed.
+    pub epoch: Option<u64>,
 }
 
 /// What session is wanted, and from where.
@@ -158,6 +162,14 @@ impl Owner {
             Self::Admin(_) => 0,
         }
     }
+
+    /// The administrator's name, if it is one.
+    fn admin(&self) -> Option<String> {
+        match self {
+            Self::Account(_) => None,
+            Self::Admin(name) => Some(name.clone()),
+        }
+    }
 }
 
 impl Pod {
@@ -177,7 +189,8 @@ impl Pod {
         {
             let kinds = self.second_factor(holder);
             if !kinds.is_empty() {
-                return self.ask_second_factor(&proof, &wanted, kinds).await;
+                let epoch = proof.epoch.unwrap_or(holder.record.epoch);
+                return self.ask_second_factor(&proof, &wanted, kinds, epoch).await;
             }
         }
         if wanted.face == Face::Bearer {
@@ -190,7 +203,13 @@ impl Pod {
             Owner::Admin(_) => None,
         };
         let (pod, noticing, name) = (self.clone(), self.clone(), credentials.name.clone());
+        let (admin, epoch) = (owner.admin(), proof.epoch);
         Self::to_the_end(async move {
+            // Held until it is stored: a change of his password ends this session too, or was seen.
+            let _turn = match &admin {
+                Some(name) => Some(pod.admin_proved(name, epoch).await?),
+                None => None,
+            };
             let store = pod.inner.store.clone();
             let begun = store.transact(Self::permit(), move |tx| {
                 if let Some(users) = users {
@@ -210,6 +229,21 @@ impl Pod {
         Ok(Begun::Session(Box::new(credentials)))
     }
 
+    /// Waits for changes of administrators, and lets none happen for as long as what is answered is
+    /// held. Refuses who is none any more, or has another password than he had in `epoch`.
+    async fn admin_proved(
+        &self,
+        name: &str,
+        epoch: Option<u64>,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, PodError> {
+        let turn = self.inner.accounts.admin_changes.lock().await;
+        let now = self.inner.admins.read().epoch(name).ok_or_else(wrong)?;
+        match epoch.is_none_or(|epoch| epoch == now) {
+            true => Ok(turn),
+            false => Err(wrong()),
+        }
+    }
+
     /// Who sessions of `account` are for; `None` if there is nobody, or he may not sign in.
     fn session_owner(&self, account: &str) -> Result<Option<Owner>, PodError> {
         if let Some(name) = account.strip_prefix(ADMIN_PREFIX) {
@@ -217,17 +251,20 @@ impl Pod {
             return Ok(known.then(|| Owner::Admin(name.to_owned())));
         }
         let holder = self.holder(account)?;
-        let free = holder.filter(|holder| !holder.record.flags.keep_out());
+        let free = holder.filter(|holder| {
+            !holder.record.flags.keep_out() && !self.is_shadowed(Some(&holder.record.name))
+        });
         Ok(free.map(|holder| Owner::Account(Box::new(holder))))
     }
 
     /// Remembers what was proved and what is wanted, until the second factor comes. The data has the
-    /// members `method`, `face` and `device`.
+    /// members `method`, `face`, `device` and `epoch`.
     async fn ask_second_factor(
         &self,
         proof: &Proof,
         wanted: &SessionWanted,
         kinds: Vec<&'static str>,
+        epoch: u64,
     ) -> Result<Begun, PodError> {
         let continuation = one_time::new_secret(&self.inner.entropy);
         let now_ms = self.inner.clock.now_unix_ms();
@@ -240,6 +277,7 @@ impl Pod {
                 "method": proof.method,
                 "face": wanted.face.word(),
                 "device": device(&wanted.device),
+                "epoch": epoch,
             }),
         };
         let (store, secret) = (self.inner.store.clone(), continuation.clone());
@@ -280,7 +318,10 @@ impl Pod {
             begun_ms: now_ms,
             used_ms: now_ms,
             expires_ms: now_ms.saturating_add(lifetime_s.saturating_mul(1_000)),
-            epoch: owner.epoch(),
+            epoch: match owner {
+                Owner::Account(_) => proof.epoch.unwrap_or(owner.epoch()),
+                Owner::Admin(_) => owner.epoch(),
+            },
             ..SessionRecord::default()
         };
         let mut credentials = Credentials {

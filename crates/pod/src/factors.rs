@@ -28,6 +28,7 @@ pub use passkeys::{PasskeyChallenge, ShownPasskey};
 pub use second_step::SecondAnswer;
 pub use totp::NewTotp;
 
+use crate::begin_session::raise_epoch;
 use crate::directory::Holder;
 use crate::directory::life::actor;
 use crate::error::PodError;
@@ -174,13 +175,14 @@ impl Pod {
     ) -> Result<(), PodError> {
         let name = &holder.record.name;
         let proved = self.prove_password(name, password, who.address).await?;
-        match proved == who.account {
+        match proved.account == who.account {
             true => Ok(()),
             false => Err(FactorError::NotFresh.into()),
         }
     }
 
-    /// Under which guesses at a factor of `record` are counted: the same as guesses at its password.
+    /// Under which guesses at a factor of `record` are counted: the same as guesses at its password
+    /// by its name.
     fn guess(&self, record: &AccountRecord, address: IpAddr) -> Result<Attempt, PodError> {
         let known = self.principal_of(&record.id)?;
         let credential = known.and_then(|known| known.credential);
@@ -235,6 +237,7 @@ impl Pod {
     ) -> Result<(), PodError> {
         let ground = self.ground()?;
         let (account, name) = (actor(by), by.name().unwrap_or("").to_owned());
+        let session = by.session().map(str::to_owned);
         self.edit_account(id, move |tx, record| {
             let removed = json!({
                 "totp": record.totp.is_some(),
@@ -243,6 +246,7 @@ impl Pod {
             });
             totp::forget(record);
             record.passkeys.clear();
+            raise_epoch(tx, record, session.as_deref())?;
             let notice = Notice {
                 action: "factor.reset",
                 by: &account,

@@ -16,6 +16,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adea_accounts::names::normal_address;
+use adea_accounts::sessions::ADMIN_PREFIX;
 use adea_accounts::{
     Attempt, LOCKED_OUT, Lockout, PresentedCookie, Refusal, StoredCredential, Verdict,
     WRONG_NAME_OR_PASSWORD, hash_password, verify_password,
@@ -24,7 +26,7 @@ use adea_base::Caller;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
-use crate::begin_session::{HANDLER, SessionError, temporary};
+use crate::begin_session::{HANDLER, Proof, SessionError, temporary};
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -163,28 +165,30 @@ impl Pod {
 
     pub(crate) async fn prove(
         &self,
-        name: &str,
+        identifier: &str,
         password: &str,
         peer: Option<IpAddr>,
     ) -> Result<Principal, PodError> {
         // Who is kept out is nobody from here on, in words and in time: no memory of right passwords
         // knows him, and no failure of his counts for less.
-        let principal = self.principal_known_as(name)?;
+        let principal = self.principal_known_as(identifier)?;
         let principal = principal.filter(|known| !known.is_kept_out());
-        // Guesses count for the account, by whichever of its names.
         let own = principal.as_ref().and_then(|known| known.caller.name());
-        let name = own.map_or_else(|| name.to_owned(), str::to_owned);
+        let name = own.map_or_else(|| identifier.to_owned(), str::to_owned);
         let name = name.as_str();
+        // Guesses count for what was typed, whoever it is of: else it could be seen whether two names
+        // are of one account, or an address of any.
+        let counted = counted_as(identifier);
         let credential = principal
             .as_ref()
             .and_then(|known| known.credential.clone());
-        let attempt = peer.map(|peer| Attempt::new(peer, name, credential.as_deref()));
+        let attempt = peer.map(|peer| Attempt::new(peer, &counted, credential.as_deref()));
         // Before the memory of right passwords, which would answer guesses fast.
         if self.is_locked_out(attempt) {
             return Err(locked_out());
         }
         if !self.was_right(name, password, credential.as_deref()) {
-            self.limit_attempt(name, peer)?;
+            self.limit_attempt(&counted, peer)?;
             let stored = credential.clone();
             match self
                 .check_slowly(name, password, credential, attempt)
@@ -201,8 +205,8 @@ impl Pod {
         principal.ok_or_else(wrong)
     }
 
-    /// The account of whoever has this name or verified address, and this password; failures are
-    /// counted and make him wait. An administrator of the configuration is `admin:<name>`.
+    /// Proves to be the account that has this name or verified address, and this password; failures
+    /// are counted and make him wait. An administrator of the configuration is `admin:<name>`.
     ///
     /// # Errors
     /// As [`Pod::verify_password`]; an account whose document wants digits besides (`totp`) signs in
@@ -212,16 +216,22 @@ impl Pod {
         identifier: &str,
         password: &str,
         peer: IpAddr,
-    ) -> Result<String, PodError> {
+    ) -> Result<Proof, PodError> {
         let known = self.prove(identifier, password, Some(peer)).await?;
         if known.document_wants_digits {
             return Err(wrong());
         }
-        match (&known.record, known.caller.name()) {
-            (Some(record), _) => Ok(record.id.clone()),
-            (None, Some(name)) if known.caller.is_admin() => Ok(format!("admin:{name}")),
-            (None, _) => Err(wrong()),
-        }
+        let account = match (&known.record, known.caller.name()) {
+            (Some(record), _) => record.id.clone(),
+            (None, Some(name)) if known.caller.is_admin() => format!("{ADMIN_PREFIX}{name}"),
+            (None, _) => return Err(wrong()),
+        };
+        Ok(Proof {
+            account,
+            method: "password".to_owned(),
+            strong: false,
+            epoch: Some(known.epoch),
+        })
     }
 
     /// Signs somebody in for a session: who he is, and the value of his cookie.
@@ -246,24 +256,31 @@ impl Pod {
             };
             if !fits {
                 let credential = known.credential.as_deref();
-                self.count_failure(Some(Attempt::new(peer, name, credential)), name);
+                let attempt = Attempt::new(peer, &counted_as(name), credential);
+                self.count_failure(Some(attempt), name);
                 return Err(wrong());
             }
         }
-        let cookie = self.issue_session(known.caller.name().unwrap_or(name))?;
+        let cookie = self.issue_session(&known)?;
         Ok((known.caller, cookie))
     }
 
-    /// The cookie's value for a new session of `name`, who has just proved to be it.
+    /// The cookie's value for a new session of `proved`, who has just proved to be it.
     ///
     /// # Errors
-    /// [`PodError::Refused`] if the account is gone meanwhile.
-    pub(crate) fn issue_session(&self, name: &str) -> Result<String, PodError> {
-        let principal = self.principal(name)?.ok_or_else(wrong)?;
-        let credential = principal.credential.ok_or_else(wrong)?;
+    /// [`PodError::Refused`] if the account is gone meanwhile, or all sessions of it have ended.
+    pub(crate) fn issue_session(&self, proved: &Principal) -> Result<String, PodError> {
+        let name = proved.caller.name().ok_or_else(wrong)?;
+        // Read anew, since what stands for the password may have been made stronger.
+        let now = match &proved.record {
+            Some(record) => self.principal_of(&record.id)?,
+            None => self.principal(name)?,
+        };
+        let same = |now: &Principal| now.epoch == proved.epoch && !now.is_blocked();
+        let salt = now.filter(same).and_then(|now| now.cookie_salt());
         let now_s = self.inner.clock.now_unix_s();
         let sessions = &self.inner.sessions;
-        Ok(sessions.issue(name, credential.fingerprint(), now_s))
+        Ok(sessions.issue(name, &salt.ok_or_else(wrong)?, now_s))
     }
 
     /// Does slow work on passwords when there is room for it.
@@ -394,14 +411,11 @@ impl Pod {
     fn resume_session(&self, value: &str) -> Result<SignedIn, PodError> {
         let presented = PresentedCookie::parse(value).map_err(|_| PodError::MalformedCookie)?;
         let found = self.principal(presented.claimed_name())?;
-        let Some(Principal {
-            caller, credential, ..
-        }) = found.filter(|known| !known.is_kept_out())
-        else {
+        let Some(found) = found.filter(|known| !known.is_kept_out()) else {
             return Ok(SignedIn::anonymous());
         };
-        let salt = credential.as_deref().map(StoredCredential::fingerprint);
-        let salt = salt.map(<[u8; 32]>::as_slice);
+        let salt = found.cookie_salt();
+        let salt = salt.as_deref();
         let (sessions, now_s) = (&self.inner.sessions, self.inner.clock.now_unix_s());
         let Ok(session) = sessions.verify_presented(presented, salt, now_s) else {
             return Ok(SignedIn::anonymous());
@@ -411,7 +425,7 @@ impl Pod {
             .filter(|_| sessions.needs_renewal(&session, now_s))
             .map(|salt| sessions.issue(&session.name, salt, now_s));
         Ok(SignedIn {
-            caller,
+            caller: found.caller,
             handler: Some("cookie"),
             renewed_cookie,
             renewed_session: None,
@@ -451,6 +465,12 @@ impl Default for AccountCache {
     }
 }
 
+/// Under what guesses at `identifier` are counted: an address in the form that is compared, and a name
+/// as it is.
+fn counted_as(identifier: &str) -> Cow<'_, str> {
+    normal_address(identifier).map_or(Cow::Borrowed(identifier), Cow::Owned)
+}
+
 pub(crate) fn locked_out() -> PodError {
     Refusal::Forbidden(Cow::Borrowed(LOCKED_OUT)).into()
 }
@@ -475,6 +495,10 @@ mod tests {
 
     fn ann(password: &str) -> serde_json::Value {
         json!({"type":"user","name":NAME,"roles":["staff"],"password":password})
+    }
+
+    fn issued(pod: &Pod) -> Result<String, PodError> {
+        pod.issue_session(&pod.principal(NAME)?.ok_or_else(wrong)?)
     }
 
     #[tokio::test]
@@ -513,7 +537,7 @@ mod tests {
             .await
             .unwrap();
         let who = pod.verify_password(NAME, "geheim", None).await.unwrap();
-        let cookie = pod.issue_session(NAME).unwrap();
+        let cookie = issued(&pod).unwrap();
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session.caller, who);
         assert_eq!(
@@ -536,7 +560,7 @@ mod tests {
         assert!(is_wrong(&pod, NAME, "geheim").await);
         assert_eq!(signs_in(&pod, NAME, "neu").await, nameless_id(&who));
 
-        let cookie = pod.issue_session(NAME).unwrap();
+        let cookie = issued(&pod).unwrap();
         let gone = json!({"_deleted":true});
         write(&pod, &root, id, gone, edit(Some(second)))
             .await
@@ -544,7 +568,7 @@ mod tests {
         let session = pod.authenticate(SignIn::Cookie(&cookie)).await.unwrap();
         assert_eq!(session, SignedIn::anonymous());
         assert!(is_wrong(&pod, NAME, "neu").await);
-        assert!(refused(&pod.issue_session(NAME)).is_some());
+        assert!(refused(&issued(&pod)).is_some());
     }
 
     #[tokio::test]
@@ -723,6 +747,7 @@ mod tests {
             totp: None,
             document_wants_digits: false,
             record: None,
+            epoch: 0,
         };
         let moment = (DatabaseNumber(1), 1, 0);
         for n in 0..=REMEMBERED_MAX {

@@ -149,7 +149,9 @@ mod tests {
         assert_eq!(after["password_scheme"], "argon2id");
         assert_eq!((&after["mail"], after.get("salt")), (&json!("j@n"), None));
         // The session that follows is one of the new hash.
-        let session = pod.issue_session("jan").unwrap();
+        let peer = "192.0.2.1".parse().unwrap();
+        let opened = pod.open_session("jan", "apple", None, peer).await;
+        let (_, session) = opened.unwrap();
         signs_in(&pod, "jan", "apple").await;
         assert_eq!(stored(&pod), after, "once");
         let resumed = pod.authenticate(SignIn::Cookie(&session)).await.unwrap();

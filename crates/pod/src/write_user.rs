@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use adea_accounts::directory;
 use adea_accounts::{Refusal, USER_ID_PREFIX, new_password, prepare, public_view, validate};
 use adea_base::Caller;
 use adea_documents::WriteError;
@@ -29,6 +30,9 @@ const HIDDEN_KEYS: &[u8] = b"$serde_json::private::";
 
 /// `CouchDB`'s reason where only server administrators may list a database.
 const NOT_SERVER_ADMIN: &str = "You are not a server admin.";
+
+/// The reason where an account is of an administrator of the server.
+const OF_AN_ADMIN: &str = "Only server admins may write the account of a server admin.";
 
 impl Pod {
     /// Refuses an edit of an account that its author has not seen as it is: who wants a name that
@@ -75,6 +79,7 @@ impl Pod {
         let old = current_user(self.view().as_ref(), entry, id, caller)?;
         let access = entry.security.access(caller);
         validate(&new, old.as_ref(), draft.deleted, caller, access)?;
+        spare_admins(self.view().as_ref(), entry, id, caller)?;
         let Some(password) = new_password(&new).filter(|_| !draft.deleted) else {
             return Ok(draft);
         };
@@ -222,13 +227,29 @@ pub(crate) fn judge_user(
     let new = with_id(parse_body(sent)?, id);
     let old = current_user(view, entry, id, caller)?;
     let access = entry.security.access(caller);
-    Ok(validate(
-        &new,
-        old.as_ref(),
-        draft.deleted(),
-        caller,
-        access,
-    )?)
+    validate(&new, old.as_ref(), draft.deleted(), caller, access)?;
+    spare_admins(view, entry, id, caller)
+}
+
+/// Keeps the accounts of administrators of the server from whoever administers the accounts only: with
+/// another password he would be one of them.
+fn spare_admins(
+    view: &dyn View,
+    entry: &DatabaseEntry,
+    id: &str,
+    caller: &Caller,
+) -> Result<(), PodError> {
+    let Some(name) = id.strip_prefix(USER_ID_PREFIX) else {
+        return Ok(());
+    };
+    if caller.is_admin() || caller.name() == Some(name) {
+        return Ok(());
+    }
+    let record = directory::live_name(view, entry.number.0, name)?;
+    match record.is_some_and(|record| record.flags.admin) {
+        true => Err(Refusal::Forbidden(Cow::Borrowed(OF_AN_ADMIN)).into()),
+        false => Ok(()),
+    }
 }
 
 /// Reads normal JSON text, as drafts and stored bodies have it.

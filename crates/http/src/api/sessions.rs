@@ -5,7 +5,7 @@
 
 mod forms;
 
-use adea_pod::{Begun, Face, Pod, PodError, Proof, SessionError, SessionWanted};
+use adea_pod::{Begun, Face, Pod, PodError, SessionError, SessionWanted};
 use http::{StatusCode, header};
 
 use super::paging::{self, Page, Paged};
@@ -250,11 +250,16 @@ pub(crate) async fn end_current(
     let pod = &exchange.app.pod;
     pod.end_session(&exchange.caller, session, address(exchange))
         .await?;
+    take_cookie(exchange, response);
+    Ok(true)
+}
+
+/// Takes the cookie of a session away, if the request came with one.
+pub(crate) fn take_cookie(exchange: &Exchange, response: &mut Response) {
     let cookie = cookie_of(exchange);
     if cookie.find(&exchange.headers).is_some() {
         cookie.take(response);
     }
-    Ok(true)
 }
 
 fn cookie_of(exchange: &Exchange) -> SessionCookie {
@@ -272,14 +277,9 @@ async fn login(mut exchange: Exchange) -> Result<Response, ApiError> {
     let identifier = asked.identifier()?.to_owned();
     let wanted = wanted(&exchange, &asked.session())?;
     let pod = &exchange.app.pod;
-    let account = pod
+    let proof = pod
         .prove_password(&identifier, &asked.password, wanted.address)
         .await?;
-    let proof = Proof {
-        account,
-        method: "password".to_owned(),
-        strong: false,
-    };
     let came = pod.begin_session(proof, wanted).await?;
     Ok(begun(&exchange, came))
 }

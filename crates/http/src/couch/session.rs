@@ -180,6 +180,8 @@ async fn post(exchange: &mut Exchange) -> Result<Response, ApiError> {
     let mut response = reply::json(StatusCode::OK, out);
     let cookie = cookie_header(exchange, &session);
     reply::set(&mut response, header::SET_COOKIE, &cookie);
+    // It would win over the new one, and the browser go on as somebody else.
+    crate::api::sessions::take_cookie(exchange, &mut response);
     redirect(exchange, "next", &mut response);
     Ok(response)
 }

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use adea_accounts::audit::{self, AuditEntry};
+use adea_accounts::directory::AccountRecord;
 use adea_accounts::sessions::{self, ADMIN_PREFIX, SessionRecord};
 use adea_base::Caller;
 use adea_store::{Decline, EngineError, Transaction};
 
 use super::{SessionError, entry};
+use crate::directory::edit::edit_in;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -150,9 +152,18 @@ impl Pod {
         let name = caller.name().unwrap_or_default().to_owned();
         let now_ms = self.inner.clock.now_unix_ms();
         let (store, address) = (self.inner.store.clone(), address.to_canonical().to_string());
+        let users = match caller.account() {
+            Some(_) => Some(self.users_number()?.0),
+            None => None,
+        };
         Self::to_the_end(async move {
             let ended = store.transact(Self::permit(), move |tx| {
-                let count = sessions::end_all(tx, &account, except.as_deref())?;
+                let count = match users {
+                    Some(users) => edit_in(tx, users, &account, |tx, record| {
+                        raise_epoch(tx, record, except.as_deref())
+                    })?,
+                    None => sessions::end_all(tx, &account, except.as_deref())?,
+                };
                 let entry = AuditEntry {
                     time_ms: now_ms,
                     action: "session.end_all".to_owned(),
@@ -190,4 +201,15 @@ impl Pod {
         }
         Ok(())
     }
+}
+
+/// Ends whatever goes on of an account, but the session `kept`: also what has no record here, as
+/// `CouchDB`'s cookie, feeds, and a sign-in that is under way. How many sessions ended.
+pub(crate) fn raise_epoch(
+    tx: &mut Transaction<'_>,
+    record: &mut AccountRecord,
+    kept: Option<&str>,
+) -> Result<usize, Decline<PodError>> {
+    record.epoch += 1;
+    Ok(sessions::end_others(tx, &record.id, kept, record.epoch)?)
 }

@@ -1,6 +1,8 @@
 //! The life of sessions against a naive model: a credential is accepted exactly when the model says
 //! so, whatever happens in whatever order, and after a restart.
 
+mod epochs;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -237,6 +239,7 @@ impl World {
             account: self.ids[account].clone(),
             method: "password".to_owned(),
             strong: true,
+            epoch: None,
         };
         let begun = self.pod.begin_session(proof, wanted(face)).await;
         if self.model.blocked[account] {
@@ -383,8 +386,14 @@ impl World {
             .end_own_sessions(&caller, keep, address)
             .await
             .unwrap();
+        self.model.epochs[account] += 1;
+        let epoch = self.model.epochs[account];
         for (at, life) in self.model.lives.iter_mut().enumerate() {
-            life.ended |= life.account == account && Some(at) != except;
+            if Some(at) != except {
+                life.ended |= life.account == account;
+            } else if life.epoch + 1 == epoch {
+                life.epoch = epoch;
+            }
         }
     }
 
@@ -539,6 +548,6 @@ async fn a_feed_is_woken_by_its_account_and_asks_anew() {
     let root = adea_base::Caller::named("root", vec!["_admin".to_owned()]);
     assert!(
         world.pod.follow_caller(&root).is_none(),
-        "nothing but himself ends it"
+        "nobody here is called so: a token of others says it"
     );
 }

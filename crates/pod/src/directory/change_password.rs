@@ -12,6 +12,7 @@ use super::letters::notify;
 use super::life::hex;
 use super::recover::{Expected, set_credential};
 use crate::apps::Actor;
+use crate::begin_session::raise_epoch;
 use crate::error::PodError;
 use crate::pod::Pod;
 
@@ -45,8 +46,13 @@ impl Pod {
                 let name = &record.name;
                 let released = set_credential(tx, &ground, name, expected, &credential)?;
                 edit_in(tx, ground.users, &account, |tx, record| {
+                    // It was the old password of another epoch that was proved.
+                    if record.epoch != holder.record.epoch {
+                        return Err(refuse(AccountError::Changed));
+                    }
                     record.password_fingerprint = Some(hex(credential.fingerprint()));
-                    sessions::end_all(tx, &record.id, by.caller.session())?;
+                    // Who signs in with the old one at this moment is refused.
+                    raise_epoch(tx, record, by.caller.session())?;
                     let (entropy, kind) = (&ground.entropy, Kind::PasswordChanged);
                     notify(tx, entropy, ground.now_ms, record, kind, json!({}));
                     Ok(())

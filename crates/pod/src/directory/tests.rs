@@ -332,7 +332,9 @@ async fn a_flag_a_block_and_a_role_are_in_force_at_the_next_request() {
         signs_in(&pod, "ann", "geheim12").await,
         caller("ann", &["staff"])
     );
-    let cookie = pod.issue_session("ann").unwrap();
+    let here = "192.0.2.1".parse().unwrap();
+    let opened = pod.open_session("ann", "geheim12", None, here).await;
+    let (_, cookie) = opened.unwrap();
     change(AccountChange {
         blocked: Some(true),
         ..AccountChange::default()

@@ -45,6 +45,8 @@ pub struct ShownPasskey {
 pub(super) struct Answered {
     /// The account that it speaks for.
     pub(super) account: String,
+    /// The epoch of it, before it was judged.
+    epoch: u64,
     credential: String,
     /// What it was judged by; a newer one means that it was used meanwhile.
     before: Value,
@@ -156,6 +158,7 @@ impl Pod {
             .judge_passkey(continuation, credential, host, address)
             .await?;
         let (account, ground) = (answered.account.clone(), self.ground()?);
+        let epoch = Some(answered.epoch);
         let continuation = continuation.to_owned();
         self.edit_account(&account, move |tx, record| {
             take(tx, &continuation, ground.now_ms)?;
@@ -166,6 +169,7 @@ impl Pod {
             account,
             method: "passkey".to_owned(),
             strong: true,
+            epoch,
         })
     }
 
@@ -214,6 +218,7 @@ impl Pod {
             .map_err(FactorError::Passkey)?;
         Ok(Answered {
             account: said.account,
+            epoch: record.epoch,
             credential: said.credential,
             before: stored.key.clone(),
             after,

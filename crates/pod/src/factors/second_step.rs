@@ -70,11 +70,13 @@ impl Pod {
         let guess = self.guess(&record, address)?;
         self.require_open(guess)?;
         self.limit(LimitKind::AccountSignIn, &record.name)?;
+        let epoch = second_step::epoch(&kept);
         let (brought, kind) = self.brought(&kept.account, answer, host, address).await?;
         let proof = Proof {
             account: kept.account.clone(),
             method: format!("{}+{kind}", second_step::method(&kept)),
             strong: true,
+            epoch,
         };
         let (ground, continuation) = (self.ground()?, continuation.to_owned());
         let done = self.edit_account(&kept.account, move |tx, record| {
@@ -168,7 +170,11 @@ impl Step<'_> {
     ) -> Result<Result<(), FactorError>, Decline<PodError>> {
         let (now_ms, purpose) = (self.ground.now_ms, Purpose::SecondFactor);
         let kept = one_time::take(tx, self.continuation, purpose, now_ms)?;
-        let Some(mut kept) = kept.filter(|kept| kept.account == record.id) else {
+        // What was proved in the first step holds no more if all sessions have ended since.
+        let goes_on = |kept: &OneTime| {
+            kept.account == record.id && second_step::epoch(kept) == Some(record.epoch)
+        };
+        let Some(mut kept) = kept.filter(goes_on) else {
             return Ok(Err(FactorError::Expired));
         };
         let accepts = |record: &mut AccountRecord, given: Given<'_>| {

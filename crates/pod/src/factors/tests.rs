@@ -109,6 +109,7 @@ impl World {
             account: self.who.account.clone(),
             method: "password".to_owned(),
             strong,
+            epoch: None,
         };
         let wanted = SessionWanted {
             face: Face::Cookie,
@@ -203,6 +204,56 @@ async fn digits_are_asked_for_once_they_are_confirmed() {
     assert_eq!(kinds, ["totp", "recovery_code"]);
     assert!(matches!(world.begin(true).await, Begun::Session(_)));
     assert_eq!(world.audited("totp.add"), 1);
+}
+
+#[tokio::test]
+async fn a_factor_that_comes_or_goes_ends_all_sessions_but_the_one_that_asks() {
+    let mut world = World::new(LockoutMode::Enforce).await;
+    let session = async |world: &World| match world.begin(true).await {
+        Begun::Session(given) => given.session,
+        Begun::SecondFactor { .. } => panic!("it was strong"),
+    };
+    let alive = |world: &World| -> Vec<String> {
+        let found = world.pod.list_sessions(&world.who.account, None, 10);
+        let found = found.unwrap().sessions.into_iter();
+        found.map(|session| session.id).collect()
+    };
+    let epoch = |world: &World| {
+        let record = world.pod.account_record(&world.who.account).unwrap();
+        record.unwrap().epoch
+    };
+    let (own, _) = (session(&world).await, session(&world).await);
+    world.who.session = Some(own.clone());
+    let started = world.pod.start_totp(&world.who, Some("geheim")).await;
+    world.key = started.unwrap().secret;
+    assert_eq!((epoch(&world), alive(&world).len()), (0, 2));
+    let digits = world.digits(0);
+    world.pod.confirm_totp(&world.who, &digits).await.unwrap();
+    assert_eq!((epoch(&world), alive(&world)), (1, vec![own.clone()]));
+    session(&world).await;
+    world.later(60_000);
+    let digits = world.digits(0);
+    let removed = world.pod.remove_totp(&world.who, Some(&digits), None).await;
+    removed.unwrap();
+    assert_eq!((epoch(&world), alive(&world)), (2, vec![own]));
+}
+
+#[tokio::test]
+async fn what_was_proved_before_all_sessions_ended_goes_no_further() {
+    let world = World::with_totp(LockoutMode::Enforce).await;
+    let (before, later) = (world.continuation().await, world.continuation().await);
+    let digits = || SecondAnswer::Digits(world.digits(0));
+    assert!(world.second(&later, digits()).await.is_ok());
+    let raised = world.pod.edit_account(&world.who.account, |_, record| {
+        record.epoch += 1;
+        Ok(())
+    });
+    raised.await.unwrap();
+    world.later(30_000);
+    let proved = world.second(&before, digits()).await;
+    assert_eq!(word(proved), FactorError::Expired);
+    let after = world.continuation().await;
+    assert!(world.second(&after, digits()).await.is_ok());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use adea_accounts::{Attempt, Totp, new_totp_key, otpauth_url, recovery_codes};
 use serde_json::{Value, json};
 
 use super::{Asking, FactorError, Notice};
+use crate::begin_session::raise_epoch;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::locked_out;
@@ -93,6 +94,8 @@ impl Pod {
             record.totp = Some(key.to_owned());
             record.totp_step = step;
             record.recovery_codes = hashes;
+            // Others who are signed in have not proved it.
+            raise_epoch(tx, record, who.session.as_deref())?;
             let told = "A second factor was added";
             let notice = Notice::own("totp.add", record, &who, Value::Null, told);
             Self::note(tx, &ground, record, &notice)?;
@@ -135,6 +138,7 @@ impl Pod {
                 return Ok(Err(FactorError::WrongCode));
             }
             forget(record);
+            raise_epoch(tx, record, who.session.as_deref())?;
             let told = "The second factor was removed";
             let notice = Notice::own("totp.remove", record, &who, Value::Null, told);
             Self::note(tx, &ground, record, &notice)?;

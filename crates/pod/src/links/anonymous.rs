@@ -76,6 +76,7 @@ impl Pod {
             account,
             method: "anonymous".to_owned(),
             strong: false,
+            epoch: None,
         };
         self.begin_session(proof, wanted).await
     }

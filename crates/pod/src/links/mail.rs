@@ -107,7 +107,11 @@ pub(super) struct Sending {
 /// What came of a link or code.
 enum Taken {
     Wrong,
-    Account { id: String, method: &'static str },
+    Account {
+        id: String,
+        method: &'static str,
+        epoch: Option<u64>,
+    },
 }
 
 /// Six digits.
@@ -206,13 +210,14 @@ impl Pod {
             taken.await.map_err(PodError::from)
         })
         .await?;
-        let Taken::Account { id, method } = taken else {
+        let Taken::Account { id, method, epoch } = taken else {
             return Err(LinkError::WrongCode.into());
         };
         let proof = Proof {
             account: id,
             method: method.to_owned(),
             strong: false,
+            epoch,
         };
         let wanted = SessionWanted { app, ..wanted };
         self.begin_session(proof, wanted).await
@@ -250,7 +255,8 @@ impl Pod {
         }
         one_time::take(tx, secret, purpose, now_ms)?;
         let id = self.account_of_mail(tx, ground, &kept, &open, from)?;
-        Ok((Taken::Account { id, method }, kept.app))
+        let epoch = directory::live(tx, ground.users, &id)?.map(|record| record.epoch);
+        Ok((Taken::Account { id, method, epoch }, kept.app))
     }
 
     /// The account of who has proved to read the mail of an address.

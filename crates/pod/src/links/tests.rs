@@ -345,6 +345,7 @@ async fn a_new_device_is_told_unless_it_is_the_first_or_nobody_wants_to_know() {
             account: account.clone(),
             method: "password".to_owned(),
             strong: true,
+            epoch: None,
         };
         world.pod.begin_session(proof, wanted(&device))
     };

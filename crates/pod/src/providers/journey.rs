@@ -330,6 +330,7 @@ impl Pod {
             account: arrived,
             method: format!("oidc:{}", provider.name),
             strong: false,
+            epoch: None,
         };
         Ok(Finished::SignedIn(self.begin_session(proof, wanted).await?))
     }

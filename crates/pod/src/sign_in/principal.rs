@@ -39,6 +39,8 @@ pub(crate) struct Principal {
     pub(crate) document_wants_digits: bool,
     /// What is kept of his account; an administrator of the configuration has none.
     pub(crate) record: Option<Arc<AccountRecord>>,
+    /// Another one means that all of his sessions have ended since.
+    pub(crate) epoch: u64,
 }
 
 /// As of when something holds: a database, its last change, and the last change of what makes rights
@@ -59,16 +61,33 @@ impl Pod {
 
     /// Who has the name `name`.
     pub(super) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
-        if let Some(credential) = self.inner.admins.read().find(name) {
-            return Ok(Some(Principal {
-                caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
-                credential: Some(credential),
-                totp: None,
-                document_wants_digits: false,
-                record: None,
-            }));
+        if let Some(admin) = self.admin_principal(name) {
+            return Ok(Some(admin));
+        }
+        // What is remembered by something else than a name has such a character in front.
+        if name.contains(char::is_control) {
+            return Ok(None);
         }
         self.remembered(name, |view, entry| read_account(view, entry, name))
+    }
+
+    /// Whether an account with this name is hidden by an administrator of the configuration.
+    pub(crate) fn is_shadowed(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.inner.admins.read().find(name).is_some())
+    }
+
+    /// The administrator of the configuration who is called `name`.
+    fn admin_principal(&self, name: &str) -> Option<Principal> {
+        let admins = self.inner.admins.read();
+        let (credential, epoch) = (admins.find(name)?, admins.epoch(name)?);
+        Some(Principal {
+            caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
+            credential: Some(credential),
+            totp: None,
+            document_wants_digits: false,
+            record: None,
+            epoch,
+        })
     }
 
     /// Who has `identifier` for a name, or for a verified address: a name wins.
@@ -82,10 +101,12 @@ impl Pod {
         let Ok(normal) = normal_address(identifier) else {
             return Ok(None);
         };
-        self.remembered(&format!("\0@{normal}"), |view, entry| {
+        let found = self.remembered(&format!("\0@{normal}"), |view, entry| {
             let id = directory::find_address(view, &normal)?;
             read_account_of(view, entry, id.as_deref())
-        })
+        })?;
+        // Whoever is known by his name alone would be taken for the administrator.
+        Ok(found.filter(|found| !self.is_shadowed(found.caller.name())))
     }
 
     /// Who the account `id` is.
@@ -143,6 +164,17 @@ impl Principal {
         }
     }
 
+    /// What his cookie is sealed with besides the server's secret: it changes with the password, and
+    /// when all of his sessions end. `None` if he cannot sign in with a password.
+    pub(super) fn cookie_salt(&self) -> Option<Vec<u8>> {
+        let mut salt = self.credential.as_deref()?.fingerprint().to_vec();
+        // Of an administrator of the configuration the password is all there is.
+        if self.record.is_some() {
+            salt.extend_from_slice(&self.epoch.to_be_bytes());
+        }
+        Some(salt)
+    }
+
     /// Whether administrators have blocked him, or his address is not proved yet.
     pub(super) fn is_kept_out(&self) -> bool {
         let record = self.record.as_ref();
@@ -189,6 +221,10 @@ fn read_account(
     entry: &DatabaseEntry,
     name: &str,
 ) -> Result<Option<Principal>, PodError> {
+    // `CouchDB` lets such names be written, and here nobody has one.
+    if name.contains(char::is_control) {
+        return Ok(None);
+    }
     let Some(user) = current_user(view, entry, &user_id(name), &Caller::anonymous())? else {
         return Ok(None);
     };
@@ -220,6 +256,7 @@ fn read_account(
         credential: account.credential.map(Arc::new),
         document_wants_digits: account.totp.is_some(),
         totp: own.or(account.totp),
+        epoch: record.as_ref().map_or(0, |record| record.epoch),
         record: record.map(Arc::new),
     }))
 }
