@@ -170,10 +170,7 @@ mod tests {
             &["sandbox"],
         );
         let own = r#"{"content-security-policy":"sandbox allow-scripts allow-same-origin"}"#;
-        check(
-            own,
-            &["sandbox allow-scripts allow-same-origin", "sandbox"],
-        );
+        check(own, &["sandbox allow-scripts allow-same-origin", "sandbox"]);
     }
 
     #[test]
