@@ -38,8 +38,8 @@ before(async () => {
     of('one', ';label=The One;trust_email=true'),
     of('two', ''),
     'name=down;issuer=http://127.0.0.1:1;client_id=x',
-    of('form', ';preset=apple;label=By form'),
-    `name=github;client_id=gh;client_secret=hush-gh;authorize=${plain.origin}/authorize;token=${plain.origin}/token;user=${plain.origin}/user;emails=${plain.origin}/user/emails`,
+    of('form', ';preset=apple;label=By form;trust_email=true'),
+    `name=github;client_id=gh;client_secret=hush-gh;authorize=${plain.origin}/authorize;token=${plain.origin}/token;user=${plain.origin}/user;emails=${plain.origin}/user/emails;trust_email=true`,
   ];
   server = await Server.start({ args: ['--providers', providers.join('\n'), '--cors-origins', 'https://app.example.org'] });
   await provider.setClients(['one', 'two', 'form'].map((name) => ({
