@@ -227,7 +227,7 @@ const fn field(name: &'static str, about: &'static str) -> Parameter {
 }
 
 /// What is read of what a provider adds.
-const RETURNED_WITH: &[Parameter] = &[
+pub(super) const RETURNED_WITH: &[Parameter] = &[
     field("state", "What the browser was sent with."),
     field("code", "What is swapped for the identity."),
     field("iss", "Who sends the browser."),
