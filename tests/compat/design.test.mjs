@@ -375,6 +375,7 @@ it('shows render documents', async () => {
   const show = (path, headers) => ask('GET', `/_design/r/_show/${path}`, undefined, { headers });
   const hello = await show('hello/d');
   assert.deepEqual([hello.text, hello.headers['content-type'], hello.headers.vary], ['Hello World', 'text/html; charset=utf-8', 'Accept']);
+  assert.equal(hello.headers['content-security-policy'], 'sandbox');
   assert.equal((await show('hello/none')).text, 'New World');
   assert.equal((await show('hello')).text, 'Empty World');
   const missing = await show('name/none');
@@ -411,6 +412,7 @@ it('update functions write documents', async () => {
   const update = (path, body, options) => ask('PUT', `/_design/u/_update/${path}`, body, options);
   const hello = await update('hello/d');
   assert.deepEqual([hello.status, hello.text, hello.headers['x-couch-id']], [201, 'hello doc', 'd']);
+  assert.equal(hello.headers['content-security-policy'], 'sandbox');
   const doc = (await ask('GET', '/d')).json();
   assert.deepEqual([doc.world, doc.by, doc.n, doc._rev], ['hello', ADMIN.name, 1, hello.headers['x-couch-update-newrev']]);
   const made = await update('hello/new/one');
@@ -453,6 +455,7 @@ it('lists are given the rows of a view', async () => {
   const list = (path, body, headers) => ask(body ? 'POST' : 'GET', `/_design/l/_list/${path}`, body, { headers });
   const plain = await list('keys/n');
   assert.deepEqual([plain.status, plain.text, plain.headers['content-type']], [200, 'head0123456789tail', 'application/json']);
+  assert.equal(plain.headers['content-security-policy'], 'sandbox');
   assert.equal((await list('keys/n?startkey=3&endkey=5')).text, 'head345tail');
   assert.equal((await list('keys/n?startkey=30')).text, 'headtail');
   assert.equal((await list('keys/n', { keys: [2, 4] })).text, 'head24tail');

@@ -138,9 +138,10 @@ describe('templates', () => {
     const put = (text, subject = 'x') => ask(server, 'PUT', '/_mail/templates/recover/en', { body: { subject, text, html: '' }, status: 400 });
     const loops = '{% for a in "aaaaaaaaaaaaaaaa" %}'.repeat(20) + '{% endfor %}'.repeat(20);
     for (const [text, told] of [
-      ['{{ nobody }}', 'there is no nobody'], ['{{ link', 'syntax error'], ['{% set a = 1 %}', 'allowed are'],
-      ['{% include "x" %}', 'allowed are'], ['{{ "x" * 90000000 }}', 'longer than'], [loops, ''],
-      ['{{ "".__class__ }}', ''], ['{{ link|attr("x") }}', 'unknown filter'],
+      ['{{ nobody }}', 'there is no nobody'], ['{{ link', 'allowed are'], ['{% set a = 1 %}', 'allowed are'],
+      ['{% include "x" %}', 'allowed are'], ['{{ "x" * 90000000 }}', 'allowed are'], [loops, ''],
+      ['{{ "".__class__ }}', ''], ['{{ link|attr("x") }}', 'allowed are'],
+      ['{{ [to*6600000, to*6600000]|length }}', 'allowed are'], ['{% if server == "x" %}{{ to ~ to }}{% endif %}', 'allowed are'],
     ]) {
       const refused = await put(text);
       assert.equal(refused.error, 'invalid_template', text);

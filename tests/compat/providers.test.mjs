@@ -38,8 +38,8 @@ before(async () => {
     of('one', ';label=The One;trust_email=true'),
     of('two', ''),
     'name=down;issuer=http://127.0.0.1:1;client_id=x',
-    of('form', ';preset=apple;label=By form'),
-    `name=github;client_id=gh;client_secret=hush-gh;authorize=${plain.origin}/authorize;token=${plain.origin}/token;user=${plain.origin}/user;emails=${plain.origin}/user/emails`,
+    of('form', ';preset=apple;label=By form;trust_email=true'),
+    `name=github;client_id=gh;client_secret=hush-gh;authorize=${plain.origin}/authorize;token=${plain.origin}/token;user=${plain.origin}/user;emails=${plain.origin}/user/emails;trust_email=true`,
   ];
   server = await Server.start({ args: ['--providers', providers.join('\n'), '--cors-origins', 'https://app.example.org'] });
   await provider.setClients(['one', 'two', 'form'].map((name) => ({
@@ -114,11 +114,11 @@ describe('signing in with a provider', () => {
   });
 
   it('sends a browser back to its page with a code in the fragment', async () => {
-    const { url, continuation } = await start('one', { redirect_to: '/app/in?x=1' });
+    const { url, continuation } = await start('one', { redirect_to: '/_auth/pages/in?x=1' });
     const back = await new Person(provider, 'carl').goes(url);
     const { answer } = await ask('GET', back.slice(server.origin.length), { status: 303 });
     const location = answer.headers.get('location');
-    assert.match(location, /^\/app\/in\?x=1#code=[A-Za-z0-9_-]{43}$/);
+    assert.match(location, /^\/_auth\/pages\/in\?x=1#code=[A-Za-z0-9_-]{43}$/);
     assert.equal(answer.headers.get('referrer-policy'), 'no-referrer');
     assert.equal(answer.headers.get('cache-control'), 'no-store');
     const session = await finish(location.split('#code=')[1], continuation);
@@ -263,10 +263,11 @@ describe('the attempt of somebody else', () => {
       'https://evil.example/', '//evil.example', '/\\evil.example', 'https://app.example.org.evil.example/',
       'https://app.example.org@evil.example/', 'http://app.example.org/', 'javascript:alert(1)', 'app.example.org',
       'https://app.example.org/#x', '/a\r\nset-cookie: x=y', '', `${server.origin}.evil.example/`, 'data:text/html,x',
+      '/shop/_design/x/_show/y', '/_utils/../shop/_design/x/_show/y', `${server.origin}/shop/_design/x/_show/y`, '/in?a=b',
     ]) {
       assert.equal((await ask('POST', '/_auth/oidc/one/start', { body: { redirect_to: target }, status: 400 })).error, 'invalid_redirect', target);
     }
-    for (const target of ['/', '/in?a=b', 'https://app.example.org', 'https://app.example.org/in']) await start('one', { redirect_to: target });
+    for (const target of ['/', '/_utils/?a=b', 'https://app.example.org', 'https://app.example.org/in']) await start('one', { redirect_to: target });
     const forged = await fetch(`${server.origin}/_auth/oidc/one/start`, {
       method: 'POST', body: '{"redirect_to":1}', headers: { 'content-type': 'application/json' },
     });

@@ -71,6 +71,23 @@ fn address_of(claims: &Map<String, Value>) -> (Option<String>, bool) {
     (address, verified)
 }
 
+/// The issuer of Google's tokens.
+const GOOGLE: &str = "https://accounts.google.com";
+
+/// As [`address_of`], of what `issuer` says. Google calls any address proved that an account was once made
+/// with, whoever has it now; only of its own, and of those of an organisation that it keeps, does it know.
+fn address_by(claims: &Map<String, Value>, issuer: &Issuer) -> (Option<String>, bool) {
+    let (address, verified) = address_of(claims);
+    if issuer.as_str() != GOOGLE {
+        return (address, verified);
+    }
+    let domain = address.as_deref().and_then(|text| text.rsplit_once('@'));
+    let own = domain.is_some_and(|(_, domain)| domain.eq_ignore_ascii_case("gmail.com"));
+    let kept = claims.get("hd").and_then(Value::as_str);
+    let kept = kept.is_some_and(|domain| !domain.is_empty());
+    (address, verified && (own || kept))
+}
+
 /// Whether it looks like an address at all; the rules of accounts say more.
 fn is_address(text: &str) -> bool {
     text.len() <= ADDRESS_BYTES_MAX && text.contains('@') && !text.contains(char::is_control)

@@ -11,6 +11,7 @@
 
 mod builtin;
 pub mod captured;
+mod grammar;
 mod keys;
 mod kind;
 mod language;

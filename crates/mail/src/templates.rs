@@ -13,6 +13,8 @@ use crate::template::{Around, InvalidTemplate, Rendered, Template};
 
 /// The most templates that are kept.
 pub const TEMPLATES_MAX: usize = 1_000;
+/// The most templates of one app: one that has many must leave room for the others.
+pub const TEMPLATES_OF_APP_MAX: usize = 100;
 
 /// Which template: what it is about, in which app (empty for all), in which language.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,12 @@ pub fn put(
     let key = which.key();
     if tx.get(Space::Index, &key)?.is_none() {
         let there = tx.range(Space::Index, &keys::templates(), TEMPLATES_MAX)?;
-        if there.len() >= TEMPLATES_MAX {
+        let of_app = there.iter().filter(|(key, _)| {
+            let parsed = keys::parse_template(key);
+            parsed.is_some_and(|(_, app, _)| app == which.app)
+        });
+        let too_many = !which.app.is_empty() && of_app.count() >= TEMPLATES_OF_APP_MAX;
+        if too_many || there.len() >= TEMPLATES_MAX {
             return Ok(false);
         }
     }
@@ -199,4 +206,44 @@ pub fn fill(
         server,
     };
     template.render(mail.kind, &mail.data, around)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use adea_store::{Memory, Store, StoreOptions, TransactError, WritePermit};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_app_with_many_templates_leaves_room_for_others() {
+        let store = Store::open(Arc::new(Memory::new()), StoreOptions::default()).unwrap();
+        let put = async |app: &str, language: usize| {
+            let first = char::from(b'a' + u8::try_from(language / 26).unwrap());
+            let second = char::from(b'a' + u8::try_from(language % 26).unwrap());
+            let which = Which {
+                kind: Kind::Test,
+                app: app.to_owned(),
+                language: Language::parse(&format!("{first}{second}")).unwrap(),
+            };
+            let done: Result<bool, TransactError<EngineError>> = store
+                .transact(WritePermit::of_term(1), move |tx| {
+                    let template = built_in(Kind::Test, "en").unwrap();
+                    Ok(put(tx, &which, &template)?)
+                })
+                .await;
+            done.unwrap_or_else(|_| panic!("a transaction over memory"))
+        };
+        for language in 0..TEMPLATES_OF_APP_MAX {
+            assert!(put("shop", language).await, "{language}");
+        }
+        assert!(!put("shop", TEMPLATES_OF_APP_MAX).await);
+        // What is there may be written anew, and others may write.
+        assert!(put("shop", 0).await);
+        assert!(put("sho", TEMPLATES_OF_APP_MAX).await);
+        for language in 0..=TEMPLATES_OF_APP_MAX {
+            assert!(put("", language).await, "{language}");
+        }
+    }
 }

@@ -43,6 +43,9 @@ pub enum FactorError {
     /// The session is too old to change how its user signs in.
     #[error("Sign in again to do this, or send the password.")]
     NotFresh,
+    /// The session is too old to do by the password alone what the second factor is for.
+    #[error("Sign in again with the second factor, or send one of its codes where one is taken.")]
+    WantsCode,
     /// Administrators of the configuration, and holders of others' tokens, have no record.
     #[error("Only accounts of this server have passkeys and second factors.")]
     NoAccount,
@@ -143,7 +146,9 @@ impl Pod {
         holder.ok_or_else(|| FactorError::NoAccount.into())
     }
 
-    /// Makes sure that the user himself is there: his session is young, or he knows the password.
+    /// Makes sure that the user himself is there: his session is young, or he knows the password. Where digits
+    /// are asked for, the password does not stand for them: whoever has read it would make himself recovery
+    /// codes or a passkey with a session that he has found open.
     async fn require_fresh(
         &self,
         who: &Asking,
@@ -151,20 +156,27 @@ impl Pod {
         password: Option<&str>,
     ) -> Result<(), PodError> {
         if let Some(password) = password {
+            if holder.record.totp.is_some() && !self.session_is_fresh(who)? {
+                return Err(FactorError::WantsCode.into());
+            }
             return self.require_password(who, holder, password).await;
         }
+        match self.session_is_fresh(who)? {
+            true => Ok(()),
+            false => Err(FactorError::NotFresh.into()),
+        }
+    }
+
+    /// Whether the session of who asks has begun just now.
+    fn session_is_fresh(&self, who: &Asking) -> Result<bool, PodError> {
         let session = match &who.session {
             Some(id) => sessions::find(self.view().as_ref(), id)?,
             None => None,
         };
         let now_ms = self.inner.clock.now_unix_ms();
-        let fresh = session.is_some_and(|session| {
+        Ok(session.is_some_and(|session| {
             session.account == who.account && now_ms.abs_diff(session.begun_ms) < FRESH_MS
-        });
-        match fresh {
-            true => Ok(()),
-            false => Err(FactorError::NotFresh.into()),
-        }
+        }))
     }
 
     async fn require_password(

@@ -23,7 +23,7 @@ pub enum MailError {
     #[error("There is no such template.")]
     NoTemplate,
     /// There is no more room for words.
-    #[error("There are as many templates as are kept; delete one first.")]
+    #[error("There are as many templates as are kept, of all or of this app; delete one first.")]
     TooManyTemplates,
     /// There is no such mail in the queue.
     #[error("There is no such mail.")]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Person, address_of, is_address, is_subject};
+use super::{Issuer, Person, address_by, address_of, is_address, is_subject};
 
 /// The longest token that is kept for the next request.
 const TOKEN_BYTES_MAX: usize = 32 << 10;
@@ -93,12 +93,13 @@ fn object(json: &[u8]) -> Result<Map<String, Value>, InvalidAnswer> {
 pub fn userinfo_person(
     json: &[u8],
     subject: &str,
+    issuer: &Issuer,
 ) -> Result<(Option<String>, bool), InvalidAnswer> {
     let claims = object(json)?;
     if claims.get("sub").and_then(Value::as_str) != Some(subject) {
         return Err(InvalidAnswer::Subject);
     }
-    Ok(address_of(&claims))
+    Ok(address_by(&claims, issuer))
 }
 
 /// Who a provider without ID tokens says that the bearer is: GitHub's `id` is a number, others have a
@@ -180,15 +181,25 @@ mod tests {
 
     #[test]
     fn the_bearer_is_who_the_token_named() {
+        let issuer = Issuer::new("https://id.example").unwrap();
         let told = json!({"sub": "1", "email": "a@b.example", "email_verified": true}).to_string();
         let address = Some("a@b.example".to_owned());
-        assert_eq!(userinfo_person(told.as_bytes(), "1"), Ok((address, true)));
         assert_eq!(
-            userinfo_person(told.as_bytes(), "2"),
+            userinfo_person(told.as_bytes(), "1", &issuer),
+            Ok((address, true))
+        );
+        assert_eq!(
+            userinfo_person(told.as_bytes(), "2", &issuer),
             Err(InvalidAnswer::Subject)
         );
-        assert_eq!(userinfo_person(b"{}", "2"), Err(InvalidAnswer::Subject));
-        assert_eq!(userinfo_person(b"[]", "2"), Err(InvalidAnswer::Malformed));
+        assert_eq!(
+            userinfo_person(b"{}", "2", &issuer),
+            Err(InvalidAnswer::Subject)
+        );
+        assert_eq!(
+            userinfo_person(b"[]", "2", &issuer),
+            Err(InvalidAnswer::Malformed)
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 
-use super::{Issuer, Person, address_of, is_subject};
+use super::{Issuer, Person, address_by, is_subject};
 use crate::{KeyKind, PresentedToken, TokenError, TokenKeys};
 
 /// By how many seconds a provider's clock may differ from ours.
@@ -202,7 +202,7 @@ fn person(claims: &Map<String, Value>, issuer: &Issuer) -> Result<Person, Invali
     if !is_subject(&subject) {
         return Err(InvalidIdToken::Subject);
     }
-    let (address, address_verified) = address_of(claims);
+    let (address, address_verified) = address_by(claims, issuer);
     Ok(Person {
         subject,
         address,

@@ -143,6 +143,18 @@ struct Preset {
     trusts_addresses: bool,
 }
 
+impl Preset {
+    /// Whether addresses count unless it is said otherwise: what is known of a provider is known of those
+    /// who run it, and of nobody who took its preset for a server of his own.
+    fn trusts(&self, issuer: &Issuer, discovery: &str) -> bool {
+        let own = match self.discovery {
+            Some(own) => own == discovery,
+            None => issuer.discovery_url() == discovery,
+        };
+        self.trusts_addresses && issuer.as_str() == self.issuer && own
+    }
+}
+
 /// GitHub is not among them: it has no issuer.
 const PRESETS: &[Preset] = &[
     Preset {
@@ -188,6 +200,13 @@ const PRESETS: &[Preset] = &[
 ];
 
 const GITHUB: &str = "github";
+/// Where GitHub sends browsers, swaps codes, and tells who somebody is and which addresses he has.
+const GITHUB_ENDPOINTS: [&str; 4] = [
+    "https://github.com/login/oauth/authorize",
+    "https://github.com/login/oauth/access_token",
+    "https://api.github.com/user",
+    "https://api.github.com/user/emails",
+];
 
 /// Whether `text` may be the name of a provider.
 #[must_use]
@@ -327,6 +346,7 @@ impl<'t> Members<'t> {
             return Err(InvalidProvider::Missing("discovery"));
         }
         let discovery = self.url("discovery", Some(&usual))?;
+        let trusts = preset.is_some_and(|known| known.trusts(&issuer, &discovery));
         let label = self.get("label").or(preset.map(|known| known.label));
         let scopes = self.get("scopes").or(preset.map(|known| known.scopes));
         let scopes = scopes.unwrap_or("openid email");
@@ -341,21 +361,22 @@ impl<'t> Members<'t> {
             protocol: Protocol::OpenId { issuer, discovery },
             scopes: scopes.to_owned(),
             form_post: preset.is_some_and(|known| known.form_post),
-            trusts_addresses: self.trusts(preset.is_some_and(|known| known.trusts_addresses))?,
+            trusts_addresses: self.trusts(trusts)?,
         })
     }
 
     fn github(&self, name: &str) -> Result<Provider, InvalidProvider> {
+        let [authorize, token, user, emails] = GITHUB_ENDPOINTS;
         let endpoints = Endpoints {
-            authorize: self.url(
-                "authorize",
-                Some("https://github.com/login/oauth/authorize"),
-            )?,
-            token: self.url("token", Some("https://github.com/login/oauth/access_token"))?,
-            user: self.url("user", Some("https://api.github.com/user"))?,
-            emails: Some(self.url("emails", Some("https://api.github.com/user/emails"))?),
+            authorize: self.url("authorize", Some(authorize))?,
+            token: self.url("token", Some(token))?,
+            user: self.url("user", Some(user))?,
+            emails: Some(self.url("emails", Some(emails))?),
         };
-        self.of_endpoints(name, "GitHub", "read:user user:email", endpoints, true)
+        let own = [&endpoints.authorize, &endpoints.token, &endpoints.user];
+        let own = own.into_iter().chain(&endpoints.emails);
+        let trusts = own.map(String::as_str).eq(GITHUB_ENDPOINTS);
+        self.of_endpoints(name, "GitHub", "read:user user:email", endpoints, trusts)
     }
 
     fn oauth(&self, name: &str) -> Result<Provider, InvalidProvider> {
@@ -450,6 +471,37 @@ mod tests {
         );
         let plain = "name=o;authorize=https://o/a;token=https://o/t;user=https://o/u;client_id=x";
         assert!(matches!(parsed(plain).protocol, Protocol::OAuth(_)));
+    }
+
+    #[test]
+    fn addresses_count_by_a_preset_only_with_its_own_servers() {
+        let trusts = |more: &str| parsed(&format!("client_id=x;{more}")).trusts_addresses;
+        for own in [
+            "name=google",
+            "name=google;issuer=https://accounts.google.com",
+            "name=apple",
+            "name=gitlab",
+            "name=github",
+            "name=hub;preset=github;user=https://api.github.com/user",
+        ] {
+            assert!(trusts(own), "{own}");
+            assert!(!trusts(&format!("{own};trust_email=false")), "{own}");
+        }
+        for other in [
+            "name=gitlab;issuer=https://git.example",
+            "name=ours;preset=google;issuer=https://id.example",
+            "name=google;discovery=https://id.example/x",
+            "name=google;tenant=72f988bf-86f1-41af-91ab-2d7cd011db47",
+            "name=apple;issuer=https://appleid.apple.com.evil.example",
+            "name=github;token=https://git.example/t",
+            "name=github;user=https://git.example/u",
+            "name=github;emails=https://git.example/e",
+            "name=github;authorize=https://git.example/a",
+            "name=microsoft",
+        ] {
+            assert!(!trusts(other), "{other}");
+            assert!(trusts(&format!("{other};trust_email=true")), "{other}");
+        }
     }
 
     #[test]

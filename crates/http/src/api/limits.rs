@@ -22,7 +22,6 @@ const NAMED: &[(&str, LimitKind)] = &[
     ("signup", LimitKind::SignUp),
     ("finishPasskeySignup", LimitKind::SignUp),
     ("anonymous", LimitKind::SignUp),
-    ("finishPasskeySignup", LimitKind::SignUp),
     ("createOrganisation", LimitKind::SignUp),
     ("recover", LimitKind::Mail),
     ("startMail", LimitKind::Mail),
@@ -66,6 +65,8 @@ mod tests {
         for (name, _) in NAMED {
             let found = routes().filter(|route| route.name == *name).count();
             assert_eq!(found, 1, "{name}");
+            let named = NAMED.iter().filter(|(other, _)| other == name).count();
+            assert_eq!(named, 1, "{name} is named twice");
         }
     }
 

@@ -227,7 +227,7 @@ const fn field(name: &'static str, about: &'static str) -> Parameter {
 }
 
 /// What is read of what a provider adds.
-const RETURNED_WITH: &[Parameter] = &[
+pub(super) const RETURNED_WITH: &[Parameter] = &[
     field("state", "What the browser was sent with."),
     field("code", "What is swapped for the identity."),
     field("iss", "Who sends the browser."),
@@ -247,8 +247,8 @@ fn start(mut exchange: Exchange, captures: Captures) -> Answering {
     Box::pin(async move {
         let asked: StartAsked = read(&mut exchange).await?;
         let app = app_of(&exchange, asked.app.as_deref())?;
-        check_redirect(&exchange, asked.redirect_to.as_deref(), &app)?;
         let (base, pod) = (base(&exchange)?, &exchange.app.pod);
+        check_redirect(&exchange, &base, asked.redirect_to.as_deref(), &app)?;
         let target = asked.redirect_to;
         let started = pod
             .start_provider(captures.get(0), &base, target, &app, None)
@@ -261,8 +261,8 @@ fn start_link(mut exchange: Exchange, captures: Captures) -> Answering {
     Box::pin(async move {
         let asked: LinkStartAsked = read(&mut exchange).await?;
         let app = app_of(&exchange, asked.app.as_deref())?;
-        check_redirect(&exchange, asked.redirect_to.as_deref(), &app)?;
         let (base, pod, by) = (base(&exchange)?, &exchange.app.pod, actor(&exchange));
+        check_redirect(&exchange, &base, asked.redirect_to.as_deref(), &app)?;
         let (target, password) = (asked.redirect_to, asked.password.as_deref());
         let started = pod
             .start_provider_link(captures.get(0), &base, target, &by, password)
@@ -387,21 +387,75 @@ fn base(exchange: &Exchange) -> Result<String, ApiError> {
     Err(PodError::from(ProviderError::NoPublicUrl).into())
 }
 
-/// Lets browsers return to a page of this server, of a listed origin, or of the app.
-fn check_redirect(exchange: &Exchange, target: Option<&str>, app: &str) -> Result<(), ApiError> {
+/// Lets browsers return to one of our pages, to a page of a listed origin, or to one of the app.
+fn check_redirect(
+    exchange: &Exchange,
+    base: &str,
+    target: Option<&str>,
+    app: &str,
+) -> Result<(), ApiError> {
     let Some(target) = target else {
         return Ok(());
     };
     let plain = target.len() <= REDIRECT_BYTES_MAX
         && target.bytes().all(|byte| (0x21..0x7f).contains(&byte))
         && !target.contains(['\\', '#', '"', '<', '>']);
-    let own_path = target.starts_with('/') && !target.starts_with("//");
-    let pod = &exchange.app.pod;
-    if plain && (own_path || is_listed(exchange, target) || of_app(pod, app, target)) {
+    let may = match own_path(base, target) {
+        Some(path) => is_own_page(path),
+        None => is_listed(exchange, target) || of_app(&exchange.app.pod, app, target),
+    };
+    if plain && may {
         Ok(())
     } else {
         Err(PodError::from(ProviderError::Redirect).into())
     }
+}
+
+/// The path of a target on this server, whoever lists its origin; `base` is where browsers reach it.
+fn own_path<'t>(base: &str, target: &'t str) -> Option<&'t str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let same = |one: &str, other: &str| {
+        let usual = |origin: &str| {
+            let origin = origin.to_ascii_lowercase();
+            let port = if origin.starts_with("https:") {
+                ":443"
+            } else {
+                ":80"
+            };
+            origin
+                .strip_suffix(port)
+                .map(str::to_owned)
+                .unwrap_or(origin)
+        };
+        usual(one) == usual(other)
+    };
+    let (origin, path) = target.split_at(origin_of(target).len());
+    let (own, below) = base.split_at(origin_of(base).len());
+    if !same(origin, own) {
+        return None;
+    }
+    // Beside the path of this server stands something else, which its origin was listed for.
+    let rest = path.strip_prefix(below.trim_end_matches('/'))?;
+    Some(if rest.is_empty() { "/" } else { rest })
+}
+
+/// Whether a path is that of a page that we wrote. Any other is of a database, and what stands there
+/// was written by whoever may write a design document: the code would be his.
+fn is_own_page(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    // A browser would take dots away, and who decodes the path would find more of them.
+    let plain = path
+        .split('/')
+        .all(|segment| !matches!(segment, "." | ".."))
+        && !path.contains('%');
+    let below = |page: &str| {
+        let rest = path.strip_prefix(page);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let front = path == "/";
+    plain && (front || ["/_utils", "/_docs", "/_auth/pages"].into_iter().any(below))
 }
 
 /// Whether a page is of the public URL's origin, or of one that is listed for pages of others.
@@ -430,6 +484,52 @@ fn of_app(pod: &Pod, app: &str, target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_of_a_database_is_no_page_of_ours() {
+        const BASE: &str = "https://adea.example";
+        let may = |target: &str| own_path(BASE, target).map(is_own_page);
+        for page in [
+            "/",
+            "/?a=/b",
+            "/_utils",
+            "/_utils/index.html?x=1",
+            "/_docs",
+            "/_auth/pages/link?x=../../shop",
+            "https://adea.example",
+            "https://adea.example/?x",
+            "https://ADEA.example:443/_docs",
+        ] {
+            assert_eq!(may(page), Some(true), "{page}");
+        }
+        for page in [
+            "/shop/_design/x/_show/y",
+            "/shop",
+            "//evil.example/_docs",
+            "/_utils/../shop/_design/x/_show/y",
+            "/_utils/%2e%2e/shop/_design/x/_show/y",
+            "/_utilsx",
+            "/_auth/oidc/one/callback",
+            "/_docs/..",
+            "https://adea.example/shop/_design/x/_show/y",
+            "https://Adea.example:443/shop/_design/x/_show/y",
+            "https://adea.example//shop",
+        ] {
+            assert_eq!(may(page), Some(false), "{page}");
+        }
+        for page in [
+            "https://app.example/shop",
+            "https://adea.example.evil/",
+            "x",
+            "",
+        ] {
+            assert_eq!(may(page), None, "{page}");
+        }
+        let below = |target| own_path("https://x.example/adea/", target).map(is_own_page);
+        assert_eq!(below("https://x.example/adea/_docs"), Some(true));
+        assert_eq!(below("https://x.example/adea/shop"), Some(false));
+        assert_eq!(below("https://x.example/front"), None);
+    }
 
     #[test]
     fn an_origin_is_what_stands_before_the_path() {

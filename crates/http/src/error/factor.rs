@@ -7,7 +7,7 @@ use http::StatusCode;
 /// The status and the word.
 pub(super) fn status(error: &FactorError) -> (StatusCode, &'static str) {
     match error {
-        FactorError::NotFresh => (StatusCode::FORBIDDEN, "not_fresh"),
+        FactorError::NotFresh | FactorError::WantsCode => (StatusCode::FORBIDDEN, "not_fresh"),
         FactorError::NoAccount => (StatusCode::FORBIDDEN, "no_account"),
         FactorError::Expired => (StatusCode::GONE, "gone"),
         FactorError::WrongCode => (StatusCode::UNAUTHORIZED, "unauthorized"),

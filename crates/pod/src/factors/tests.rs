@@ -120,6 +120,14 @@ impl World {
         self.pod.begin_session(proof, wanted).await.unwrap()
     }
 
+    /// A session that was begun just now, with all that is asked for.
+    async fn sign_in(&mut self) {
+        let Begun::Session(given) = self.begin(true).await else {
+            panic!("a second factor was asked for");
+        };
+        self.who.session = Some(given.session);
+    }
+
     async fn continuation(&self) -> String {
         match self.begin(false).await {
             Begun::SecondFactor { continuation, .. } => continuation,
@@ -415,8 +423,37 @@ async fn a_password_alone_is_refused_at_the_doors_of_couchdb() {
 }
 
 #[tokio::test]
+async fn a_password_removes_no_second_factor_in_an_old_session() {
+    let mut world = World::with_totp(LockoutMode::Off).await;
+    world.sign_in().await;
+    world.later(FRESH_MS);
+    let who = &world.who;
+    for password in ["falsch", "geheim"] {
+        let removed = world.pod.remove_totp(who, None, Some(password)).await;
+        assert_eq!(word(removed), FactorError::WantsCode);
+        let renewed = world.pod.renew_recovery_codes(who, Some(password)).await;
+        assert_eq!(word(renewed), FactorError::WantsCode);
+        let passkey = world.pod.start_passkey(who, Some(password), HOST).await;
+        assert_eq!(word(passkey.map(drop)), FactorError::WantsCode);
+    }
+    world.sign_in().await;
+    let wrong = world
+        .pod
+        .remove_totp(&world.who, None, Some("falsch"))
+        .await;
+    assert!(matches!(wrong, Err(PodError::Refused(_))));
+    let right = world
+        .pod
+        .remove_totp(&world.who, None, Some("geheim"))
+        .await;
+    right.unwrap();
+    assert!(matches!(world.begin(false).await, Begun::Session(_)));
+}
+
+#[tokio::test]
 async fn digits_are_no_more_asked_for_when_they_are_removed() {
-    let world = World::with_totp(LockoutMode::Off).await;
+    let mut world = World::with_totp(LockoutMode::Off).await;
+    world.sign_in().await;
     let remove = |code: Option<&'static str>, password: Option<&'static str>| {
         let (pod, who) = (world.pod.clone(), world.who.clone());
         async move { pod.remove_totp(&who, code, password).await }

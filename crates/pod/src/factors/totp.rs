@@ -42,10 +42,10 @@ impl Pod {
         password: Option<&str>,
     ) -> Result<NewTotp, PodError> {
         let holder = self.asking(who)?;
-        self.require_fresh(who, &holder, password).await?;
         if holder.record.totp.is_some() {
             return Err(FactorError::HasTotp.into());
         }
+        self.require_fresh(who, &holder, password).await?;
         let secret = new_totp_key(&self.inner.entropy);
         let kept = OneTime {
             purpose: Purpose::Totp,
@@ -105,10 +105,12 @@ impl Pod {
         Ok(shown)
     }
 
-    /// Digits are no more asked for.
+    /// Digits are no more asked for. Who sends no code has signed in just now, which took one, and knows the
+    /// password: a session that somebody else has found open, or a password that he has read, is not enough.
     ///
     /// # Errors
-    /// [`FactorError::NoTotp`]; [`FactorError::WrongCode`], or as for a wrong password.
+    /// [`FactorError::NoTotp`]; [`FactorError::WrongCode`]; [`FactorError::WantsCode`] if no code is sent and
+    /// the session is old; or as for a wrong password.
     pub async fn remove_totp(
         &self,
         who: &Asking,
@@ -122,7 +124,7 @@ impl Pod {
         let code = match (code, password) {
             (Some(code), _) => Some(code.to_owned()),
             (None, Some(password)) => {
-                self.require_password(who, &holder, password).await?;
+                self.require_fresh(who, &holder, Some(password)).await?;
                 None
             }
             (None, None) => return Err(FactorError::WrongCode.into()),

@@ -4,9 +4,11 @@
 //! one is due. A mail is taken out of the queue after the server has taken it, so one that was on its
 //! way when this process ended goes out again, under the same Message-ID.
 //!
-//! Invariant: of one mail there is at most one handing over at a time.
+//! Invariants: of one mail there is at most one handing over at a time; one that breaks its task leaves
+//! room for the others, and has failed once more.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::future::Future;
 use std::time::Duration;
 
 use adea_accounts::audit::{self, AuditEntry};
@@ -15,7 +17,7 @@ use adea_mail::queue::{self, Fate, Queued};
 use adea_mail::{Letter, QUEUE_TOPIC, Rendered, SendError, Sender, SmtpServer, templates};
 use adea_store::{Health, TransactError};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -31,11 +33,35 @@ const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// queue would else go out again at once, and again.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Mails on their way.
+/// Mails on their way, by what sends them.
 #[derive(Default)]
 struct Sending {
-    tasks: JoinSet<String>,
-    ids: HashSet<String>,
+    tasks: JoinSet<()>,
+    ids: HashMap<Id, String>,
+}
+
+impl Sending {
+    fn start(&mut self, id: String, send: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(send).id();
+        self.ids.insert(task, id);
+    }
+
+    fn is_full(&self) -> bool {
+        self.ids.len() >= SENDING_MAX
+    }
+
+    fn holds(&self, id: &str) -> bool {
+        self.ids.values().any(|known| known == id)
+    }
+
+    /// The next mail that is no more on its way, and whether its task broke; `None` if there is none.
+    async fn done(&mut self) -> Option<(String, bool)> {
+        let (task, broke) = match self.tasks.join_next_with_id().await? {
+            Ok((task, ())) => (task, false),
+            Err(error) => (error.id(), true),
+        };
+        Some((self.ids.remove(&task)?, broke))
+    }
 }
 
 impl Pod {
@@ -57,13 +83,11 @@ impl Pod {
             tokio::select! {
                 () = woken.changed() => {}
                 () = changed => {}
-                Some(done) = sending.tasks.join_next() => match done {
-                    Ok(id) => { sending.ids.remove(&id); }
-                    Err(error) => {
-                        // A mail that breaks its task waits for the next start.
-                        tracing::error!(%error, "sending a mail broke off: {error}");
+                Some((id, broke)) = sending.done() => {
+                    if broke && let Err(error) = self.note_broken(&id).await {
+                        tracing::error!(id, %error, "that mail {id} broke off was not noted: {error}");
                     }
-                },
+                }
                 () = tokio::time::sleep(pause) => {}
             }
             self.sweep_mail(&mut swept_hour).await;
@@ -76,32 +100,30 @@ impl Pod {
         let settings = &auth.accounts.mail;
         let Some(server) = &settings.server else {
             self.capture_due().await?;
-            return Ok(self.until_next(self.next_due(&HashSet::new())?.1));
+            return Ok(self.until_next(self.next_due(None)?.1));
         };
         if self.health() != Health::Healthy {
             return Ok(PAUSE);
         }
-        let (due, next) = self.next_due(&sending.ids)?;
+        let (due, next) = self.next_due(Some(sending))?;
         for id in due {
-            if sending.ids.len() >= SENDING_MAX {
+            if sending.is_full() {
                 // Whichever is done first wakes this.
                 return Ok(SLEEP_MAX);
             }
-            sending.ids.insert(id.clone());
             let (pod, server, settings) = (self.clone(), server.clone(), settings.clone());
-            sending.tasks.spawn(async move {
+            sending.start(id.clone(), async move {
                 pod.send_and_note(&id, &server, &settings).await;
-                id
             });
         }
         Ok(self.until_next(next))
     }
 
     /// Ids of mails that are due and not among `sending`, and when the next one behind them is.
-    fn next_due(&self, sending: &HashSet<String>) -> Result<(Vec<String>, Option<u64>), PodError> {
+    fn next_due(&self, sending: Option<&Sending>) -> Result<(Vec<String>, Option<u64>), PodError> {
         let now_ms = self.inner.clock.now_unix_ms();
         let (mut due, next) = queue::due(self.view().as_ref(), now_ms, LOOKED_AT_MAX)?;
-        due.retain(|id| !sending.contains(id));
+        due.retain(|id| !sending.is_some_and(|sending| sending.holds(id)));
         Ok((due, next))
     }
 
@@ -124,6 +146,16 @@ impl Pod {
             tracing::error!(id, %error, "what became of mail {id} was not noted: {error}");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Writes down that the task which sent a mail broke, as one more try that failed: it would else be
+    /// tried again at once, and for ever.
+    async fn note_broken(&self, id: &str) -> Result<(), PodError> {
+        let Some(queued) = queue::find(self.view().as_ref(), id)? else {
+            return Ok(());
+        };
+        let told = "Sending it broke off; the log of the server tells where.".to_owned();
+        self.note_sent(&queued, Err(SendError::Failed(told))).await
     }
 
     async fn send(
@@ -239,7 +271,7 @@ impl Pod {
             return Ok(());
         }
         loop {
-            let (due, _) = self.next_due(&HashSet::new())?;
+            let (due, _) = self.next_due(None)?;
             if due.is_empty() {
                 return Ok(());
             }
@@ -318,4 +350,29 @@ impl Pod {
 /// What the server calls itself in mail.
 pub(super) fn server_name(settings: &MailSettings) -> &str {
     settings.from.as_ref().map_or("Adea", Sender::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn mails_that_break_their_tasks_leave_room_for_others() {
+        let mut sending = Sending::default();
+        for id in 0..SENDING_MAX {
+            sending.start(id.to_string(), async { panic!("a mail that breaks") });
+        }
+        assert!(sending.is_full() && sending.holds("0"));
+        let mut done = Vec::new();
+        while let Some((id, broke)) = sending.done().await {
+            assert!(broke);
+            done.push(id);
+        }
+        done.sort();
+        assert_eq!(done, ["0", "1", "2", "3"]);
+        assert!(!sending.is_full() && !sending.holds("0"));
+        sending.start("5".to_owned(), async {});
+        assert_eq!(sending.done().await, Some(("5".to_owned(), false)));
+        assert_eq!(sending.done().await, None);
+    }
 }

@@ -83,7 +83,7 @@ async fn words_that_do_not_fit_a_mail_are_passed_over() {
         language: Language::default(),
     };
     let template = Template {
-        subject: "{{ 7 - days }}".to_owned(),
+        subject: "{{ days // 1 }}".to_owned(),
         text: "own".to_owned(),
         html: String::new(),
     };

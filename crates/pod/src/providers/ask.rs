@@ -158,7 +158,7 @@ impl Pod {
             && let Some(url) = &told.userinfo_endpoint
         {
             let json = self.bearer_told(provider, url, &answer).await?;
-            let told = userinfo_person(&json, &person.subject);
+            let told = userinfo_person(&json, &person.subject, issuer);
             (person.address, person.address_verified) =
                 told.map_err(|error| untrusted(provider, &error))?;
         }

@@ -6,12 +6,14 @@
 //! into his profile at a provider and walk into that account; without the second, anybody could sign up
 //! here with somebody's address before him, and share the account when he comes later by a provider
 //! (pre-hijacking). Who is found by neither is new; an account that holds the same address unverified
-//! stays what it is, and can no longer verify it.
+//! stays what it is, and can no longer verify it. A way into an account that there was is told its owner by
+//! mail, in the same commit.
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Address, Ground, Identity};
 use adea_accounts::names::normal_address;
 use adea_accounts::oidc::{Person, Provider};
+use adea_mail::{Kind, Outgoing, enqueue};
 use adea_store::{Decline, Transaction};
 
 use super::ProviderError;
@@ -133,13 +135,14 @@ impl Arrival<'_> {
             }
         };
         let identity = self.identity(ground.now_ms);
-        let linked = edit_in(tx, ground.users, id, |_, record| {
+        let linked = edit_in(tx, ground.users, id, |tx, record| {
             let same = |known: &&Identity| known.provider == identity.provider;
             match record.identities.iter().find(same) {
                 Some(known) if known.subject == identity.subject => return Ok(None),
                 Some(_) => return Err(Decline::Refused(ProviderError::Linked.into())),
                 None => record.identities.push(identity),
             }
+            self.tell(tx, ground, record);
             if record.flags.anonymous {
                 record.addresses.extend(own);
             }
@@ -149,5 +152,84 @@ impl Arrival<'_> {
             Some(record) => self.note(tx, "identity.link", &record, ground.now_ms),
             None => Ok(()),
         }
+    }
+
+    /// Tells the owner of `record` that there is another way in.
+    fn tell(&self, tx: &mut Transaction<'_>, ground: &Ground, record: &AccountRecord) {
+        let Some(address) = record.verified_address() else {
+            return;
+        };
+        let what = format!("Signing in with {} was added", self.provider.label);
+        let mail = Outgoing {
+            kind: Kind::FactorChanged,
+            to: address.address.clone(),
+            language: record.language.clone().unwrap_or_default(),
+            app: self.app.to_owned(),
+            data: serde_json::json!({"what": what, "change": "identity.link"}),
+        };
+        enqueue(tx, &ground.entropy, ground.now_ms, &mail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::Pod;
+    use crate::write_user::tests::pod;
+
+    /// Somebody with that address arrives by a provider; answers his account and the mails so far.
+    async fn arrive(pod: &Pod, subject: &str, address: &str) -> (String, Vec<(String, Kind)>) {
+        let provider = "name=one;issuer=https://id.example;client_id=x;label=The One";
+        let provider = Provider::parse(provider).unwrap();
+        let person = Person {
+            subject: subject.to_owned(),
+            address: Some(address.to_owned()),
+            address_verified: true,
+        };
+        let ground = pod.ground().unwrap();
+        let arrived = pod.inner.store.transact(Pod::permit(), move |tx| {
+            let arrival = Arrival {
+                provider: &provider,
+                person: &person,
+                app: "",
+                admits: &|_| Ok(()),
+                from: "192.0.2.7".to_owned(),
+            };
+            arrival.account(tx, &ground)
+        });
+        let account = arrived.await.map_err(PodError::from).unwrap();
+        let mails = pod.captured_mail().await.unwrap();
+        let told = mails.iter().map(|mail| (mail.to.clone(), mail.kind));
+        (account, told.collect())
+    }
+
+    #[tokio::test]
+    async fn an_owner_is_told_of_a_provider_that_was_linked_by_his_address() {
+        let pod = pod().await;
+        let new = NewAccount {
+            name: Some("ann".to_owned()),
+            address: Some(Address {
+                address: "ann@example.org".to_owned(),
+                normal: "ann@example.org".to_owned(),
+                verified_ms: Some(1),
+            }),
+            ..NewAccount::default()
+        };
+        let ann = pod.create_account(new).await.unwrap();
+        let told = vec![("ann@example.org".to_owned(), Kind::FactorChanged)];
+        assert_eq!(
+            arrive(&pod, "1", "ann@example.org").await,
+            (ann.clone(), told.clone())
+        );
+        let mails = pod.captured_mail().await.unwrap();
+        let text = &mails[0].words.text;
+        assert!(text.contains("Signing in with The One was added"), "{text}");
+        // Who comes again, or is new, is told nothing.
+        assert_eq!(
+            arrive(&pod, "1", "ann@example.org").await,
+            (ann.clone(), told.clone())
+        );
+        let (bob, mails) = arrive(&pod, "2", "bob@example.org").await;
+        assert!(bob != ann && mails == told);
     }
 }

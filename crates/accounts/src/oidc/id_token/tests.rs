@@ -299,3 +299,30 @@ fn people_of_two_tenants_are_two() {
     assert_eq!(verified(two, two).unwrap().subject, format!("{two}.ann"));
     assert_eq!(verified(one, two), Err(InvalidIdToken::Issuer));
 }
+
+#[test]
+fn an_address_that_google_does_not_keep_is_not_proved_by_it() {
+    let google = Issuer::new("https://accounts.google.com").unwrap();
+    let other = Issuer::new("https://id.example").unwrap();
+    let verified = |more: Value, issuer: &Issuer| {
+        let mut claims = json!({"sub": "ann", "email": "ann@example.org", "email_verified": true});
+        let members = more.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(members);
+        person(claims.as_object().unwrap(), issuer)
+            .unwrap()
+            .address_verified
+    };
+    assert!(!verified(json!({}), &google));
+    assert!(!verified(json!({"hd": ""}), &google));
+    assert!(!verified(
+        json!({"email": "ann@gmail.com.evil.example"}),
+        &google
+    ));
+    assert!(!verified(
+        json!({"email": "ann@gmail.com", "email_verified": false}),
+        &google
+    ));
+    assert!(verified(json!({"email": "ann@Gmail.com"}), &google));
+    assert!(verified(json!({"hd": "example.org"}), &google));
+    assert!(verified(json!({}), &other));
+}

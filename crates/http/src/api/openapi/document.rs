@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
-use crate::api::{AREAS, Answer, Form, Route, Who, kind};
+use crate::api::{AREAS, Answer, Form, Route, Who, kind, providers};
 
 /// The form of the description itself.
 pub(super) const FORM: Form = Form {
@@ -167,8 +167,29 @@ fn operation(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
             });
             members.insert("requestBody".to_owned(), body);
         }
+        if route.name == "returnFromProviderByForm" {
+            members.insert("requestBody".to_owned(), returned_form());
+        }
     }
     operation
+}
+
+/// The form that the page of a provider sends: the fields that stand in an address else, and whatever it
+/// adds besides.
+fn returned_form() -> Value {
+    let fields = providers::RETURNED_WITH.iter().map(|field| {
+        let mut schema = kind::schema(field.kind);
+        if let Some(members) = schema.as_object_mut() {
+            members.insert("description".to_owned(), json!(field.about));
+        }
+        (field.name.to_owned(), schema)
+    });
+    let fields: Map<String, Value> = fields.collect();
+    let schema = json!({"type": "object", "required": ["state"], "properties": fields});
+    json!({
+        "required": true,
+        "content": {"application/x-www-form-urlencoded": {"schema": schema}},
+    })
 }
 
 /// Whether a request without a body lacks something: an empty one is taken as `{}`.
@@ -276,8 +297,9 @@ fn in_lines(route: &Route) -> bool {
 
 /// The type of an answer that is no JSON.
 fn page_type(route: &Route, answer: &Answer) -> Option<&'static str> {
-    let html = route.path.starts_with("/_docs") && answer.status == 200;
-    html.then(|| match route.path.rsplit('.').next() {
+    let mut of_pages = ["/_docs", "/_auth/pages/"].into_iter();
+    let page = of_pages.any(|start| route.path.starts_with(start)) && answer.status == 200;
+    page.then(|| match route.path.rsplit('.').next() {
         Some("css") => "text/css",
         Some("js") => "text/javascript",
         _ => "text/html",
@@ -423,6 +445,34 @@ mod tests {
                     check(name, serde_json::to_value(schema).unwrap());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn pages_and_forms_have_types_of_their_own() {
+        let document = make();
+        let at = |path: &str, rest: &str| {
+            let path = path.replace('/', "~1");
+            let found = document.pointer(&format!("/paths/{path}/{rest}"));
+            found.cloned().unwrap_or_else(|| panic!("{path}/{rest}"))
+        };
+        for (path, media) in [
+            ("/_auth/pages/verify", "text~1html"),
+            ("/_auth/pages/page.css", "text~1css"),
+            ("/_auth/pages/page.js", "text~1javascript"),
+            ("/_docs", "text~1html"),
+        ] {
+            at(path, &format!("get/responses/200/content/{media}/schema"));
+        }
+        let form = at(
+            "/_auth/oidc/{provider}/callback",
+            "post/requestBody/content/application~1x-www-form-urlencoded/schema",
+        );
+        assert_eq!(form["required"], json!(["state"]));
+        for name in ["state", "code", "iss", "error"] {
+            let field = &form["properties"][name];
+            assert!(field["maxLength"].is_number(), "{name}");
+            assert!(field["description"].is_string(), "{name}");
         }
     }
 

@@ -26,8 +26,8 @@ pub(crate) struct ProvidersAnswer {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartAsked {
-    /// The page that the browser returns to: a path of this server, or a page of a listed origin. Without
-    /// one it is shown the code.
+    /// The page that the browser returns to: one of this server's own pages, or a page of a listed
+    /// origin or of the app. Without one it is shown the code.
     #[schema(max_length = 2048)]
     pub(crate) redirect_to: Option<String>,
     /// The app that it is for.
@@ -39,8 +39,8 @@ pub(crate) struct StartAsked {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkStartAsked {
-    /// The page that the browser returns to: a path of this server, or a page of a listed origin. Without
-    /// one it is shown the code.
+    /// The page that the browser returns to: one of this server's own pages, or a page of a listed
+    /// origin or of the app. Without one it is shown the code.
     #[schema(max_length = 2048)]
     pub(crate) redirect_to: Option<String>,
     /// The app whose pages may be returned to.

@@ -1,6 +1,8 @@
 //! What a function returned, as an HTTP answer: `{"code","headers","body"|"json"|"base64"}`.
 //!
-//! The function chooses status and headers, but not those that say where the answer ends.
+//! The function chooses status and headers, but not those that say where the answer ends, and none
+//! that reaches beyond it: whoever may write a design document is not the owner of this origin. What a
+//! browser shows of an answer is shown in a sandbox, without the origin's cookies and scripts.
 
 use adea_documents::json::{for_each_member, normalise, read_text};
 use base64::Engine as _;
@@ -86,8 +88,15 @@ impl Answer {
             let kind = HeaderValue::from_static(self.content_type);
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
+        sandbox(response.headers_mut());
         response
     }
+}
+
+/// Has browsers show an answer as a page of no origin, besides any policy that the function chose.
+pub(crate) fn sandbox(headers: &mut HeaderMap) {
+    let policy = HeaderValue::from_static("sandbox");
+    headers.append(header::CONTENT_SECURITY_POLICY, policy);
 }
 
 fn code(value: &[u8]) -> Result<StatusCode, ApiError> {
@@ -101,12 +110,14 @@ fn code(value: &[u8]) -> Result<StatusCode, ApiError> {
 
 /// Reads headers, and leaves out those that cannot be sent or are not the function's to choose.
 pub(crate) fn read_headers(value: &[u8], headers: &mut HeaderMap) -> Result<(), ApiError> {
-    const OURS: [HeaderName; 5] = [
+    const OURS: [HeaderName; 7] = [
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
         header::CONNECTION,
         header::UPGRADE,
         header::TRAILER,
+        header::SET_COOKIE,
+        HeaderName::from_static("clear-site-data"),
     ];
     for_each_member(value, |name, value| {
         let value = text(value)?;
@@ -139,6 +150,27 @@ mod tests {
         check("{}", 200, "application/json");
         let typed = r#"{"headers":{"CONTENT-TYPE":"text/x","content-length":"7"},"body":"x"}"#;
         check(typed, 200, "text/x");
+    }
+
+    #[test]
+    fn answers_are_sandboxed_and_set_no_cookie() {
+        let check = |headers: &str, policies: &[&str]| {
+            let returned = format!(r#"{{"headers":{headers},"body":"<script>x</script>"}}"#);
+            let answer = Answer::read(returned.as_bytes()).unwrap();
+            let response = answer.response(StatusCode::OK);
+            let sent = response.headers();
+            let found: Vec<_> = sent.get_all("content-security-policy").iter().collect();
+            assert_eq!(found, policies, "{headers}");
+            assert!(!sent.contains_key("set-cookie"), "{headers}");
+            assert!(!sent.contains_key("clear-site-data"), "{headers}");
+        };
+        check("{}", &["sandbox"]);
+        check(
+            r#"{"SET-Cookie":"AuthSession=x","Clear-Site-Data":"*"}"#,
+            &["sandbox"],
+        );
+        let own = r#"{"content-security-policy":"sandbox allow-scripts allow-same-origin"}"#;
+        check(own, &["sandbox allow-scripts allow-same-origin", "sandbox"]);
     }
 
     #[test]

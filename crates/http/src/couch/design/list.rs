@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use crate::body::{Body, Response};
-use crate::couch::design::answer::read_headers;
+use crate::couch::design::answer::{read_headers, sandbox};
 use crate::couch::design::request::{Asking, request_object};
 use crate::couch::{intake, listing, view};
 use crate::error::{ApiError, write_row_error};
@@ -112,6 +112,7 @@ fn start(start: &[u8]) -> Result<(StatusCode, HeaderMap), ApiError> {
         let kind = http::HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, kind);
     }
+    sandbox(&mut headers);
     Ok((code, headers))
 }
 
@@ -231,6 +232,14 @@ mod tests {
             found.push(String::from_utf8(row.to_vec()).unwrap());
         }
         assert_eq!(found, rows);
+    }
+
+    #[test]
+    fn a_list_is_sandboxed_and_sets_no_cookie() {
+        let (_, headers) = start(br#"{"headers":{"Set-Cookie":"a=b","X-My":"1"}}"#).unwrap();
+        assert_eq!(headers["content-security-policy"], "sandbox");
+        assert_eq!(headers["x-my"], "1");
+        assert!(!headers.contains_key("set-cookie"));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::body::{Body, Response};
-use crate::couch::design::answer::read_headers;
+use crate::couch::design::answer::{read_headers, sandbox};
 use crate::couch::design::request::rewritten_object;
 use crate::couch::intake;
 use crate::error::ApiError;
@@ -317,6 +317,7 @@ async fn by_function(
         let mut response = Response::new(Body::from(decision.body.unwrap_or_default()));
         *response.status_mut() = code;
         *response.headers_mut() = decision.headers;
+        sandbox(response.headers_mut());
         return Ok(response);
     }
     let path = decision.path.ok_or_else(|| fault("rewrite_error"))?;
