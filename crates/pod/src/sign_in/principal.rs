@@ -58,7 +58,7 @@ impl Pod {
     }
 
     /// Who has the name `name`.
-    pub(super) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
+    pub(crate) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
         if let Some(credential) = self.inner.admins.read().find(name) {
             return Ok(Some(Principal {
                 caller: Caller::named(name, vec![ADMIN_ROLE.to_owned()]),
