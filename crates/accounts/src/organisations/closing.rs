@@ -109,8 +109,7 @@ fn clear_invitation(tx: &mut Transaction<'_>, group: &str, id: &str) -> Result<(
     // An organisation that is still there counts those that are open.
     let key = keys::organisation(&found.organisation);
     let mut organisation: Option<Organisation> = get(tx, &key, &found.organisation)?;
-    invitation::remove(tx, organisation.as_mut(), &found);
-    Ok(())
+    invitation::remove(tx, organisation.as_mut(), &found)
 }
 
 /// The last parts of at most `room` keys of `range`.

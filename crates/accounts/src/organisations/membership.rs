@@ -455,7 +455,7 @@ fn forget_invitations(
         };
         let of = &found.organisation;
         let mut organisation: Option<Organisation> = get(tx, &keys::organisation(of), of)?;
-        invitation::remove(tx, organisation.as_mut(), &found);
+        invitation::remove(tx, organisation.as_mut(), &found)?;
     }
     Ok(())
 }
