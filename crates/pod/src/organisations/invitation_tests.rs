@@ -1,15 +1,18 @@
 //! Invitations: whose are good, how many there may be, and what is left of them.
 
+use std::sync::Arc;
+
 use adea_accounts::directory;
 use adea_accounts::organisations::{
     self as verbs, Acting, Claim, InvitationState, Invited, InvitedBy, NewInvitation,
     NewOrganisation,
 };
+use adea_store::Memory;
 
 use super::model::{INVITATIONS, LASTS};
-use super::tests::{acting, id_of, peopled};
+use super::tests::{acting, id_of, keys, peopled};
 use super::*;
-use crate::write_user::tests::pod;
+use crate::write_user::tests::{over, pod};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -160,4 +163,59 @@ async fn what_was_revoked_is_forgotten_after_a_day() {
         let found = pod.find_there(|view| verbs::find_invitation(view, &by, &invitation));
         assert_eq!(found.is_ok(), there, "at {now_ms}");
     }
+}
+
+#[tokio::test]
+async fn an_account_with_many_invitations_is_erased_in_portions_also_after_a_restart() {
+    const MANY: u64 = 450;
+    let engine = Arc::new(Memory::new());
+    let pod = over(engine.clone()).await;
+    peopled(&pod, 3).await;
+    let new = NewOrganisation {
+        name: "A".into(),
+        ..NewOrganisation::default()
+    };
+    let made = pod.create_organisation(acting(&pod, Some(0), 1), new).await;
+    let id = made.unwrap().id;
+    for n in 0..2 * MANY {
+        // What it sent, and then what was sent to it.
+        let (who, to) = if n < MANY {
+            (Some(0), format!("x{n}@example.org"))
+        } else {
+            (None, "a0@example.org".to_owned())
+        };
+        let by = acting(&pod, who, n);
+        let made = invite(&pod, by.clone(), &id, &to).await.unwrap();
+        let invitation = made.invited.invitation.id;
+        let revoked = pod.organise(move |tx| verbs::revoke(tx, &by, &invitation));
+        revoked.await.unwrap();
+    }
+    let by = acting(&pod, None, 2 * MANY);
+    let waiting = invite(&pod, by.clone(), &id, "a0@example.org").await.unwrap();
+    // Somebody else owns it now, so it stays.
+    let (group, next) = (id.clone(), id_of(1));
+    let owner = pod.organise(move |tx| {
+        let owner = verbs::OrganisationRole::Owner;
+        verbs::put_member(tx, &by, &group, &next, owner, None, true)
+    });
+    owner.await.unwrap();
+    let erased = pod.organise(move |tx| {
+        if let Some(record) = directory::find(tx, &id_of(0))? {
+            directory::erase(tx, &record)?;
+        }
+        Ok(())
+    });
+    erased.await.unwrap();
+    assert!(keys(&pod, 31) == 1 && keys(&pod, 25) > 2 * 200);
+    let mut roles = Vec::new();
+    verbs::roles_of(pod.view().as_ref(), &id_of(0), &mut roles).unwrap();
+    assert!(roles.is_empty() && pod.account_record(&id_of(0)).unwrap().is_none());
+    pod.close();
+
+    let pod = over(engine).await;
+    pod.clear_soon().await.unwrap();
+    assert_eq!((keys(&pod, 31), keys(&pod, 25)), (0, 1));
+    let by = acting(&pod, None, 2 * MANY);
+    let kept = waiting.invited.invitation.id;
+    assert!(pod.find_there(|view| verbs::find_invitation(view, &by, &kept)).is_ok());
 }
