@@ -766,4 +766,40 @@ describe('what is set', () => {
       } finally { await server.stop(); }
     }
   });
+
+  it('what changes something, or brings a password, is refused over plain HTTP from another machine', async () => {
+    const server = await Server.start({ args: ['--auth-trusted-proxies', '127.0.0.1', '--signup-inbox', 'inbox'] });
+    try {
+      assert.equal((await server.request('PUT', '/inbox')).status, 201);
+      // As CouchDB 2 had it: everybody may sign up by a document.
+      const open = await server.request('PUT', '/_users/_security', { body: { members: { names: [], roles: [] }, admins: { names: [], roles: [] } } });
+      assert.equal(open.status, 200, open.text);
+      const far = { 'x-forwarded-for': '192.0.2.1' };
+      const tls = { ...far, 'x-forwarded-proto': 'https' };
+      const user = (name, more) => ({ _id: `org.couchdb.user:${name}`, name, type: 'user', roles: [], password: 'correct horse', ...more });
+      const attempts = [
+        (n) => ['PUT', `/_users/org.couchdb.user:p${n}`, user(`p${n}`)],
+        (n) => ['POST', '/_users', user(`q${n}`)],
+        (n) => ['POST', '/_users/_bulk_docs', { docs: [user(`r${n}`)] }],
+        (n) => ['PUT', `/inbox/${String(n).repeat(30)}`, { type: 'signup', name: `s${n}`, password: 'correct horse' }],
+        () => ['POST', '/_invitations/look', { token: 'x'.repeat(43) }],
+        () => ['POST', '/_auth/signup', { name: 'tom', password: 'correct horse' }],
+        () => ['POST', '/_auth/logout', undefined],
+        () => ['POST', '/_accounts', { name: 'x' }],
+      ];
+      for (const [at, attempt] of attempts.entries()) {
+        for (const headers of [far, tls]) {
+          const [method, path, body] = attempt(at);
+          const answer = await server.request(method, path, { as: null, headers, body });
+          const told = `${method} ${path}: ${answer.status} ${answer.text}`;
+          // Some are refused to strangers however they came.
+          const refused = answer.text.includes('insecure_transport');
+          if (headers === tls) assert.ok(!refused, told);
+          else assert.ok(refused || path === '/_accounts', told);
+        }
+      }
+      assert.equal((await server.request('GET', '/_auth/providers', { as: null, headers: far })).status, 200);
+      for (const name of ['p0', 'q1', 'r2']) assert.equal((await server.request('GET', `/_users/org.couchdb.user:${name}`)).status, 200, name);
+    } finally { await server.stop(); }
+  });
 });

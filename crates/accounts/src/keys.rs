@@ -33,6 +33,7 @@ const DOMAIN: u8 = 28;
 const INVITED: u8 = 29;
 const INVITATION_SECRET: u8 = 30;
 const CLOSING: u8 = 31;
+const INVITED_TO: u8 = 32;
 const APP: u8 = 40;
 const APP_OF: u8 = 41;
 const APP_ACCOUNT: u8 = 42;
@@ -212,12 +213,13 @@ pub(crate) fn domains(name: &str) -> KeyRange {
     below(DOMAIN, &[name.as_bytes()])
 }
 
-/// organisation or team that is gone, while something leads to it → which of them it was.
+/// organisation, team, account or registration of an app that is gone, while something leads to it →
+/// which of them it was, and how far its removal is.
 pub(crate) fn closing(group: &str) -> Vec<u8> {
     key(CLOSING, &[group.as_bytes()])
 }
 
-/// All organisations and teams that are gone while something leads to them.
+/// All that is gone while something leads to it.
 pub(crate) fn closings() -> KeyRange {
     below(CLOSING, &[])
 }
@@ -285,6 +287,11 @@ pub(crate) fn invitations_of(group: &str) -> KeyRange {
 /// address in its normal form, and invitation → nothing.
 pub(crate) fn invited(normal: &str, invitation: &str) -> Vec<u8> {
     key(INVITED, &[normal.as_bytes(), invitation.as_bytes()])
+}
+
+/// organisation or team, and address in its normal form → the newest invitation of it to that.
+pub(crate) fn invited_to(group: &str, normal: &str) -> Vec<u8> {
+    key(INVITED_TO, &[group.as_bytes(), normal.as_bytes()])
 }
 
 /// All invitations sent to an address.

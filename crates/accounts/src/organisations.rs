@@ -16,7 +16,7 @@
 //! change of rights.
 
 mod answering;
-mod closing;
+pub(crate) mod closing;
 mod domain;
 mod invitation;
 mod inviting;

@@ -230,7 +230,8 @@ pub(crate) async fn route(exchange: Exchange, segments: &[String]) -> Result<Res
     };
     limits::check(&exchange, route)?;
     permit(&exchange, route.who)?;
-    if route.body.is_some() && route.path.starts_with("/_auth/") {
+    // What changes something is worth as much as what somebody signs in with, and may carry it.
+    if !matches!(route.method, "GET" | "HEAD" | "OPTIONS") {
         crate::transport::require_safe(&exchange)?;
     }
     input::check_path(route, &captures)?;
@@ -256,6 +257,28 @@ pub(crate) fn is_for_strangers(method: &http::Method, path: &str) -> bool {
                     && route.matches(&segments).is_some()
             })
         })
+}
+
+/// Whether a request is what somebody needs who has no session yet: to sign in, to sign up, to recover
+/// an account, to read the pages that links in mail lead to, to look at an invitation and to decline it.
+pub(crate) fn is_to_sign_in(method: &http::Method, path: &str) -> bool {
+    let Ok(segments) = crate::wire::path::segments(path) else {
+        return false;
+    };
+    let method = match method.as_str() {
+        "HEAD" => "GET",
+        method => method,
+    };
+    let within = |route: &Route| {
+        let answers = ["/_invitations/look", "/_invitations/decline"];
+        route.path.starts_with("/_auth/") || answers.contains(&route.path)
+    };
+    let fits = |route: &&Route| route.method == method && route.matches(&segments).is_some();
+    // Where a word stands in one path and a parameter in another, the word is meant.
+    let meant = routes()
+        .filter(fits)
+        .min_by_key(|route| route.path.matches('{').count());
+    meant.is_some_and(|route| route.who == Who::Anybody && within(route))
 }
 
 /// Lets pass who may call.

@@ -161,7 +161,7 @@ fn may_ask(
     let path = path.trim_end_matches('/');
     // Whoever is to sign in must be able to.
     let signing_in = || {
-        method == Method::POST && path == "/_session" || crate::api::is_for_strangers(method, path)
+        method == Method::POST && path == "/_session" || crate::api::is_to_sign_in(method, path)
     };
     let allowed = match auth.strangers {
         Strangers::Ask => true,
@@ -207,4 +207,70 @@ fn basic(authorization: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (name, password) = decoded.split_once(':')?;
     (decoded != "_:_").then(|| (name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_may_sign_in_and_nothing_else_where_everybody_has_to() {
+        let mut auth = AuthSettings {
+            strangers: Strangers::SignIn,
+            ..AuthSettings::default()
+        };
+        let may = |auth: &AuthSettings, method: &str, path: &str| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            may_ask(auth, &Caller::anonymous(), &method, path).is_ok()
+        };
+        for row in [
+            "POST /_session",
+            "POST /_auth/login",
+            "POST /_auth/login/",
+            "POST /_auth/login/second",
+            "POST /_auth/signup",
+            "POST /_auth/recover",
+            "POST /_auth/reset",
+            "POST /_auth/verifyEmail",
+            "POST /_auth/refresh",
+            "POST /_auth/link/finish",
+            "POST /_auth/passkeys/login/start",
+            "GET /_auth/providers",
+            "GET /_auth/oidc/x/callback",
+            "GET /_auth/pages/reset",
+            "HEAD /_auth/pages/verify",
+            "GET /_auth/pages/page.js",
+            "POST /_invitations/look",
+            "POST /_invitations/decline",
+        ] {
+            let (method, path) = row.split_once(' ').unwrap();
+            assert!(may(&auth, method, path), "{row}");
+        }
+        for row in [
+            "GET /",
+            "GET /_up",
+            "GET /_session",
+            "GET /_all_dbs",
+            "GET /x",
+            "PUT /_users/org.couchdb.user:x",
+            "GET /_auth/me",
+            "GET /_auth/sessions",
+            "POST /_auth/changePassword",
+            "DELETE /_auth/pages/reset",
+            "POST /_auth/pages/reset",
+            "GET /_auth/../x",
+            "GET /_auth",
+            "POST /_invitations",
+            "POST /_invitations/accept",
+            "GET /_invitations/look",
+            "GET /_apps/x",
+            "GET /_openapi.json",
+            "GET /_docs",
+        ] {
+            let (method, path) = row.split_once(' ').unwrap();
+            assert!(!may(&auth, method, path), "{row}");
+        }
+        auth.strangers = Strangers::SignInOrUp;
+        assert!(may(&auth, "GET", "/_up") && !may(&auth, "GET", "/x"));
+    }
 }

@@ -428,6 +428,8 @@ impl Pod {
 }
 
 #[cfg(test)]
+mod invitation_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! ends with its first failure, one of a document is tried again after pauses that double. What a job did
 //! is remembered as long as it is there, for those who watch.
 
+mod author;
 mod calling;
 mod documents;
 mod fetching;
@@ -40,6 +41,7 @@ pub use shown::{JobEvent, JobState, ReplicationDocument, ReplicationJob};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::replicate::author::Author;
 use crate::replicate::job::{Job, Outcome};
 use crate::replicate::peer::LocalPeer;
 
@@ -225,7 +227,7 @@ impl Pod {
         let id = id.to_string();
         let job = self.inner.replicator.jobs.lock().by_id.get(&id).cloned();
         let job = job.ok_or(PodError::Missing)?;
-        if !caller.is_admin() && job.caller.name() != caller.name() {
+        if !caller.is_admin() && job.author.caller.name() != caller.name() {
             let reason = "Can't cancel a replication triggered by another user";
             return Err(Refusal::Unauthorized(reason.into()).into());
         }
@@ -242,8 +244,7 @@ impl Pod {
         origin: Option<Origin>,
     ) -> Result<Arc<Job>, PodError> {
         let replicator = &self.inner.replicator;
-        let account = caller.name().map(|name| self.caller_named(name));
-        let local = account.transpose()?.flatten().is_some();
+        let author = self.author(caller, origin.is_some())?;
         let mut jobs = replicator.jobs.lock();
         if replicator.ending.load(Ordering::Acquire) {
             return Err(PodError::Interrupted);
@@ -253,7 +254,7 @@ impl Pod {
             return Ok(Arc::clone(job));
         }
         let now = self.inner.clock.now_unix_s();
-        let (job, stop) = Job::new(id, description, (caller, local), origin.clone(), now);
+        let (job, stop) = Job::new(id, description, author, origin.clone(), now);
         let job = Arc::new(job);
         jobs.by_id.insert(name.clone(), Arc::clone(&job));
         if let Some(origin) = origin {
@@ -320,12 +321,12 @@ impl Pod {
         }
     }
 
-    /// An end of a replication, in `caller`'s name.
+    /// An end of a replication, in the name of `author`, who is `caller` now.
     fn peer_of(
         &self,
         endpoint: &Endpoint,
         tuning: &Tuning,
-        caller: &Caller,
+        (author, caller): (&Arc<Author>, &Caller),
     ) -> Result<Arc<dyn Peer>, ReplicationError> {
         let replicator = &self.inner.replicator;
         match endpoint {
@@ -335,6 +336,7 @@ impl Pod {
                 Ok(Arc::new(LocalPeer {
                     pod: self.clone(),
                     name,
+                    author: Arc::clone(author),
                     caller: caller.clone(),
                     document_max: replicator.options.document_max,
                 }))

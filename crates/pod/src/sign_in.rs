@@ -276,7 +276,7 @@ impl Pod {
             Some(record) => self.principal_of(&record.id)?,
             None => self.principal(name)?,
         };
-        let same = |now: &Principal| now.epoch == proved.epoch && !now.is_blocked();
+        let same = |now: &Principal| now.epoch == proved.epoch && !now.is_kept_out();
         let salt = now.filter(same).and_then(|now| now.cookie_salt());
         let now_s = self.inner.clock.now_unix_s();
         let sessions = &self.inner.sessions;

@@ -6,7 +6,9 @@ use adea_store::{Direction, EngineError, Space, Transaction, View};
 
 use super::name::is_app_id;
 use super::target::{is_below, is_link_below, normal_host, normal_origin};
+use crate::directory::rights_change;
 use crate::keys;
+use crate::organisations::closing;
 use crate::stored::{Source, decode, get, get_text, put};
 
 /// The most apps of a server: all are in memory.
@@ -367,13 +369,20 @@ pub fn store(
 }
 
 /// Takes the registration away: from now on nobody has joined the app, and its databases are the
-/// server's. What is left of joins is removed by [`super::forget_accounts`].
-pub fn remove(tx: &mut Transaction<'_>, app: &App) {
+/// server's. What is left of joins is removed soon, by [`clear`](crate::organisations::clear).
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn remove(tx: &mut Transaction<'_>, app: &App) -> Result<(), EngineError> {
     for domain in &app.domains {
         tx.delete(Space::Index, keys::app_domain(domain));
     }
     tx.delete(Space::Index, keys::app(&app.id));
     tx.delete(Space::Index, keys::app_count(&app.id));
+    closing::begin_app(tx, &app.id);
+    // Roles were worked out under a version that ends here; open feeds are woken one by one, as joins
+    // are removed.
+    rights_change(tx, &app.id)
 }
 
 #[cfg(test)]

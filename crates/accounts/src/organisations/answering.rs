@@ -67,8 +67,10 @@ fn open<S: Source + ?Sized>(
     let revoked = OrganisationError::Closed(InvitationState::Revoked);
     let organisation = found.ok_or_else(|| revoked.clone())?;
     if let Some(inviter) = &invitation.inviter {
+        // Whoever is blocked may do nothing, and so nothing comes of what he sent.
+        let blocked = directory::find(source, inviter)?.is_some_and(|record| record.flags.blocked);
         let inviter = standing(source, Some(inviter), false, of, None)?;
-        if !inviter.invites(invitation.role) {
+        if blocked || !inviter.invites(invitation.role) {
             return Err(revoked.into());
         }
     }

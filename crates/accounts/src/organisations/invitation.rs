@@ -18,10 +18,13 @@ use super::record::{Invitation, Organisation, Outcome, Team};
 use super::role::{OrganisationRole, TeamRole};
 use super::{Acting, Decided, OrganisationError};
 use crate::keys;
-use crate::stored::{decode, get, put};
+use crate::stored::{decode, get, get_text, put};
 
-/// How long an invitation is kept when it is over.
-const KEEP_MS: u64 = 30 * 86_400_000;
+/// How long an invitation is kept that was answered or revoked: lists of those that are open stay
+/// short.
+const KEEP_ENDED_MS: u64 = 86_400_000;
+/// How long one is kept that has expired; it can be sent again, and counts until it is gone.
+const KEEP_EXPIRED_MS: u64 = 30 * 86_400_000;
 
 /// How an invitation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +156,30 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
+/// What leads from the address, and what it was invited to, to the one open invitation.
+pub(super) fn waiting_key(invitation: &Invitation) -> Vec<u8> {
+    let group = invitation.team.as_deref();
+    let group = group.unwrap_or(&invitation.organisation);
+    keys::invited_to(group, &invitation.address)
+}
+
+/// From now on the address may be invited anew, unless it was.
+fn wait_no_more(tx: &mut Transaction<'_>, invitation: &Invitation) -> Result<(), EngineError> {
+    let key = waiting_key(invitation);
+    if get_text(tx, &key)?.is_some_and(|id| id == invitation.id) {
+        tx.delete(Space::Index, key);
+    }
+    Ok(())
+}
+
 /// Removes all that there is of `invitation`. `organisation` is where it counts, if it is there.
 pub(super) fn remove(
     tx: &mut Transaction<'_>,
     organisation: Option<&mut Organisation>,
     invitation: &Invitation,
-) {
+) -> Result<(), EngineError> {
     forget_secret(tx, invitation);
+    wait_no_more(tx, invitation)?;
     for index in indexes(invitation) {
         tx.delete(Space::Index, index);
     }
@@ -171,6 +191,7 @@ pub(super) fn remove(
         counts.invitations = counts.invitations.saturating_sub(1);
         organisation::store(tx, organisation);
     }
+    Ok(())
 }
 
 /// Ends an invitation that has not ended.
@@ -187,6 +208,7 @@ pub(super) fn end(
     invitation.outcome = Some(outcome);
     invitation.ended_ms = by.now_ms;
     put(tx, keys::invitation(&invitation.id), &invitation);
+    wait_no_more(tx, &invitation)?;
     let counts = &mut organisation.counts;
     counts.invitations = counts.invitations.saturating_sub(1);
     organisation::store(tx, organisation);
@@ -233,14 +255,14 @@ pub fn sweep_invitations(
     let full = rows.len() == limit;
     for (_, value) in rows {
         let found: Invitation = decode(&value, "an invitation")?;
-        let over_ms = match found.outcome {
-            Some(_) => found.ended_ms,
-            None => found.expires_ms,
+        let until_ms = match found.outcome {
+            Some(_) => found.ended_ms.saturating_add(KEEP_ENDED_MS),
+            None => found.expires_ms.saturating_add(KEEP_EXPIRED_MS),
         };
-        if over_ms.saturating_add(KEEP_MS) <= now_ms {
+        if until_ms <= now_ms {
             let of = &found.organisation;
             let mut organisation: Option<Organisation> = get(tx, &keys::organisation(of), of)?;
-            remove(tx, organisation.as_mut(), &found);
+            remove(tx, organisation.as_mut(), &found)?;
         }
     }
     Ok(last.filter(|_| full))

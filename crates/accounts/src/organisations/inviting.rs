@@ -6,6 +6,7 @@ use adea_store::{Space, Transaction};
 
 use super::invitation::{
     InvitationState, Invited, InvitedBy, NewInvitation, end, forget_secret, indexes, note, remove,
+    waiting_key,
 };
 use super::read::{enter, enter_team};
 use super::record::{Invitation, Organisation, Outcome};
@@ -13,7 +14,7 @@ use super::{Acting, Decided, OrganisationError, organisation, person, team};
 use crate::keys;
 use crate::names::normal_address;
 use crate::one_time::{hash, new_secret};
-use crate::stored::{get, put};
+use crate::stored::{get, get_text, put};
 
 /// The least time between two mails of one invitation.
 const PAUSE_MS: u64 = 60_000;
@@ -21,8 +22,8 @@ const PAUSE_MS: u64 = 60_000;
 /// How often one invitation is sent.
 const SENT_MAX: u32 = 10;
 
-/// How many invitations to one address are looked at.
-const TO_ADDRESS_MAX: usize = 1_000;
+/// How many invitations are looked at in one step.
+const PAGE: usize = 500;
 
 /// The longest tag of a language.
 const LANGUAGE_MAX: usize = 35;
@@ -124,49 +125,47 @@ fn send(tx: &mut Transaction<'_>, by: &Acting, invitation: &mut Invitation) -> S
     for index in indexes(invitation) {
         tx.put(Space::Index, index, Vec::new());
     }
+    let id = invitation.id.clone().into_bytes();
+    tx.put(Space::Index, waiting_key(invitation), id);
     secret
 }
 
 /// Whether an invitation to `group` waits at `address`. Nobody learns from it who has an account:
 /// it is asked of invitations, not of accounts.
 fn invited_already(tx: &Transaction<'_>, by: &Acting, group: &str, address: &str) -> Decided<bool> {
-    let range = keys::invitations_to(address);
-    for (key, _) in tx.range(Space::Index, &range, TO_ADDRESS_MAX)? {
-        let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
-        let found: Option<Invitation> = get(tx, &keys::invitation(&id), &id)?;
-        let Some(found) = found else { continue };
-        let to = found.team.as_deref().unwrap_or(&found.organisation);
-        if to == group && found.state(by.now_ms) == InvitationState::Pending {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let Some(id) = get_text(tx, &keys::invited_to(group, address))? else {
+        return Ok(false);
+    };
+    let found: Option<Invitation> = get(tx, &keys::invitation(&id), &id)?;
+    Ok(found.is_some_and(|found| found.state(by.now_ms) == InvitationState::Pending))
 }
 
-/// Refuses one more invitation where there are as many as may be, once those are gone that have
-/// expired.
+/// Refuses one more invitation where there are as many as may be, once one is gone that has
+/// expired. All of them are looked at, since their order is that of chance; those that were answered
+/// or revoked are soon gone.
 fn make_room(
     tx: &mut Transaction<'_>,
     by: &Acting,
     organisation: &mut Organisation,
 ) -> Decided<()> {
     let limit = organisation.limits(&by.limits).invitations;
-    if organisation.counts.invitations < limit {
-        return Ok(());
-    }
-    let range = keys::invitations_of(&organisation.id);
-    for (key, _) in tx.range(Space::Index, &range, TO_ADDRESS_MAX)? {
-        let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
-        let found: Option<Invitation> = get(tx, &keys::invitation(&id), &id)?;
-        if let Some(found) = found
-            && found.state(by.now_ms) == InvitationState::Expired
-        {
-            remove(tx, Some(organisation), &found);
+    let mut range = keys::invitations_of(&organisation.id);
+    while organisation.counts.invitations >= limit {
+        let rows = tx.range(Space::Index, &range, PAGE)?;
+        let Some((last, _)) = rows.last() else {
+            let what = "open invitations";
+            return Err(OrganisationError::Quota { what, limit }.into());
+        };
+        range.from = [last.as_slice(), &[0]].concat();
+        for (key, _) in rows {
+            let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
+            let found: Option<Invitation> = get(tx, &keys::invitation(&id), &id)?;
+            if let Some(found) = found
+                && found.state(by.now_ms) == InvitationState::Expired
+            {
+                remove(tx, Some(organisation), &found)?;
+            }
         }
-    }
-    if organisation.counts.invitations >= limit {
-        let what = "open invitations";
-        return Err(OrganisationError::Quota { what, limit }.into());
     }
     Ok(())
 }
@@ -193,6 +192,12 @@ pub fn resend(tx: &mut Transaction<'_>, by: &Acting, id: &str) -> Decided<Invite
     if invitation.sent >= SENT_MAX {
         let reason = "The invitation was sent ten times. Revoke it, and make a new one.";
         return Err(OrganisationError::Forbidden(reason).into());
+    }
+    let group = invitation.team.as_deref();
+    let group = group.unwrap_or(&invitation.organisation);
+    let expired = invitation.state(by.now_ms) == InvitationState::Expired;
+    if expired && invited_already(tx, by, group, &invitation.address)? {
+        return Err(OrganisationError::AlreadyInvited.into());
     }
     let secret = send(tx, by, &mut invitation);
     note(tx, by, "invitation.resend", &organisation, &invitation)?;

@@ -1,13 +1,13 @@
 //! Memberships: who belongs to what, as what, and the roles that follow.
 
-use adea_store::{EngineError, KeyRange, Space, Transaction, View};
+use adea_store::{EngineError, Space, Transaction, View};
 use serde_json::json;
 
 use super::of_app::join_app;
 use super::read::{enter, enter_team, find_place, find_team_place};
-use super::record::{Invitation, Member, Organisation, Place, Team, TeamMember};
+use super::record::{Member, Organisation, Place, Team, TeamMember};
 use super::role::{OrganisationRole, TeamRole};
-use super::{Acting, Decided, OrganisationError, agree, closing, invitation, organisation, person};
+use super::{Acting, Decided, OrganisationError, agree, closing, organisation, person};
 use crate::directory::{self, rights_change};
 use crate::keys;
 use crate::stored::{decode, get, put};
@@ -382,7 +382,8 @@ pub fn is_last_owner(tx: &Transaction<'_>, account: &str) -> Result<bool, Engine
     Ok(false)
 }
 
-/// Removes all that says of `account`, which is going away, where it belonged, and what it sent.
+/// Removes all that says of `account`, which is going away, where it belonged, and what it sent;
+/// of a great many invitations a part, and [`clear`](super::clear) the rest.
 ///
 /// An organisation that loses its last owner so is left to its administrator of longest standing,
 /// else to server administrators; one that loses its last member is deleted.
@@ -414,15 +415,14 @@ pub fn forget_account(tx: &mut Transaction<'_>, account: &str) -> Result<(), Eng
         }
         organisation::store(tx, &organisation);
     }
-    forget_invitations(tx, &keys::invitations_of(account), |_| true)?;
-    let Some(record) = directory::find(tx, account)? else {
-        return Ok(());
+    let record = directory::find(tx, account)?;
+    let addresses = record.map_or_else(Vec::new, |record| record.addresses);
+    let leaving = closing::Closing::Account {
+        addresses: addresses.into_iter().map(|known| known.normal).collect(),
+        after: None,
     };
-    for address in &record.addresses {
-        // One that is open belongs to whoever sent it, and is told to nobody but him.
-        let range = keys::invitations_to(&address.normal);
-        forget_invitations(tx, &range, |found| found.outcome.is_some())?;
-    }
+    closing::begin(tx, account, &leaving);
+    closing::clear(tx, account)?;
     Ok(())
 }
 
@@ -440,22 +440,4 @@ fn heir(tx: &Transaction<'_>, organisation: &str) -> Result<Option<Member>, Engi
         }
     }
     Ok(first)
-}
-
-fn forget_invitations(
-    tx: &mut Transaction<'_>,
-    range: &KeyRange,
-    which: impl Fn(&Invitation) -> bool,
-) -> Result<(), EngineError> {
-    for (key, _) in tx.range(Space::Index, range, usize::MAX)? {
-        let id = String::from_utf8_lossy(keys::last_part(&key)).into_owned();
-        let found: Option<Invitation> = get(tx, &keys::invitation(&id), &id)?;
-        let Some(found) = found.filter(&which) else {
-            continue;
-        };
-        let of = &found.organisation;
-        let mut organisation: Option<Organisation> = get(tx, &keys::organisation(of), of)?;
-        invitation::remove(tx, organisation.as_mut(), &found);
-    }
-    Ok(())
 }

@@ -193,7 +193,7 @@ pub(super) fn close(
         tx.delete(Space::Index, keys::domain(&domain.name, &organisation.app));
     }
     tx.delete(Space::Index, keys::organisation(&organisation.id));
-    closing::begin(tx, &organisation.id, closing::ORGANISATION);
+    closing::begin(tx, &organisation.id, &closing::Closing::Organisation);
     // Roles were worked out under a version that ends here; open feeds are woken one by one, as
     // memberships are removed.
     rights_change(tx, &organisation.id)?;

@@ -141,7 +141,7 @@ pub fn close_team(
     tx.delete(Space::Index, alias);
     organisation.counts.teams = organisation.counts.teams.saturating_sub(1);
     store_organisation(tx, &organisation);
-    closing::begin(tx, id, closing::TEAM);
+    closing::begin(tx, id, &closing::Closing::Team);
     rights_change(tx, id)?;
     closing::clear(tx, id)?;
     Ok(())

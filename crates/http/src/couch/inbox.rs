@@ -89,6 +89,7 @@ async fn put(mut exchange: Exchange, name: DatabaseName, id: String) -> Result<R
     let (pod, by) = (exchange.app.pod.clone(), api::actor(&exchange));
     let address = origin(&pod.auth(), &exchange.headers, exchange.peer);
     pod.limit_address(LimitKind::SignUp, address)?;
+    crate::transport::require_safe(&exchange)?;
     exchange.require_json()?;
     let body = intake::whole_up_to(&mut exchange, BODY_MAX).await?;
     let wanted = read(&exchange, &body, &id)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adea_base::DocumentId;
-use adea_documents::json::{Draft, Field};
+use adea_documents::json::{Draft, Field, JsonError, for_each_member};
 use adea_documents::revision::Revision;
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
@@ -323,6 +323,16 @@ pub(crate) fn id_of(field: Option<&Field>) -> Result<Option<&str>, ApiError> {
     }
 }
 
+/// Whether a draft brings a password.
+fn has_password(draft: &Draft) -> Result<bool, ApiError> {
+    let mut found = false;
+    for_each_member(&draft.body, |name, _| {
+        found |= name == "password";
+        Ok::<_, JsonError>(())
+    })?;
+    Ok(found)
+}
+
 /// What must hold of every draft before it is prepared.
 pub(crate) fn check_draft(
     exchange: &Exchange,
@@ -331,6 +341,11 @@ pub(crate) fn check_draft(
 ) -> Result<(), ApiError> {
     if draft.body.len() as u64 > exchange.options.document_bytes_max {
         return Err(ApiError::DocumentTooLarge(id.as_str().to_owned()));
+    }
+    // Whoever signs up so shows what he will sign in with; who has signed in was asked then.
+    let stranger = exchange.database == "_users" && exchange.caller.name().is_none();
+    if stranger && has_password(draft)? {
+        crate::transport::require_safe(exchange)?;
     }
     draft
         .attachments

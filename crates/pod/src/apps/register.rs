@@ -12,9 +12,6 @@ use super::{Actor, AppError};
 use crate::error::PodError;
 use crate::pod::Pod;
 
-/// Joins that are removed in one transaction.
-const FORGOTTEN_AT_ONCE: usize = 500;
-
 /// What is to be set for an app.
 pub type AppChange = Box<dyn FnOnce(&mut App) + Send>;
 
@@ -107,31 +104,15 @@ impl Pod {
                 let app = apps::find(tx, &removed)?;
                 let app = app.ok_or(Decline::Refused(AppError::Unknown))?;
                 is_current(&app, revision).map_err(Decline::Refused)?;
-                apps::remove(tx, &app);
+                apps::remove(tx, &app)?;
                 audit::append(tx, &told)?;
                 Ok(())
             });
             removing.await?;
             pod.reread_apps()?;
-            pod.forget_joins(id).await
+            pod.clear_soon().await
         })
         .await
-    }
-
-    /// Removes what is left of joins of an app that is no more, and wakes who follows its databases.
-    async fn forget_joins(&self, id: String) -> Result<(), PodError> {
-        let mut after = None;
-        loop {
-            let id = id.clone();
-            let forgetting = self.inner.store.transact(Self::permit(), move |tx| {
-                let next = apps::forget_accounts(tx, &id, after.as_deref(), FORGOTTEN_AT_ONCE)?;
-                Ok::<_, Decline<AppError>>(next)
-            });
-            after = forgetting.await?;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -360,7 +360,7 @@ async fn a_join_of_an_earlier_registration_means_nothing_though_it_was_not_swept
     bench
         .transact(|tx| {
             if let Some(app) = apps::find(tx, "shop")? {
-                apps::remove(tx, &app);
+                apps::remove(tx, &app)?;
             }
             Ok(())
         })
@@ -374,6 +374,36 @@ async fn a_join_of_an_earlier_registration_means_nothing_though_it_was_not_swept
     bench.join(&ann, "shop").await.unwrap();
     assert!(bench.enters(&ann, "shop/x"));
     assert_eq!(bench.transact(|tx| apps::count(tx, "shop")).await, 1);
+}
+
+#[tokio::test]
+async fn joins_of_an_app_that_is_gone_are_removed_also_if_the_server_stopped_in_between() {
+    let bench = Bench::new().await;
+    let ann = bench.account("ann").await;
+    bench.register("shop", |_| {}).await;
+    bench.join(&ann, "shop").await.unwrap();
+    let version = || directory::version(bench.pod.view().as_ref()).unwrap();
+    let before = version();
+    bench
+        .transact(|tx| {
+            if let Some(app) = apps::find(tx, "shop")? {
+                apps::remove(tx, &app)?;
+            }
+            Ok(())
+        })
+        .await;
+    assert!(version() > before, "roles are worked out anew");
+    assert!(bench.caller(&ann).caller.roles().is_empty());
+    let left = |kind: u8| {
+        let view = bench.pod.view();
+        let range = adea_store::KeyRange::prefix(&[adea_store::key::ACCOUNTS, kind]);
+        let forward = adea_store::Direction::Forward;
+        let mut cursor = view.range(adea_store::Space::Index, range, forward).unwrap();
+        cursor.next().unwrap().is_some()
+    };
+    assert!(left(41) && left(42) && left(31));
+    bench.pod.tidy_organisations().await.unwrap();
+    assert!(!left(41) && !left(42) && !left(31));
 }
 
 #[tokio::test]

@@ -46,10 +46,6 @@ impl Pod {
                 let name = &record.name;
                 let released = set_credential(tx, &ground, name, expected, &credential)?;
                 edit_in(tx, ground.users, &account, |tx, record| {
-                    // It was the old password of another epoch that was proved.
-                    if record.epoch != holder.record.epoch {
-                        return Err(refuse(AccountError::Changed));
-                    }
                     record.password_fingerprint = Some(hex(credential.fingerprint()));
                     // Who signs in with the old one at this moment is refused.
                     raise_epoch(tx, record, by.caller.session())?;

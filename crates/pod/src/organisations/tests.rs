@@ -21,7 +21,7 @@ use super::*;
 use crate::write_user::tests::{over, pod};
 
 /// The id of an account of these tests.
-fn id_of(who: usize) -> String {
+pub(super) fn id_of(who: usize) -> String {
     let letter = char::from(b'a' + u8::try_from(who % 26).unwrap());
     let second = char::from(b'a' + u8::try_from(who / 26).unwrap());
     format!("{}{second}", String::from(letter).repeat(25))
@@ -43,7 +43,7 @@ fn record(who: usize, users: u64, verified: bool) -> AccountRecord {
 }
 
 /// A pod with so many accounts, of which the last has not verified its address.
-async fn peopled(pod: &Pod, people: usize) {
+pub(super) async fn peopled(pod: &Pod, people: usize) {
     let users = pod.users_number().unwrap().0;
     let made = pod.organise(move |tx| {
         for who in 0..people {
@@ -54,7 +54,7 @@ async fn peopled(pod: &Pod, people: usize) {
     made.await.unwrap();
 }
 
-fn acting(pod: &Pod, by: By, now_ms: u64) -> Acting {
+pub(super) fn acting(pod: &Pod, by: By, now_ms: u64) -> Acting {
     Acting {
         account: by.map(id_of),
         name: by.map_or_else(|| "root".to_owned(), |by| format!("user{by}")),
@@ -233,7 +233,7 @@ fn who_does(op: &Op) -> By {
 }
 
 /// How many keys of a kind there are.
-fn keys(pod: &Pod, kind: u8) -> usize {
+pub(super) fn keys(pod: &Pod, kind: u8) -> usize {
     let view = pod.view();
     let range = KeyRange::prefix(&[ACCOUNTS, kind]);
     let mut cursor = view.range(Space::Index, range, Direction::Forward).unwrap();

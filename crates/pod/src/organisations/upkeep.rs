@@ -1,4 +1,5 @@
-//! What goes on behind a commit: nothing is left of organisations and teams that are gone, and
+//! What goes on behind a commit: nothing is left of organisations, teams, accounts and apps that are
+//! gone, and
 //! invitations that have long been over are forgotten.
 //!
 //! Each step is a bounded transaction, and what is left to do can be seen in the store: a server that
@@ -14,9 +15,9 @@ use crate::pod::Pod;
 const SWEPT: usize = 500;
 
 impl Pod {
-    /// Removes what is left of deleted organisations and teams. It is the answer of a deletion that
+    /// Removes what is left of what was deleted. It is the answer of a deletion that
     /// has been made, so what fails here is logged, and done in the background.
-    pub(super) async fn clear_soon(&self) -> Result<(), PodError> {
+    pub(crate) async fn clear_soon(&self) -> Result<(), PodError> {
         let pod = self.clone();
         Self::to_the_end(async move {
             if let Err(error) = pod.clear_closing().await {

@@ -260,7 +260,7 @@ impl Pod {
         };
         let id = self.replication_id(&described, &caller);
         if let Some(job) = running {
-            if job.id == id && *job.description == described && job.caller == caller {
+            if job.id == id && *job.description == described && job.author.caller == caller {
                 return Ok(());
             }
             self.stop_job(&job).await;

@@ -47,7 +47,7 @@ impl<'a> LocalRows<'a> {
     async fn read(&mut self) -> Result<Option<FetchedRow>, PeerError> {
         if self.ready.is_empty() && !self.wanted.is_empty() {
             let few = self.wanted.get(..READ_MAX).unwrap_or(self.wanted).to_vec();
-            let peer = self.peer.clone();
+            let peer = self.peer.now()?;
             self.ready = blocking(move || {
                 let entry = peer.readable()?;
                 let (mut rows, mut bytes) = (VecDeque::with_capacity(few.len()), 0);

@@ -104,7 +104,7 @@ impl Page {
 
 impl LocalPeer {
     pub(super) async fn read_changes(
-        &self,
+        mut self,
         asked: &ChangesAsked,
         since: &Sequence,
         wait: bool,
@@ -136,6 +136,7 @@ impl LocalPeer {
             }
             page.more = true;
             // Rights may have changed while it waited.
+            self = self.now()?;
             self.readable()?;
         }
         let pending = self.pod.changes_after(&entry, &self.caller, page.at);

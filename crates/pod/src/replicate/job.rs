@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adea_base::Caller;
 use adea_replication::{
-    Description, Ended, Patience, Progress, ReplicationError, ReplicationId, Stop, Stopper,
+    Description, Ended, Endpoint, Patience, Progress, ReplicationError, ReplicationId, Stop, Stopper,
 };
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -16,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::replicate::Origin;
+use crate::replicate::author::Author;
 use crate::replicate::shown::JobEvent;
 
 /// Events that are remembered.
@@ -38,9 +38,7 @@ pub(super) struct Job {
     pub(super) id: ReplicationId,
     pub(super) description: Arc<Description>,
     /// In whose name it runs.
-    pub(super) caller: Caller,
-    /// Whether that name was an account's of this server when the job was added.
-    local: bool,
+    pub(super) author: Arc<Author>,
     /// The document that describes it.
     pub(super) origin: Option<Origin>,
     pub(super) started_unix_s: u64,
@@ -77,7 +75,7 @@ impl Job {
     pub(super) fn new(
         id: ReplicationId,
         description: Description,
-        (caller, local): (Caller, bool),
+        author: Author,
         origin: Option<Origin>,
         unix_s: u64,
     ) -> (Self, Stop) {
@@ -91,8 +89,7 @@ impl Job {
         let job = Self {
             id,
             description: Arc::new(description),
-            caller,
-            local,
+            author: Arc::new(author),
             origin,
             started_unix_s: unix_s,
             progress: Arc::default(),
@@ -111,7 +108,12 @@ impl Pod {
         let outcome = loop {
             let began = self.inner.clock.now_unix_s();
             job.record.lock().note("started", None, began);
-            let error = match self.attempt(job, stop.clone()).await {
+            let attempted = tokio::select! {
+                ended = self.attempt(job, stop.clone()) => ended,
+                // What was carried over is there; the rest may not be any more.
+                () = self.author_lost(&job.author) => Err(unauthorized(job)),
+            };
+            let error = match attempted {
                 Ok(Ended::Completed(summary)) => break Outcome::Completed(summary),
                 Ok(Ended::Stopped) => break Outcome::Stopped,
                 Ok(Ended::Yielded) => {
@@ -143,11 +145,20 @@ impl Pod {
     async fn attempt(&self, job: &Arc<Job>, stop: Stop) -> Result<Ended, ReplicationError> {
         let replicator = &self.inner.replicator;
         let description = &job.description;
-        let caller = self.caller_of(job);
+        let caller = self.author_now(&job.author);
+        let caller = caller.map_err(|error| match error {
+            PodError::Refused(_) => unauthorized(job),
+            error => ReplicationError::Failed {
+                what: "reading accounts",
+                peer: "this server".to_owned(),
+                reason: error.to_string(),
+            },
+        })?;
+        let author = (&job.author, &caller);
         let tuning = &description.tuning;
         let running = adea_replication::Job {
-            source: self.peer_of(&description.source, tuning, &caller)?,
-            target: self.peer_of(&description.target, tuning, &caller)?,
+            source: self.peer_of(&description.source, tuning, author)?,
+            target: self.peer_of(&description.target, tuning, author)?,
             description: Arc::clone(description),
             id: job.id.clone(),
             session: self.inner.entropy.hex_id(),
@@ -161,36 +172,6 @@ impl Pod {
             progress: Arc::clone(&job.progress),
         };
         adea_replication::run(&running, stop).await
-    }
-
-    /// Who a job acts as, with the rights that he has now, and never more than he had when he
-    /// started it: a token may carry a name that is somebody else's here.
-    fn caller_of(&self, job: &Job) -> Caller {
-        let Some(name) = job.caller.name() else {
-            return job.caller.clone();
-        };
-        match self.caller_named(name) {
-            // What describes a job was let in only from who held these roles.
-            Ok(Some(caller)) if job.origin.is_some() => caller,
-            Ok(Some(caller)) => {
-                let mut roles = caller.roles().to_vec();
-                roles.retain(|role| job.caller.roles().contains(role));
-                let narrowed = Caller::named(name, roles);
-                // By his account it is noticed while the job runs that he leaves an app.
-                match caller.account() {
-                    Some(account) => narrowed.with_account(account),
-                    None => narrowed,
-                }
-            }
-            // The account is gone, and its rights with it.
-            Ok(None) if job.local => Caller::anonymous(),
-            // He has no account here: he came with a proof of his own, and with these roles.
-            Ok(None) => job.caller.clone(),
-            Err(error) => {
-                tracing::warn!(%error, "an account cannot be read: {error}");
-                Caller::anonymous()
-            }
-        }
     }
 
     /// Notes a failure, and says how long to rest.
@@ -208,6 +189,16 @@ impl Pod {
         let options = &self.inner.replicator.options;
         options.retry.saturating_mul(1 << doublings)
     }
+}
+
+/// The author of a job may do nothing any more: the end that is this server's own is closed to him.
+fn unauthorized(job: &Job) -> ReplicationError {
+    let (source, target) = (&job.description.source, &job.description.target);
+    let own = match target {
+        Endpoint::Local(_) => target,
+        Endpoint::Remote(_) => source,
+    };
+    ReplicationError::Unauthorized(own.to_string())
 }
 
 impl From<ReplicationError> for PodError {

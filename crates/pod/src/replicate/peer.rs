@@ -1,7 +1,7 @@
 //! A database of this server as an end of a replication: the verbs of the protocol without HTTP.
 //!
 //! Everything is done in the name of whoever asked for the replication, with the rights that he has at
-//! that moment; the database is looked up anew each time, so that one that was dropped or made anew is
+//! that moment, not with those that he had when he asked; the database is looked up anew each time, so that one that was dropped or made anew is
 //! noticed. Reading and parsing run where they keep nobody waiting.
 
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::read_document::{Told, Which};
+use crate::replicate::author::Author;
 use crate::replicate::fetching::LocalRows;
 use crate::replicate::opening::LocalSending;
 
@@ -34,18 +35,28 @@ use crate::replicate::opening::LocalSending;
 pub(crate) struct LocalPeer {
     pub(crate) pod: Pod,
     pub(crate) name: DatabaseName,
+    pub(crate) author: Arc<Author>,
+    /// Who the author was when he was last looked at.
     pub(crate) caller: Caller,
     /// The longest document that is taken.
     pub(crate) document_max: u64,
 }
 
 impl LocalPeer {
-    /// The database as it is now, if the caller may enter.
+    /// The same, in the name of its author as he is now; each operation begins with it.
+    pub(super) fn now(&self) -> Result<Self, PeerError> {
+        let caller = self.pod.author_now(&self.author).map_err(of_pod)?;
+        let again = self.clone();
+        Ok(Self { caller, ..again })
+    }
+
+    /// The database as it is now, if the author may still enter.
     pub(crate) fn entry(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
-        let may = self.pod.may_still_enter(&self.caller, &self.name);
+        let caller = self.pod.author_now(&self.author).map_err(of_pod)?;
+        let may = self.pod.may_still_enter(&caller, &self.name);
         may.map_err(of_pod)?;
         let entry = self.pod.database(&self.name).map_err(of_pod)?;
-        let access = entry.access(&self.caller);
+        let access = entry.access(&caller);
         access
             .require_member()
             .map_err(|refusal| of_pod(refusal.into()))?;
@@ -217,11 +228,11 @@ impl Peer for LocalPeer {
     }
 
     fn info(&self) -> Later<'_, Info> {
-        Box::pin(std::future::ready(self.read_info()))
+        Box::pin(std::future::ready(self.now().and_then(|now| now.read_info())))
     }
 
     fn create<'a>(&'a self, parameters: &'a [(String, String)]) -> Later<'a, ()> {
-        Box::pin(self.make(parameters))
+        Box::pin(async move { self.now()?.make(parameters).await })
     }
 
     fn changes<'a>(
@@ -230,15 +241,16 @@ impl Peer for LocalPeer {
         since: &'a Sequence,
         wait: bool,
     ) -> Later<'a, ChangesPage> {
-        Box::pin(self.read_changes(asked, since, wait))
+        Box::pin(async move { self.now()?.read_changes(asked, since, wait).await })
     }
 
     fn filter_code<'a>(&'a self, design: &'a str, name: &'a str) -> Later<'a, String> {
-        Box::pin(std::future::ready(self.read_filter_code(design, name)))
+        let code = self.now().and_then(|now| now.read_filter_code(design, name));
+        Box::pin(std::future::ready(code))
     }
 
     fn lacking<'a>(&'a self, rows: &'a [ChangeRow]) -> Later<'a, Vec<Wanted>> {
-        Box::pin(self.ask_lacking(rows))
+        Box::pin(async move { self.now()?.ask_lacking(rows).await })
     }
 
     fn fetch<'a>(&'a self, wanted: &'a [Wanted]) -> Later<'a, Box<dyn FetchedRows + 'a>> {
@@ -248,13 +260,13 @@ impl Peer for LocalPeer {
 
     fn open<'a>(&'a self, wanted: &'a Wanted, all: bool) -> Later<'a, Box<dyn Sending + 'a>> {
         Box::pin(async move {
-            let sending: Box<dyn Sending + 'a> = Box::new(LocalSending::open(self, wanted, all)?);
+            let sending: Box<dyn Sending + 'a> = Box::new(LocalSending::open(&self.now()?, wanted, all)?);
             Ok(sending)
         })
     }
 
     fn write<'a>(&'a self, documents: &'a [Bytes]) -> Later<'a, Vec<WriteFailure>> {
-        Box::pin(self.write_many(documents))
+        Box::pin(async move { self.now()?.write_many(documents).await })
     }
 
     fn write_with<'a>(
@@ -263,19 +275,19 @@ impl Peer for LocalPeer {
         json: Bytes,
         contents: &'a mut Contents<'_>,
     ) -> Later<'a, ()> {
-        Box::pin(self.write_one(id, json, contents))
+        Box::pin(async move { self.now()?.write_one(id, json, contents).await })
     }
 
     fn read_local<'a>(&'a self, name: &'a str) -> Later<'a, Option<Checkpoint>> {
-        Box::pin(self.get_local(name))
+        Box::pin(async move { self.now()?.get_local(name).await })
     }
 
     fn write_local<'a>(&'a self, name: &'a str, document: &'a Checkpoint) -> Later<'a, String> {
-        Box::pin(self.put_local(name, document))
+        Box::pin(async move { self.now()?.put_local(name, document).await })
     }
 
     fn commit(&self) -> Later<'_, String> {
-        Box::pin(self.commit_all())
+        Box::pin(async move { self.now()?.commit_all().await })
     }
 }
 

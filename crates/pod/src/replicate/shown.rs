@@ -144,7 +144,7 @@ fn shown(job: &Job) -> ReplicationJob {
         source: description.source.to_string(),
         target: description.target.to_string(),
         proxies: (proxy_of(&description.source), proxy_of(&description.target)),
-        user: job.caller.name().map(str::to_owned),
+        user: job.author.caller.name().map(str::to_owned),
         started_unix_s: job.started_unix_s,
         state,
         error: record.crashed,

@@ -114,7 +114,9 @@ impl LocalPeer {
             held += file.held_bytes();
             stored.push(file);
         }
-        let prepared = self.prepare(&entry, named, draft, edit, stored).await?;
+        // Attachments may have taken long.
+        let prepared = self.now()?;
+        let prepared = prepared.prepare(&entry, named, draft, edit, stored).await?;
         self.pod.write(&entry, prepared).await.map_err(of_pod)?;
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Pod {
     }
 
     /// Who has the name `name`.
-    pub(super) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
+    pub(crate) fn principal(&self, name: &str) -> Result<Option<Principal>, PodError> {
         if let Some(admin) = self.admin_principal(name) {
             return Ok(Some(admin));
         }
