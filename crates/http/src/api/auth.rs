@@ -13,11 +13,11 @@ use super::{Answer, Captures, Form, Route, Who, answer, read};
 use crate::body::Response;
 use crate::error::ApiError;
 use crate::router::Exchange;
+pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
 use forms::{
     EmailAsked, Export, Me, MePatch, PasswordAsked, PasswordChangeAsked, RecoverAsked, ResetAsked,
     SignUpAsked, VerifyAsked,
 };
-pub(crate) use forms::{Done, EmailOfAccount, IdentityOfAccount, SignedUp};
 
 const DONE: Answer = Answer {
     status: 200,

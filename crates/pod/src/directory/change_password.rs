@@ -142,10 +142,7 @@ impl Pod {
     }
 
     /// What stands for the password of an account.
-    fn credential_of(
-        &self,
-        account: &str,
-    ) -> Result<Option<Arc<StoredCredential>>, PodError> {
+    fn credential_of(&self, account: &str) -> Result<Option<Arc<StoredCredential>>, PodError> {
         Ok(self
             .principal_of(account)?
             .and_then(|known| known.credential))

@@ -336,7 +336,13 @@ fn decide(tx: &mut Transaction<'_>, asked: &Asked) -> Result<(), Decline<PodErro
             false => &asked.recover_link,
         };
         let (kind, language) = (Kind::AlreadyRegistered, owner.language.as_deref());
-        let mail = letter(kind, &address.address, language, words, json!({"link": link}));
+        let mail = letter(
+            kind,
+            &address.address,
+            language,
+            words,
+            json!({"link": link}),
+        );
         adea_mail::enqueue(tx, &ground.entropy, ground.now_ms, &mail);
         return note(tx, asked, "account.sign_up_again", &owner.id);
     }

@@ -246,6 +246,27 @@ async fn an_account_whose_address_is_not_proved_is_nobodys_and_goes_after_a_week
 }
 
 #[tokio::test]
+async fn where_databases_go_by_names_an_account_of_nobody_is_promoted_without_another_name() {
+    let world = World::new().await;
+    let begun = session(world.pod.begin_anonymous(wanted("x")).await).unwrap();
+    world.pod.change_auth(|auth| auth.per_user.enabled = true);
+    let promoting = |name: Option<&str>| Promoting {
+        name: name.map(str::to_owned),
+        address: Some(ANN.to_owned()),
+        password: Some("correct horse".to_owned()),
+        ..Promoting::default()
+    };
+    let refused = world
+        .pod
+        .promote(&begun.account, promoting(Some("ann")))
+        .await;
+    let kept = matches!(refused, Err(PodError::Account(AccountError::NameKept)));
+    assert!(kept, "{refused:?}");
+    let promoted = world.pod.promote(&begun.account, promoting(None)).await;
+    assert_eq!(promoted.unwrap().name, begun.account);
+}
+
+#[tokio::test]
 async fn a_session_that_is_not_fresh_does_not_take_an_account_over() {
     let world = World::new().await;
     let code = world.code().await;
@@ -275,7 +296,10 @@ async fn a_session_that_is_not_fresh_does_not_take_an_account_over() {
     stale(change(None, Some(ANN)).await);
     change(None, None).await.unwrap();
     let record = pod.holder(&begun.account).unwrap().unwrap().record;
-    assert_eq!((record.name.clone(), record.addresses.len()), (begun.account, 2));
+    assert_eq!(
+        (record.name.clone(), record.addresses.len()),
+        (begun.account, 2)
+    );
 }
 
 #[tokio::test]

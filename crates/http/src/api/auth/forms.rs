@@ -12,7 +12,7 @@ pub(super) struct SignUpAsked {
     /// The name to sign in with, 1 to 64 characters.
     #[schema(min_length = 1, max_length = 256)]
     pub(super) name: Option<String>,
-    /// An e-mail address; it signs in as well, once it is verified.
+    /// An e-mail address; nothing signs in before it is verified, and then it does as well.
     #[schema(min_length = 3, max_length = 254)]
     pub(super) email: Option<String>,
     /// The password.
@@ -36,7 +36,7 @@ pub(super) struct SignUpAsked {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedUp {
     ok: bool,
-    /// `verify`: mail is on its way. `login`: sign in.
+    /// `verify`: mail is on its way, and nobody signs in before the address is proved. `login`: sign in.
     next: &'static str,
 }
 
