@@ -7,9 +7,10 @@
 //! Invariant: what is judged is what is stored. The body that the rules saw is the one that is
 //! written, or the one that it became when its password was hashed.
 
+mod spared;
+
 use std::borrow::Cow;
 
-use adea_accounts::directory;
 use adea_accounts::{Refusal, USER_ID_PREFIX, new_password, prepare, public_view, validate};
 use adea_base::Caller;
 use adea_documents::WriteError;
@@ -22,6 +23,7 @@ use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::write_document::{DraftedEdit, Prepared};
+use spared::spare_admins;
 
 /// What the keys begin with under which `serde_json` hides numbers and texts that it is to parse
 /// again. No document of ours needs them, and a text inside a text inside a text would be entered
@@ -30,9 +32,6 @@ const HIDDEN_KEYS: &[u8] = b"$serde_json::private::";
 
 /// `CouchDB`'s reason where only server administrators may list a database.
 const NOT_SERVER_ADMIN: &str = "You are not a server admin.";
-
-/// The reason where an account is of an administrator of the server.
-const OF_AN_ADMIN: &str = "Only server admins may write the account of a server admin.";
 
 impl Pod {
     /// Refuses an edit of an account that its author has not seen as it is: who wants a name that
@@ -229,27 +228,6 @@ pub(crate) fn judge_user(
     let access = entry.security.access(caller);
     validate(&new, old.as_ref(), draft.deleted(), caller, access)?;
     spare_admins(view, entry, id, caller)
-}
-
-/// Keeps the accounts of administrators of the server from whoever administers the accounts only: with
-/// another password he would be one of them.
-fn spare_admins(
-    view: &dyn View,
-    entry: &DatabaseEntry,
-    id: &str,
-    caller: &Caller,
-) -> Result<(), PodError> {
-    let Some(name) = id.strip_prefix(USER_ID_PREFIX) else {
-        return Ok(());
-    };
-    if caller.is_admin() || caller.name() == Some(name) {
-        return Ok(());
-    }
-    let record = directory::live_name(view, entry.number.0, name)?;
-    match record.is_some_and(|record| record.flags.admin) {
-        true => Err(Refusal::Forbidden(Cow::Borrowed(OF_AN_ADMIN)).into()),
-        false => Ok(()),
-    }
 }
 
 /// Reads normal JSON text, as drafts and stored bodies have it.
