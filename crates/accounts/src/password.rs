@@ -200,7 +200,9 @@ impl BcryptHash {
             .iter()
             .find_map(|kind| text.strip_prefix(kind))?;
         let (digits, rest) = rest.split_once('$')?;
-        let cost = digits.parse().ok().filter(|_| digits.len() == 2)?;
+        // A number may be read from `+5`, too.
+        let two = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        let cost = digits.parse().ok().filter(|_| two)?;
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
         let formed = rest.len() == 53 && rest.bytes().all(fits);
         (formed && (4..=BCRYPT_COST_MAX).contains(&cost)).then(|| Self {

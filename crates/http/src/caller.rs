@@ -160,9 +160,8 @@ fn may_ask(
 ) -> Result<(), ApiError> {
     let path = path.trim_end_matches('/');
     // Whoever is to sign in must be able to.
-    let signing_in = || {
-        method == Method::POST && path == "/_session" || crate::api::is_to_sign_in(method, path)
-    };
+    let signing_in =
+        || method == Method::POST && path == "/_session" || crate::api::is_to_sign_in(method, path);
     let allowed = match auth.strangers {
         Strangers::Ask => true,
         Strangers::SignIn => signing_in(),

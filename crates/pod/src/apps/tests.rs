@@ -398,7 +398,9 @@ async fn joins_of_an_app_that_is_gone_are_removed_also_if_the_server_stopped_in_
         let view = bench.pod.view();
         let range = adea_store::KeyRange::prefix(&[adea_store::key::ACCOUNTS, kind]);
         let forward = adea_store::Direction::Forward;
-        let mut cursor = view.range(adea_store::Space::Index, range, forward).unwrap();
+        let mut cursor = view
+            .range(adea_store::Space::Index, range, forward)
+            .unwrap();
         cursor.next().unwrap().is_some()
     };
     assert!(left(41) && left(42) && left(31));

@@ -1,9 +1,11 @@
 //! Accounts in the hands of administrators: found, made, flagged, given roles, erased.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use adea_accounts::audit;
 use adea_accounts::directory::{self, AccountRecord, Flags};
+use adea_accounts::names::lookalike;
 use adea_accounts::{StoredCredential, sessions};
 use adea_store::{Decline, Direction, Space};
 use serde_json::{Map, Value, json};
@@ -128,17 +130,34 @@ impl Pod {
         by: &Actor,
     ) -> Result<Vec<Result<String, PodError>>, PodError> {
         self.users_number()?;
-        let mut given = Vec::with_capacity(all.len());
-        for one in all {
+        let (mut called, mut given) = (HashSet::new(), Vec::with_capacity(all.len()));
+        let mut results: Vec<Result<String, PodError>> = Vec::with_capacity(all.len());
+        let mut later = Vec::new();
+        for (at, one) in all.into_iter().enumerate() {
+            results.push(Err(PodError::Interrupted));
+            // Of two that are called the same the first is to have it: the other one waits.
+            let names = [one.name.as_deref(), one.address.as_deref()];
+            let mut names = names.into_iter().flatten().map(lookalike);
+            if names.any(|name| !called.insert(name)) {
+                later.push((at, one));
+                continue;
+            }
             let (pod, by) = (self.clone(), by.clone());
             // All are under way at once, so that they share commits.
-            given.push(tokio::spawn(async move {
-                pod.give(one, by, "account.import").await
-            }));
+            let giving = async move { pod.give(one, by, "account.import").await };
+            given.push((at, tokio::spawn(giving)));
         }
-        let mut results = Vec::with_capacity(given.len());
-        for one in given {
-            results.push(one.await.unwrap_or(Err(PodError::Interrupted)));
+        for (at, one) in given {
+            let given = one.await.unwrap_or(Err(PodError::Interrupted));
+            if let Some(result) = results.get_mut(at) {
+                *result = given;
+            }
+        }
+        for (at, one) in later {
+            let given = self.give(one, by.clone(), "account.import").await;
+            if let Some(result) = results.get_mut(at) {
+                *result = given;
+            }
         }
         Ok(results)
     }

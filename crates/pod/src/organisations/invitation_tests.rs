@@ -151,7 +151,9 @@ async fn one_address_is_invited_once_at_a_time() {
 async fn what_was_revoked_is_forgotten_after_a_day() {
     let (pod, id) = owned(3).await;
     let by = acting(&pod, Some(0), 1);
-    let made = invite(&pod, by.clone(), &id, "x@example.org").await.unwrap();
+    let made = invite(&pod, by.clone(), &id, "x@example.org")
+        .await
+        .unwrap();
     let invitation = made.invited.invitation.id;
     let revoked = invitation.clone();
     let ended = pod.organise(move |tx| verbs::revoke(tx, &by, &revoked));
@@ -191,7 +193,9 @@ async fn an_account_with_many_invitations_is_erased_in_portions_also_after_a_res
         revoked.await.unwrap();
     }
     let by = acting(&pod, None, 2 * MANY);
-    let waiting = invite(&pod, by.clone(), &id, "a0@example.org").await.unwrap();
+    let waiting = invite(&pod, by.clone(), &id, "a0@example.org")
+        .await
+        .unwrap();
     // Somebody else owns it now, so it stays.
     let (group, next) = (id.clone(), id_of(1));
     let owner = pod.organise(move |tx| {
@@ -217,5 +221,8 @@ async fn an_account_with_many_invitations_is_erased_in_portions_also_after_a_res
     assert_eq!((keys(&pod, 31), keys(&pod, 25)), (0, 1));
     let by = acting(&pod, None, 2 * MANY);
     let kept = waiting.invited.invitation.id;
-    assert!(pod.find_there(|view| verbs::find_invitation(view, &by, &kept)).is_ok());
+    assert!(
+        pod.find_there(|view| verbs::find_invitation(view, &by, &kept))
+            .is_ok()
+    );
 }

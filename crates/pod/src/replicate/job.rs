@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adea_replication::{
-    Description, Ended, Endpoint, Patience, Progress, ReplicationError, ReplicationId, Stop, Stopper,
+    Description, Ended, Endpoint, Patience, Progress, ReplicationError, ReplicationId, Stop,
+    Stopper,
 };
 use parking_lot::Mutex;
 use serde_json::{Map, Value};

@@ -228,7 +228,9 @@ impl Peer for LocalPeer {
     }
 
     fn info(&self) -> Later<'_, Info> {
-        Box::pin(std::future::ready(self.now().and_then(|now| now.read_info())))
+        Box::pin(std::future::ready(
+            self.now().and_then(|now| now.read_info()),
+        ))
     }
 
     fn create<'a>(&'a self, parameters: &'a [(String, String)]) -> Later<'a, ()> {
@@ -245,7 +247,9 @@ impl Peer for LocalPeer {
     }
 
     fn filter_code<'a>(&'a self, design: &'a str, name: &'a str) -> Later<'a, String> {
-        let code = self.now().and_then(|now| now.read_filter_code(design, name));
+        let code = self
+            .now()
+            .and_then(|now| now.read_filter_code(design, name));
         Box::pin(std::future::ready(code))
     }
 
@@ -260,7 +264,8 @@ impl Peer for LocalPeer {
 
     fn open<'a>(&'a self, wanted: &'a Wanted, all: bool) -> Later<'a, Box<dyn Sending + 'a>> {
         Box::pin(async move {
-            let sending: Box<dyn Sending + 'a> = Box::new(LocalSending::open(&self.now()?, wanted, all)?);
+            let sending: Box<dyn Sending + 'a> =
+                Box::new(LocalSending::open(&self.now()?, wanted, all)?);
             Ok(sending)
         })
     }
