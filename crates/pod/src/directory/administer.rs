@@ -137,8 +137,8 @@ impl Pod {
             results.push(Err(PodError::Interrupted));
             // Of two that are called the same the first is to have it: the other one waits.
             let names = [one.name.as_deref(), one.address.as_deref()];
-            let mut names = names.into_iter().flatten().map(lookalike);
-            if names.any(|name| !called.insert(name)) {
+            let names: Vec<String> = names.into_iter().flatten().map(lookalike).collect();
+            if names.into_iter().any(|name| !called.insert(name)) {
                 later.push((at, one));
                 continue;
             }
