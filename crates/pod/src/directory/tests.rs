@@ -308,10 +308,8 @@ async fn a_flag_a_block_and_a_role_are_in_force_at_the_next_request() {
     let id = pod.give_account(given, by_root()).await.unwrap();
     assert_eq!(signs_in(&pod, "ann", "geheim12").await, caller("ann", &[]));
     // By any case of the verified address, and it is the same account.
-    assert_eq!(
-        signs_in(&pod, "ann@EXAMPLE.org", "geheim12").await,
-        caller("ann", &[])
-    );
+    let by_address = signs_in(&pod, "ann@EXAMPLE.org", "geheim12").await;
+    assert_eq!(by_address, caller("ann", &[]));
     let change = async |change: AccountChange| {
         pod.change_account(&id, change, by_root()).await.unwrap();
     };
@@ -364,10 +362,8 @@ async fn a_flag_a_block_and_a_role_are_in_force_at_the_next_request() {
             ..AccountChange::default()
         };
         let refused = pod.change_account(&id, bad, by_root()).await;
-        assert!(matches!(
-            refused,
-            Err(PodError::Account(AccountError::Roles))
-        ));
+        let of_roles = matches!(refused, Err(PodError::Account(AccountError::Roles)));
+        assert!(of_roles, "{refused:?}");
     }
 }
 

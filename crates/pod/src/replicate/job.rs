@@ -147,13 +147,15 @@ impl Pod {
         let replicator = &self.inner.replicator;
         let description = &job.description;
         let caller = self.author_now(&job.author);
-        let caller = caller.map_err(|error| match error {
-            PodError::Refused(_) => unauthorized(job),
-            error => ReplicationError::Failed {
+        let caller = caller.map_err(|error| {
+            if matches!(error, PodError::Refused(_)) {
+                return unauthorized(job);
+            }
+            ReplicationError::Failed {
                 what: "reading accounts",
                 peer: "this server".to_owned(),
                 reason: error.to_string(),
-            },
+            }
         })?;
         let author = (&job.author, &caller);
         let tuning = &description.tuning;

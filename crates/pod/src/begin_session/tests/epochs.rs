@@ -56,7 +56,7 @@ async fn couch(pod: &Pod) -> String {
     opened.unwrap().1
 }
 
-fn is_refused(begun: Result<Begun, PodError>) -> bool {
+fn is_refused(begun: &Result<Begun, PodError>) -> bool {
     matches!(begun, Err(PodError::Refused(Refusal::Unauthorized(_))))
 }
 
@@ -69,7 +69,7 @@ async fn a_password_that_is_changed_while_it_is_checked_begins_no_session() {
     let changed = pod.change_password(Some("geheim"), NEW.to_owned(), by);
     changed.await.unwrap();
     let begun = pod.begin_session(under_way, wanted(Face::Bearer)).await;
-    assert!(is_refused(begun));
+    assert!(is_refused(&begun));
     assert!(
         resumed(&pod, &kept).await.is_some(),
         "who changed it goes on"
@@ -106,12 +106,12 @@ async fn an_administrator_whose_password_was_set_meanwhile_gets_no_session() {
     let second = prove("other", "geheim").await;
     pod.set_admin("root", NEW).await.unwrap();
     let begin = async |proof| pod.begin_session(proof, wanted(Face::Cookie)).await;
-    assert!(is_refused(begin(first).await));
+    assert!(is_refused(&begin(first).await));
     let third = prove("root", NEW).await;
     assert!(begin(third.clone()).await.is_ok());
     pod.remove_admin("other").await.unwrap();
     pod.set_admin("other", "geheim").await.unwrap();
-    assert!(is_refused(begin(second).await), "he is another one now");
+    assert!(is_refused(&begin(second).await), "he is another one now");
     // While administrators change nothing begins for one.
     let turn = pod.inner.accounts.admin_changes.lock().await;
     let mut begun = Box::pin(begin(third));
@@ -197,7 +197,7 @@ async fn an_account_that_is_called_as_an_administrator_is_not_signed_in_by_addre
         epoch: None,
     };
     let begun = pod.begin_session(proof, wanted(Face::Cookie)).await;
-    assert!(is_refused(begun));
+    assert!(is_refused(&begun));
 }
 
 #[tokio::test]
