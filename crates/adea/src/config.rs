@@ -176,13 +176,13 @@ settings! {
         /// Address under which clients reach this server, as `https://app.example.org`.
         /// Links in mail begin with it, and passkeys belong to its host.
         public_url: Option<String> = "public_url", Optional(BASE_URL), None;
-        /// Who may sign up at /_auth/signup: everybody, whoever has a listed address, whoever was
-        /// invited, or nobody.
+        /// Who may sign up at /_auth/signup.
+        /// Everybody, whoever has a listed address, whoever was invited, or nobody.
         signup_mode: adea_pod::SignUpMode = "signup.mode", Choice(SIGN_UP_MODES), Some("open");
         /// Addresses (ann@example.org) and domains (example.org) that may sign up where they are listed.
         signup_allowed: Vec<String> = "signup.allowed", ListOf { item: TEXT, separator: ',' }, None;
-        /// Database into which documents of the type `signup` are written to sign up, for clients that
-        /// reach databases only. Everybody writes there and sees what he was answered, and nothing else.
+        /// Database into which documents of the type `signup` are written to sign up.
+        /// It is for clients that reach databases only. Everybody writes there and sees what he was answered, and nothing else.
         signup_inbox: Option<adea_base::DatabaseName> = "signup.inbox", Optional(DATABASE), None;
         /// Whether there may be accounts of people who have not told who they are.
         signup_anonymous: bool = "signup.anonymous", Switch, Some("false");
@@ -204,8 +204,8 @@ settings! {
         session_plain_http: bool = "session.plain_http", Switch, Some("false");
     }
     "Limits of requests" {
-        /// How often one address may try to sign in; passwords that were right a moment ago do not
-        /// count.
+        /// How often one address may try to sign in.
+        /// Passwords that were right a moment ago do not count.
         /// Under IPv6 an address is a network of 64 bits. More is answered 429, with Retry-After.
         limits_sign_in: Option<adea_pod::LimitRule> = "limits.sign_in", LIMIT, Some("60/1m");
         /// How often somebody may try to sign in to one account, wherever he is.
@@ -272,8 +272,8 @@ settings! {
             Count { min: 1, max: 1_000_000 }, Some("1_000");
         /// Most teams of an organisation, where server administrators have not set its quota.
         orgs_teams_max: usize = "orgs.teams_max", Count { min: 0, max: 100_000 }, Some("200");
-        /// Most open invitations of an organisation, where server administrators have not set its
-        /// quota.
+        /// Most open invitations of an organisation.
+        /// It holds where server administrators have not set its quota.
         orgs_invitations_max: usize = "orgs.invitations_max",
             Count { min: 0, max: 100_000 }, Some("500");
         /// Most organisations and teams that one account may belong to.
@@ -283,8 +283,8 @@ settings! {
         /// Time that an invitation is good.
         orgs_invitation_lifetime: Duration = "orgs.invitation_lifetime",
             Span { min: SECOND, max: YEAR }, Some("7d");
-        /// Domains where everybody gets an address, so that owners of organisations cannot prove
-        /// them by one; without any, those of the mail services that most people use.
+        /// Domains where everybody gets an address.
+        /// Owners of organisations cannot prove them by one; without any, those of the mail services that most people use.
         orgs_shared_domains: Vec<String> = "orgs.shared_domains",
             ListOf { item: TEXT, separator: ',' }, None;
     }

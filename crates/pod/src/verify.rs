@@ -10,7 +10,9 @@ use adea_base::{DatabaseName, Scope};
 use adea_documents::reader::Reader;
 use adea_documents::{DatabaseNumber, database, everything, verify};
 use adea_files::{Digest, Directory, Treatment, Upload, UploadOptions, references};
-use adea_store::key::{DATABASE, DATABASES, FILES, POD, STORE, take_ordered};
+use adea_store::key::{
+    ACCOUNTS, AUDIT, DATABASE, DATABASES, FILES, MAIL, POD, STORE, take_ordered,
+};
 use adea_store::{Direction, EngineError, KeyRange, Space, Store, View};
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -283,7 +285,7 @@ fn owner(key: &[u8]) -> Owner {
         Some((&DATABASE, rest)) => {
             take_ordered(rest).map_or(Owner::Nobody, |(number, _)| Owner::Database(number))
         }
-        Some((&(STORE | DATABASES | FILES | POD), _)) => Owner::Kind,
+        Some((&(STORE | DATABASES | FILES | POD | ACCOUNTS | AUDIT | MAIL), _)) => Owner::Kind,
         Some(_) | None => Owner::Nobody,
     }
 }

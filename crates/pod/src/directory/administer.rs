@@ -6,7 +6,7 @@ use std::sync::Arc;
 use adea_accounts::audit;
 use adea_accounts::directory::{self, AccountRecord, Flags};
 use adea_accounts::names::lookalike;
-use adea_accounts::{StoredCredential, sessions};
+use adea_accounts::{Account, StoredCredential, sessions};
 use adea_store::{Decline, Direction, Space};
 use serde_json::{Map, Value, json};
 
@@ -307,9 +307,9 @@ impl Pod {
         let (view, id) = (self.view(), adea_accounts::user_id(name));
         let nobody = adea_base::Caller::anonymous();
         let found = crate::write_user::current_user(view.as_ref(), &entry, &id, &nobody)?;
-        let roles = found.as_ref().and_then(|found| found.get("roles"));
-        let roles = roles.and_then(Value::as_array).into_iter().flatten();
-        Ok(roles.filter_map(Value::as_str).map(str::to_owned).collect())
+        // Those that mean nothing in a document are not told of.
+        let account = found.and_then(|found| Account::from_document(&found).ok());
+        Ok(account.map(|account| account.roles).unwrap_or_default())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accounts that somebody has made without telling who he is, and their end: whoever lost the session
 //! of one can never come back, so those that nobody used for as long as a session lasts are removed.
-//! So are those whose address nobody has proved within a week: they hold names.
+//! So are those whose address nobody has proved within a day: they hold names.
 
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, AccountRecord, Flags};
@@ -16,8 +16,9 @@ use crate::error::PodError;
 use crate::pod::Pod;
 use crate::providers::has_way_in;
 
-/// How long the address of a new account can be proved, in milliseconds.
-const PENDING_MS: u64 = 7 * 86_400_000;
+/// How long an account waits for its address to be proved, in milliseconds: an hour longer than the
+/// mail that it is proved with is good for, since nothing can prove it after that.
+const PENDING_MS: u64 = 25 * 3_600_000;
 /// Accounts that are looked at in one turn.
 const LOOKED_AT_MAX: usize = 2_000;
 /// Accounts that are removed in one transaction.

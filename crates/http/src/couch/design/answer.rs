@@ -110,7 +110,7 @@ fn code(value: &[u8]) -> Result<StatusCode, ApiError> {
 
 /// Reads headers, and leaves out those that cannot be sent or are not the function's to choose.
 pub(crate) fn read_headers(value: &[u8], headers: &mut HeaderMap) -> Result<(), ApiError> {
-    const OURS: [HeaderName; 7] = [
+    const OURS: [HeaderName; 12] = [
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
         header::CONNECTION,
@@ -118,6 +118,12 @@ pub(crate) fn read_headers(value: &[u8], headers: &mut HeaderMap) -> Result<(), 
         header::TRAILER,
         header::SET_COOKIE,
         HeaderName::from_static("clear-site-data"),
+        // What a browser remembers for all of the origin.
+        header::STRICT_TRANSPORT_SECURITY,
+        header::ALT_SVC,
+        HeaderName::from_static("nel"),
+        HeaderName::from_static("report-to"),
+        HeaderName::from_static("reporting-endpoints"),
     ];
     for_each_member(value, |name, value| {
         let value = text(value)?;
