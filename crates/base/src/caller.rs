@@ -1,4 +1,4 @@
-//! Who is asking, and what he may see, as values that travel with a request.
+//! Who is asking, as a value that travels with a request.
 
 use std::sync::Arc;
 
@@ -98,14 +98,4 @@ impl Caller {
             .is_some_and(|own| names.iter().any(|name| name == own))
             || self.roles.iter().any(|own| roles.contains(own))
     }
-}
-
-/// Which documents of a database a reader may see, and by which index he walks them.
-///
-/// Rights are values: nothing reads documents without one. For now a reader who may enter a
-/// database sees all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every document of the database, in the order of its own sequence index.
-    Aggregate,
 }

@@ -7,8 +7,10 @@ mod caller;
 mod clock;
 mod entropy;
 mod name;
+mod scope;
 
-pub use caller::{Caller, Scope};
+pub use caller::Caller;
 pub use clock::Clock;
 pub use entropy::Entropy;
 pub use name::{DatabaseName, DocumentId, InvalidDatabaseName, InvalidDocumentId};
+pub use scope::{Reach, Scope, Sight, Span};

@@ -29,6 +29,14 @@ pub struct Settings {
     pub security: String,
     /// Whether document ids are `partition:id`.
     pub partitioned: bool,
+    /// The generation of the rule that says under which label a document stands: the sequence at
+    /// which it was set; 0 if documents have no labels.
+    pub labels: u64,
+    /// The generation up to which all documents stand under labels. As long as it is behind `labels`,
+    /// documents of an older generation are seen by nobody.
+    pub labelled: u64,
+    /// What is set for access, as JSON text; empty for nothing. What it says is not known here.
+    pub access: String,
 }
 
 /// What is counted for a database; changes with every write.
@@ -44,6 +52,8 @@ pub struct Statistics {
     pub purge_sequence: u64,
     /// Bytes of the winners' bodies and attachments as JSON and identity.
     pub external_bytes: u64,
+    /// The sequence at which a reader last got back a member that he had lost; 0 if none ever did.
+    pub returned_at: u64,
 }
 
 /// A database that exists.
@@ -56,28 +66,43 @@ pub struct Database {
 }
 
 const FORMAT: u8 = 1;
+/// Settings with what is set for labels behind the rest.
+const FORMAT_WITH_LABELS: u8 = 2;
 
 impl Settings {
     fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![FORMAT_WITH_LABELS];
         put_varint(&mut out, self.created_unix_s);
         put_varint(&mut out, self.revisions_limit);
         put_varint(&mut out, self.purges_limit);
         out.push(u8::from(self.partitioned));
         put_bytes(&mut out, self.security.as_bytes());
+        put_varint(&mut out, self.labels);
+        put_varint(&mut out, self.labelled);
+        put_bytes(&mut out, self.access.as_bytes());
         out
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        (reader.byte()? == FORMAT).then_some(())?;
-        Some(Self {
+        let format = reader.byte()?;
+        matches!(format, FORMAT | FORMAT_WITH_LABELS).then_some(())?;
+        let mut settings = Self {
             created_unix_s: reader.varint()?,
             revisions_limit: reader.varint()?,
             purges_limit: reader.varint()?,
             partitioned: reader.byte()? == 1,
             security: reader.text()?.to_owned(),
-        })
+            labels: 0,
+            labelled: 0,
+            access: String::new(),
+        };
+        if format == FORMAT_WITH_LABELS {
+            settings.labels = reader.varint()?;
+            settings.labelled = reader.varint()?;
+            settings.access = reader.text()?.to_owned();
+        }
+        Some(settings)
     }
 }
 
@@ -94,6 +119,9 @@ impl Statistics {
         ] {
             put_varint(&mut out, n);
         }
+        if self.returned_at != 0 {
+            put_varint(&mut out, self.returned_at);
+        }
         out
     }
 
@@ -106,6 +134,11 @@ impl Statistics {
             update_sequence: reader.varint()?,
             purge_sequence: reader.varint()?,
             external_bytes: reader.varint()?,
+            returned_at: if reader.is_empty() {
+                0
+            } else {
+                reader.varint()?
+            },
         })
     }
 

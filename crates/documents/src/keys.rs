@@ -26,6 +26,13 @@ const PURGE: u8 = 7;
 const ATTACHED: u8 = 8;
 const INDEX: u8 = 9;
 const INDEX_ENTRY: u8 = 10;
+const LABEL_NAME: u8 = 11;
+const LABEL: u8 = 12;
+const LABEL_MEMBER: u8 = 13;
+const LABEL_CHANGE: u8 = 14;
+const LABEL_DOCUMENT: u8 = 15;
+const RETURNED: u8 = 16;
+const READER: u8 = 17;
 
 /// The store's topic that tells of databases made and dropped; a database's own topic is its
 /// number, which is never 0.
@@ -216,6 +223,113 @@ pub(crate) fn indexes(number: DatabaseNumber) -> KeyRange {
 pub(crate) fn index_entry(number: DatabaseNumber, index: u64, more: usize) -> Vec<u8> {
     let mut key = inside(number, INDEX_ENTRY, 9 + more);
     put_ordered(&mut key, index);
+    key
+}
+
+/// a label's name → its number.
+pub(crate) fn label_name(number: DatabaseNumber, name: &str) -> Vec<u8> {
+    let mut key = inside(number, LABEL_NAME, name.len());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// a label's number → the label.
+pub(crate) fn label(number: DatabaseNumber, label: u64) -> Vec<u8> {
+    let mut key = inside(number, LABEL, 9);
+    put_ordered(&mut key, label);
+    key
+}
+
+/// All labels.
+pub(crate) fn labels(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, LABEL, 0))
+}
+
+/// The front of the keys of all labels that have `member`. Members end with a byte that no text has.
+pub(crate) fn labels_of(number: DatabaseNumber, member: &str) -> Vec<u8> {
+    let mut key = inside(number, LABEL_MEMBER, member.len() + 10);
+    key.extend_from_slice(member.as_bytes());
+    key.push(0xff);
+    key
+}
+
+/// (member, label) → nothing.
+pub(crate) fn label_member(number: DatabaseNumber, member: &str, label: u64) -> Vec<u8> {
+    let mut key = labels_of(number, member);
+    put_ordered(&mut key, label);
+    key
+}
+
+/// (label, sequence) → a change under the label, or a removal marker.
+pub(crate) fn label_change(number: DatabaseNumber, label: u64, sequence: u64) -> Vec<u8> {
+    let mut key = inside(number, LABEL_CHANGE, 18);
+    put_ordered(&mut key, label);
+    put_ordered(&mut key, sequence);
+    key
+}
+
+/// What stands under `label` with `after < sequence <= until`.
+pub(crate) fn label_changes(
+    number: DatabaseNumber,
+    label: u64,
+    after: u64,
+    until: u64,
+) -> KeyRange {
+    let to = match until.checked_add(1) {
+        Some(end) => label_change(number, label, end),
+        None => {
+            let mut end = label_change(number, label, u64::MAX);
+            end.push(0);
+            end
+        }
+    };
+    KeyRange {
+        from: label_change(number, label, after.saturating_add(1)),
+        to,
+    }
+}
+
+/// (label, document id) → since when.
+pub(crate) fn label_document(number: DatabaseNumber, label: u64, id: &str) -> Vec<u8> {
+    let mut key = inside(number, LABEL_DOCUMENT, id.len() + 9);
+    put_ordered(&mut key, label);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The last two parts of a key of [`label_change`] or [`label_document`]: the label's number, and
+/// what comes behind it.
+pub(crate) fn label_and_rest(number: DatabaseNumber, key: &[u8]) -> Option<(u64, &[u8])> {
+    take_ordered(rest_of(number, key)?)
+}
+
+/// All documents and markers under labels, by sequence.
+pub(crate) fn all_label_changes(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, LABEL_CHANGE, 0))
+}
+
+/// All documents under labels, by id.
+pub(crate) fn all_label_documents(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, LABEL_DOCUMENT, 0))
+}
+
+/// All (member, label).
+pub(crate) fn all_label_members(number: DatabaseNumber) -> KeyRange {
+    KeyRange::prefix(&inside(number, LABEL_MEMBER, 0))
+}
+
+/// member → when a reader last got it back, and how often one did.
+pub(crate) fn returned(number: DatabaseNumber, member: &str) -> Vec<u8> {
+    let mut key = inside(number, RETURNED, member.len());
+    key.extend_from_slice(member.as_bytes());
+    key
+}
+
+/// Where something is kept for one reader of database `number`, which goes when the database goes.
+#[must_use]
+pub fn kept_for_reader(number: DatabaseNumber, reader: &str) -> Vec<u8> {
+    let mut key = inside(number, READER, reader.len());
+    key.extend_from_slice(reader.as_bytes());
     key
 }
 

@@ -13,7 +13,7 @@ use crate::record::{Record, RecordHead};
 use crate::revision::Revision;
 
 /// A database, and the right to see some of it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Reader<'v> {
     /// The moment that is read.
     pub view: &'v dyn View,
@@ -21,6 +21,15 @@ pub struct Reader<'v> {
     pub database: DatabaseNumber,
     /// Which of its documents may be seen.
     pub scope: Scope,
+}
+
+/// The right to see all, for what this crate keeps up itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "indexes are of the whole database, and are read by scope"
+)]
+pub(crate) fn whole() -> Scope {
+    Scope::aggregate()
 }
 
 /// A range of document ids, both ends as a client may give them.
@@ -128,7 +137,7 @@ impl<'v> Reader<'v> {
             to: all.to,
         };
         Ok(BodyWalk {
-            reader: *self,
+            reader: self.clone(),
             cursor: self.view.range(Space::Body, range, Direction::Forward)?,
         })
     }

@@ -11,10 +11,13 @@ use adea_store::EngineError;
 use adea_store::value::{Reader, put_bytes, put_varint};
 
 use crate::error::corrupt;
+use crate::labels::Labelled;
 use crate::rev_tree::{RevTree, WinnerHead};
 use crate::revision::{Revision, RevisionId};
 
 const FORMAT: u8 = 1;
+/// A record with labels between its numbers and its tree.
+const FORMAT_WITH_LABELS: u8 = 2;
 /// A change lists its leaves up to this many; of more, the record's tree tells.
 const LEAVES_LISTED_MAX: usize = 32;
 
@@ -25,6 +28,8 @@ pub struct Record {
     pub sequence: u64,
     /// Bytes of the winner's body and attachments.
     pub external_bytes: u64,
+    /// How it stands under labels, where documents have them.
+    pub labelled: Option<Labelled>,
     /// Every revision remembered.
     pub tree: RevTree,
 }
@@ -36,6 +41,8 @@ pub struct RecordHead {
     pub sequence: u64,
     /// Bytes of the winner's body and attachments.
     pub external_bytes: u64,
+    /// How it stands under labels, where documents have them.
+    pub labelled: Option<Labelled>,
     /// The winner.
     pub winner: WinnerHead,
 }
@@ -44,10 +51,28 @@ fn damaged<T>(_: T) -> EngineError {
     corrupt("a document's record")
 }
 
-fn split(bytes: &[u8]) -> Option<(u64, u64, &[u8])> {
+struct Front<'b> {
+    sequence: u64,
+    external_bytes: u64,
+    labelled: Option<Labelled>,
+    tree: &'b [u8],
+}
+
+fn split(bytes: &[u8]) -> Option<Front<'_>> {
     let mut reader = Reader::new(bytes);
-    (reader.byte()? == FORMAT).then_some(())?;
-    Some((reader.varint()?, reader.varint()?, reader.rest()))
+    let format = reader.byte()?;
+    let (sequence, external_bytes) = (reader.varint()?, reader.varint()?);
+    let labelled = match format {
+        FORMAT => None,
+        FORMAT_WITH_LABELS => Some(Labelled::decode(&mut reader)?),
+        _ => return None,
+    };
+    Some(Front {
+        sequence,
+        external_bytes,
+        labelled,
+        tree: reader.rest(),
+    })
 }
 
 impl Record {
@@ -56,11 +81,12 @@ impl Record {
     /// # Errors
     /// [`EngineError::Corrupt`] if it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        let (sequence, external_bytes, tree) = split(bytes).ok_or_else(|| damaged(()))?;
+        let front = split(bytes).ok_or_else(|| damaged(()))?;
         Ok(Self {
-            sequence,
-            external_bytes,
-            tree: RevTree::decode(tree).map_err(damaged)?,
+            sequence: front.sequence,
+            external_bytes: front.external_bytes,
+            labelled: front.labelled,
+            tree: RevTree::decode(front.tree).map_err(damaged)?,
         })
     }
 
@@ -68,9 +94,15 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        out.push(FORMAT);
+        out.push(match self.labelled {
+            None => FORMAT,
+            Some(_) => FORMAT_WITH_LABELS,
+        });
         put_varint(&mut out, self.sequence);
         put_varint(&mut out, self.external_bytes);
+        if let Some(labelled) = &self.labelled {
+            labelled.encode(&mut out);
+        }
         self.tree.encode(&mut out);
         out
     }
@@ -82,11 +114,12 @@ impl RecordHead {
     /// # Errors
     /// [`EngineError::Corrupt`] if it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        let (sequence, external_bytes, tree) = split(bytes).ok_or_else(|| damaged(()))?;
+        let front = split(bytes).ok_or_else(|| damaged(()))?;
         Ok(Self {
-            sequence,
-            external_bytes,
-            winner: WinnerHead::decode(tree).map_err(damaged)?,
+            sequence: front.sequence,
+            external_bytes: front.external_bytes,
+            labelled: front.labelled,
+            winner: WinnerHead::decode(front.tree).map_err(damaged)?,
         })
     }
 }

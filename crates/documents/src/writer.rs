@@ -4,6 +4,8 @@
 //! tree decide, and writes record, change and body; counts are written once, at the end. Nothing
 //! here takes time, chance or input: two stores that run the same writes hold the same bytes.
 
+use std::sync::Arc;
+
 use adea_base::DocumentId;
 use adea_store::{Decline, EngineError, Space, Transaction};
 
@@ -11,6 +13,7 @@ use crate::count::CountChanges;
 use crate::database::{self, Settings, Statistics};
 use crate::error::{DatabaseError, WriteError, corrupt};
 use crate::keys::{self, DatabaseNumber};
+use crate::labels::DraftLabel;
 use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
 use crate::rev_tree::{Inserted, MergeError, RevTree};
 use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
@@ -42,6 +45,11 @@ pub struct Draft {
     pub json: Vec<u8>,
     /// The same object as an Erlang term, for naming the revision.
     pub term: Vec<u8>,
+    /// The label that the document stands under with this content, where documents have labels;
+    /// a deletion leaves it where it stood.
+    pub label: Option<DraftLabel>,
+    /// Who makes the document, if this is its first revision here.
+    pub creator: Option<Arc<str>>,
 }
 
 /// Content addresses that a transaction began or ceased to refer to, once for each reference.

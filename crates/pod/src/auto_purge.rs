@@ -113,7 +113,7 @@ impl Pod {
         let reader = adea_documents::reader::Reader {
             view: view.as_ref(),
             database: number,
-            scope: adea_base::Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         Ok(reader.tombstones(after, until, PURGED_MAX, WALKED_MAX)?)
     }

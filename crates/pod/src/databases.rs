@@ -36,6 +36,10 @@ pub struct DatabaseEntry {
     pub app: Option<AppRoles>,
     /// What stands behind the number in its sequences: nobody else's sequences have it.
     pub sequence_tag: String,
+    /// What is asked of it: all, what the caller may read, or a partition.
+    pub face: DatabaseFace,
+    /// Which of its documents are read in the name of who asks.
+    pub(crate) scope: Scope,
     /// What judges each document that is written.
     pub(crate) validators: Arc<Validators>,
     /// Where the store stood before all this was read.
@@ -65,6 +69,17 @@ impl DatabaseEntry {
     pub fn instance_start_time(&self, restored_unix_s: u64) -> u64 {
         self.settings.created_unix_s.max(restored_unix_s)
     }
+}
+
+/// What is asked of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseFace {
+    /// The database itself. Where there is access control, who reads it so administers it.
+    Whole,
+    /// `app/mine`: what the caller may read, and where he writes.
+    Mine,
+    /// `app/p-<signature>`: the documents with one access list.
+    Partition(Arc<str>),
 }
 
 /// What is told of a database.
@@ -183,6 +198,8 @@ impl Pod {
             security,
             app: self.roles_of_app(name),
             sequence_tag: sequence_tag(&seed),
+            face: DatabaseFace::Whole,
+            scope: adea_access::aggregate(),
             validators: Arc::new(self.validators(found.number)?),
             read_at,
         })
@@ -193,7 +210,7 @@ impl Pod {
         Validators::load(&Reader {
             view: view.as_ref(),
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         })
     }
 
@@ -249,6 +266,9 @@ impl Pod {
             purges_limit: PURGES_LIMIT,
             security: String::new(),
             partitioned,
+            labels: 0,
+            labelled: 0,
+            access: String::new(),
         };
         let (pod, name) = (self.clone(), name.clone());
         Self::to_the_end(async move {
@@ -432,7 +452,7 @@ pub(crate) fn reader<'v>(
     Reader {
         view,
         database: entry.number,
-        scope: Scope::Aggregate,
+        scope: entry.scope.clone(),
     }
 }
 

@@ -57,7 +57,7 @@ pub use begin_session::{
 };
 pub use configuration::{InvalidSetting, SettingScope};
 pub use database_updates::{DatabaseUpdate, DatabaseUpdates, UpdateKind};
-pub use databases::{DatabaseEntry, DatabaseInfo};
+pub use databases::{DatabaseEntry, DatabaseFace, DatabaseInfo};
 pub use design_function::DesignFunctions;
 pub use directory::{
     ADDRESSES_MAX, AccountChange, AccountError, AccountGiven, AccountsAsked, AccountsPage,

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adea_base::{Caller, DocumentId, Scope};
+use adea_base::{Caller, DocumentId};
 use adea_documents::database::{self, Settings};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::{Record, RecordHead};
@@ -380,7 +380,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let mut page = Page {
             superfluous: Vec::new(),

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use adea_base::{DatabaseName, Scope};
+use adea_base::DatabaseName;
 use adea_documents::reader::Reader;
 use adea_documents::{DatabaseNumber, database, everything, verify};
 use adea_files::{Digest, Directory, Treatment, Upload, UploadOptions, references};
@@ -139,7 +139,7 @@ impl Check<'_> {
         let reader = Reader {
             view: self.view,
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let findings = verify::check(&reader)?;
         self.report.documents += findings.documents;

@@ -19,7 +19,6 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adea_base::Scope;
 use adea_documents::DatabaseNumber;
 use adea_documents::index::Signature;
 use adea_documents::reader::{IdRange, Reader};
@@ -51,7 +50,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let head = reader.record_head(id)?.ok_or(PodError::Missing)?;
         if head.winner.deleted {
@@ -83,7 +82,7 @@ impl Pod {
             let reader = Reader {
                 view: view.as_ref(),
                 database: entry.number,
-                scope: Scope::Aggregate,
+                scope: adea_access::aggregate(),
             };
             let designs = IdRange {
                 first: Some("_design/".to_owned()),

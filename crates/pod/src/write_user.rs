@@ -338,6 +338,8 @@ pub(crate) mod tests {
             attachments: Vec::new(),
             json: draft.body,
             term: draft.term,
+            label: None,
+            creator: None,
         };
         let written = pod.inner.store.transact(Pod::permit(), move |tx| {
             let mut writer = Writer::open(tx, entry.number).map_err(no_database)?;

@@ -1,6 +1,5 @@
 //! Checking an index: every row against its document's entry, every node against what is below.
 
-use adea_base::Scope;
 use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
 use super::fill::Material;
@@ -86,7 +85,7 @@ impl<'v> Check<'v> {
             reader: IndexReader {
                 view,
                 database,
-                scope: Scope::Aggregate,
+                scope: crate::reader::whole(),
                 index,
             },
             faults: Vec::new(),

@@ -14,7 +14,6 @@ use super::tree::{Level, Segment};
 use crate::database;
 use crate::error::DatabaseError;
 use crate::keys::DatabaseNumber;
-use adea_base::Scope;
 
 /// Work holds about so many bytes of rows and values at once, at most, but at least one node's.
 const BYTES_AT_ONCE: usize = 4 << 20;
@@ -80,13 +79,13 @@ pub fn stale_nodes(
     let reader = IndexReader {
         view,
         database,
-        scope: Scope::Aggregate,
+        scope: crate::reader::whole(),
         index,
     };
     let mut search = Search {
         rows: reader.feed_between(&[], None, Direction::Forward)?,
         passed: None,
-        reader,
+        reader: reader.clone(),
         tree: known.tree,
         limit,
         bytes: 0,

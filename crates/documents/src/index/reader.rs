@@ -12,7 +12,7 @@ use super::tree::Trees;
 use crate::keys::DatabaseNumber;
 
 /// An index at a moment, and the right to see some of it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct IndexReader<'v> {
     /// The moment that is read.
     pub view: &'v dyn View,

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use adea_base::{DatabaseName, Scope};
+use adea_base::DatabaseName;
 use adea_store::{
     Cursor, Decline, Direction, EngineError, KeyRange, Memory, Space, Store, StoreOptions,
     Transaction, View, WritePermit,
@@ -146,7 +146,7 @@ impl Bench {
         read(&IndexReader {
             view: view.as_ref(),
             database: self.database,
-            scope: Scope::Aggregate,
+            scope: crate::reader::whole(),
             index: &state,
         })
     }
@@ -632,7 +632,7 @@ fn a_hundred_thousand_rows_are_reduced_by_reading_few() {
     let reader = IndexReader {
         view: &counted,
         database: bench.database,
-        scope: Scope::Aggregate,
+        scope: crate::reader::whole(),
         index: &state,
     };
     let key = |text: &str| serde_json::from_str::<Value>(text).unwrap();

@@ -20,6 +20,11 @@ use proptest::sample::Index;
 use crate::command::{Bench, Command, Outcome, Write, block_on};
 use crate::model::{Database, Document};
 
+#[expect(clippy::disallowed_methods, reason = "the tests read all there is")]
+fn whole() -> Scope {
+    Scope::aggregate()
+}
+
 /// Ids whose order as bytes is none of the orders that one might take for it.
 const IDS: [&str; 5] = ["B", "a", "a/b", "é", "_design/x"];
 const NAMES: [&str; 2] = ["one", "two"];
@@ -180,6 +185,8 @@ fn draft(id: &str, content: &Content) -> Draft {
         attachments,
         json: parsed.body,
         term: parsed.term,
+        label: None,
+        creator: None,
     }
 }
 
@@ -345,7 +352,7 @@ impl Trial {
         ask(&Reader {
             view: view.as_ref(),
             database: self.databases[at].number,
-            scope: Scope::Aggregate,
+            scope: whole(),
         })
     }
 

@@ -7,6 +7,11 @@ use adea_documents::writer::Draft;
 
 use crate::command::{Bench, Command, Write};
 
+#[expect(clippy::disallowed_methods, reason = "the tests read all there is")]
+fn whole() -> Scope {
+    Scope::aggregate()
+}
+
 /// A replica that offers more ancestors than are remembered here says nothing new, however often
 /// it does so.
 #[test]
@@ -21,6 +26,8 @@ fn ancestors_beyond_the_limit_are_no_change() {
         attachments: Vec::new(),
         json: parsed.body,
         term: parsed.term,
+        label: None,
+        creator: None,
     };
     let path = ["d", "c", "b", "a"].map(|id| RevisionId::parse(id).unwrap());
     let write = Write::Replicate(draft, 4, path.to_vec());
@@ -32,7 +39,7 @@ fn ancestors_beyond_the_limit_are_no_change() {
     let reader = Reader {
         view: view.as_ref(),
         database,
-        scope: Scope::Aggregate,
+        scope: whole(),
     };
     assert_eq!(reader.record("doc").unwrap().unwrap().tree.len(), 2);
 }

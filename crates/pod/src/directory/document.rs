@@ -101,6 +101,8 @@ pub(crate) fn write(
         attachments: attachments.collect(),
         json: parsed.body,
         term: parsed.term,
+        label: None,
+        creator: None,
     };
     writer
         .edit(&draft, before.map(|before| &before.revision))

@@ -208,7 +208,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: adea_base::Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let (mut documents, mut bytes, mut cut, mut fault) = (Vec::new(), 0, false, None);
         reader.walk_documents(&IdRange::default(), Direction::Forward, |id, _| {

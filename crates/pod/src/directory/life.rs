@@ -10,7 +10,7 @@ use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::directory::{self, Followed, Ground, Shown};
 use adea_accounts::stored::decode;
 use adea_accounts::{USER_ID_PREFIX, user_id};
-use adea_base::{Caller, DatabaseName, DocumentId, Scope};
+use adea_base::{Caller, DatabaseName, DocumentId};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, database};
@@ -274,7 +274,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let range = IdRange {
             first: Some(first),

@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adea_base::{Caller, Scope};
+use adea_base::Caller;
 use adea_documents::collation::{Collation, compare};
 use adea_documents::index::{self, GroupLevel, IndexReader, RowRange};
 use adea_documents::json::skim::{TextPath, items, read_value};
@@ -352,7 +352,7 @@ impl Tally {
         let reader = IndexReader {
             view: view.as_ref(),
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
             index: &state,
         };
         let (mut total, mut last) = (0, None);

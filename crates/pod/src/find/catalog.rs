@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adea_base::Scope;
 use adea_documents::DatabaseNumber;
 use adea_documents::reader::{IdRange, Reader};
 use adea_store::Direction;
@@ -72,7 +71,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let designs = IdRange {
             first: Some("_design/".to_owned()),

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use adea_base::Scope;
 use adea_documents::index::{self, IndexReader};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::selector::FieldPath;
@@ -345,7 +344,7 @@ impl Planner<'_> {
         let reader = IndexReader {
             view: self.view,
             database: number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
             index: &state,
         };
         let counted = part.ranges.iter().take(RANGES_COUNTED_MAX);
@@ -384,7 +383,7 @@ impl Planner<'_> {
         Reader {
             view: self.view,
             database: self.entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         }
     }
 

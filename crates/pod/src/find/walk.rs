@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adea_base::{Caller, Scope};
+use adea_base::Caller;
 use adea_documents::index::{self, IndexReader};
 use adea_documents::json::write_json_string;
 use adea_documents::reader::Reader;
@@ -380,7 +380,7 @@ impl Work {
                 let index_reader = IndexReader {
                     view,
                     database: self.entry.number,
-                    scope: Scope::Aggregate,
+                    scope: adea_access::aggregate(),
                     index: &state,
                 };
                 let with_keys = self.covered.is_some();

@@ -5,7 +5,6 @@
 
 use std::ops::ControlFlow;
 
-use adea_base::Scope;
 use adea_documents::index::IndexState;
 use adea_documents::reader::Reader;
 use adea_documents::record::{Change, Leaf, split_body};
@@ -73,7 +72,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let mut page = Page {
             documents: Vec::new(),
@@ -116,7 +115,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         Ok(reader.changes_after(after)?)
     }
@@ -133,7 +132,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let newest = adea_documents::database::statistics(view.as_ref(), entry.number)?;
         let mut page = Page {

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use adea_base::Scope;
 use adea_documents::database;
 use adea_documents::index::{self, IndexReader, IndexState, RowRange, RowRef};
 use adea_documents::reader::Reader;
@@ -72,7 +71,7 @@ impl ViewMoment<'_> {
         Some(IndexReader {
             view: self.view.as_ref(),
             database: ask.entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
             index: self.state.as_ref()?,
         })
     }
@@ -209,7 +208,7 @@ impl ViewMoment<'_> {
         let reader = Reader {
             view: self.view.as_ref(),
             database: ask.entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let conflicts = ask.query.conflicts == Some(true);
         let (shown, body, meta) = match (revision, conflicts) {

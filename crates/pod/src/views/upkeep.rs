@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use adea_base::Scope;
 use adea_documents::database;
 use adea_documents::index::{self, IndexState, Signature};
 use adea_documents::reader::Reader;
@@ -72,7 +71,7 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: Scope::Aggregate,
+            scope: adea_access::aggregate(),
         };
         let runs = design.plans.iter();
         let waiting: Vec<u64> = runs
