@@ -152,6 +152,9 @@ fn perform(tx: &mut Transaction<'_>, command: &Command) -> Result<Done, Decline<
                 purges_limit: 1_000,
                 security: String::new(),
                 partitioned: false,
+                labels: 0,
+                labelled: 0,
+                access: String::new(),
             };
             unrefused(database::create(tx, name, &settings))
         }
