@@ -71,6 +71,9 @@ impl Bench {
                 purges_limit: 1,
                 security: String::new(),
                 partitioned: false,
+                labels: 0,
+                labelled: 0,
+                access: String::new(),
             };
             let name = DatabaseName::parse("db").unwrap();
             let number = database::create(tx, &name, &settings)?;
