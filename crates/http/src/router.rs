@@ -20,8 +20,8 @@ use crate::challenge::Challenge;
 use crate::cors::ForeignOrigin;
 use crate::couch::intake::Intake;
 use crate::couch::{
-    access, attachment, bulk, changes, database, design, document, find, inbox, listing, local, partition,
-    server, session, view,
+    access, attachment, bulk, changes, database, design, document, find, inbox, listing, local,
+    partition, server, session, view,
 };
 use crate::error::ApiError;
 use crate::reply;

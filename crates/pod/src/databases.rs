@@ -334,6 +334,7 @@ impl Pod {
             pod.inner.databases.forget(name.as_str());
             pod.inner.store.watch().close(number.0);
             pod.inner.design_changes.forget(number);
+            pod.inner.access.forget(number);
             let accounts = name.as_str() == USERS;
             tokio::spawn(async move {
                 if accounts {

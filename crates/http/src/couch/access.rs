@@ -9,9 +9,10 @@
 
 mod gate;
 
-use adea_accounts::Access;
+use std::sync::Arc;
+
 use adea_base::DatabaseName;
-use adea_pod::{AccessError, DatabaseEntry, DatabaseFace, PodError};
+use adea_pod::{AccessError, DatabaseEntry, PodError};
 use http::{Method, StatusCode};
 
 use crate::body::Response;
@@ -43,6 +44,23 @@ pub(crate) async fn root(exchange: Exchange, name: DatabaseName) -> Result<Respo
             let entry = exchange.app.pod.enter(&name, &exchange.caller).await?;
             bulk::post(exchange, entry).await
         }
+        "DELETE" => match exchange.app.pod.part_of(&name)? {
+            Some(whole) => {
+                database::require_maker(&exchange, &name)?;
+                Err(PodError::from(AccessError::NotOfPart(whole)).into())
+            }
+            None => database::route(exchange, name).await,
+        },
         _ => database::route(exchange, name).await,
     }
+}
+
+/// Answers for what is there of access itself: `/{db}/_access` and the like.
+pub(crate) async fn route(
+    _exchange: Exchange,
+    _entry: Arc<DatabaseEntry>,
+    _name: &str,
+    _more: &[String],
+) -> Result<Response, ApiError> {
+    Err(ApiError::NotFound("missing"))
 }

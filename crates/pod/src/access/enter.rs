@@ -154,6 +154,20 @@ impl Pod {
         }
     }
 
+    /// The database that `name` stands for a part of, if it does.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn part_of(&self, name: &DatabaseName) -> Result<Option<DatabaseName>, PodError> {
+        match self.find_face(name) {
+            Ok((_, DatabaseFace::Whole)) | Err(PodError::Database(_)) => Ok(None),
+            Ok((entry, DatabaseFace::Mine | DatabaseFace::Partition(_))) => {
+                Ok(Some(entry.name.clone()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The database that is behind `name`, and which face of it that is.
     pub(crate) fn find_face(
         &self,

@@ -232,17 +232,38 @@ mod tests {
     fn the_whole_is_written_and_not_read_by_who_does_not_administer_it() {
         let may = |text: &str, method: &Method| written_blind(path(text), method);
         for text in ["note", "note/file", "_design/x"] {
-            assert!(may(text, &Method::PUT) && may(text, &Method::DELETE), "{text}");
+            assert!(
+                may(text, &Method::PUT) && may(text, &Method::DELETE),
+                "{text}"
+            );
             for method in [&Method::GET, &Method::HEAD, &Method::OPTIONS, &Method::POST] {
                 assert!(!may(text, method), "{method} {text}");
             }
         }
-        for text in ["_bulk_docs", "_revs_diff", "_missing_revs", "_design/x/_update/u"] {
-            assert!(may(text, &Method::POST) && !may(text, &Method::GET), "{text}");
+        for text in [
+            "_bulk_docs",
+            "_revs_diff",
+            "_missing_revs",
+            "_design/x/_update/u",
+        ] {
+            assert!(
+                may(text, &Method::POST) && !may(text, &Method::GET),
+                "{text}"
+            );
         }
         for text in [
-            "_all_docs", "_changes", "_find", "_index", "_explain", "_security", "_bulk_get",
-            "_design/x/_view/y", "_partition/p", "_shards", "_purged_infos", "_what",
+            "_all_docs",
+            "_changes",
+            "_find",
+            "_index",
+            "_explain",
+            "_security",
+            "_bulk_get",
+            "_design/x/_view/y",
+            "_partition/p",
+            "_shards",
+            "_purged_infos",
+            "_what",
         ] {
             for method in [&Method::GET, &Method::HEAD, &Method::POST, &Method::OPTIONS] {
                 assert!(!may(text, method), "{method} {text}");
@@ -253,12 +274,30 @@ mod tests {
     #[test]
     fn a_part_has_documents_and_nothing_of_the_database_itself() {
         let may = |text: &str, method: &Method| of_part(path(text), method, false);
-        for text in ["note", "_all_docs", "_changes", "_find", "_bulk_docs", "_design/x/_view/y"] {
+        for text in [
+            "note",
+            "_all_docs",
+            "_changes",
+            "_find",
+            "_bulk_docs",
+            "_design/x/_view/y",
+        ] {
             assert!(may(text, &Method::GET), "{text}");
         }
         assert!(may("_design/x", &Method::GET) && !may("_design/x", &Method::PUT));
-        for text in ["_security", "_compact", "_purge", "_revs_limit", "_index", "_explain", "_x"] {
-            assert!(!may(text, &Method::GET) && !may(text, &Method::PUT), "{text}");
+        for text in [
+            "_security",
+            "_compact",
+            "_purge",
+            "_revs_limit",
+            "_index",
+            "_explain",
+            "_x",
+        ] {
+            assert!(
+                !may(text, &Method::GET) && !may(text, &Method::PUT),
+                "{text}"
+            );
         }
     }
 }
