@@ -17,6 +17,7 @@
 //! Invariant: a document that is known stands under exactly one label, at its own sequence, and has at
 //! most one marker under each label that it left and is not under.
 
+mod check;
 mod index;
 mod walk;
 
@@ -31,6 +32,7 @@ use crate::keys::{self, DatabaseNumber};
 use crate::seen::NOBODY;
 
 pub use index::note_returned;
+pub(crate) use check::LabelCheck;
 pub(crate) use index::{Before, Entry, LabelChanges, Written};
 
 /// A label as a draft brings it.
