@@ -18,7 +18,7 @@ use adea_accounts::Access;
 use adea_base::{Caller, DatabaseName, Scope};
 use adea_documents::database::Settings;
 use adea_documents::writer::Writer;
-use adea_documents::{DatabaseError, DatabaseNumber, kept_for_reader};
+use adea_documents::{DatabaseError, DatabaseNumber, kept_for_reader, labels};
 use adea_store::{Decline, EngineError};
 use parking_lot::RwLock;
 
@@ -226,7 +226,7 @@ impl Pod {
         caller: &Caller,
         admin: bool,
     ) -> Result<Arc<DatabaseEntry>, PodError> {
-        let label = adea_documents::labels::named(self.view().as_ref(), found.number, &signature)?;
+        let label = labels::named(self.view().as_ref(), found.number, &signature)?;
         let label = label.ok_or(DatabaseError::Missing)?;
         if !admin && is_write_only(found) {
             return Err(DatabaseError::Missing.into());
@@ -341,22 +341,4 @@ fn prepared(found: &DatabaseEntry, face: DatabaseFace, scope: Scope) -> Arc<Data
         scope,
         ..found.clone()
     })
-}
-
-/// Until the real ones are there.
-mod labels {
-    use adea_documents::DatabaseNumber;
-    use adea_store::{EngineError, Transaction, View};
-    use std::sync::Arc;
-    pub(super) fn key(_: &dyn View) -> Result<Option<[u8; 32]>, EngineError> {
-        Ok(Some([7; 32]))
-    }
-    pub(super) fn note_returned(
-        _: &mut Transaction<'_>,
-        _: DatabaseNumber,
-        _: &[Arc<str>],
-        _: u64,
-    ) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
