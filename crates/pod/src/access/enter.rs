@@ -204,12 +204,7 @@ impl Pod {
         }
         let principals = Principals::of(caller, admin);
         let Some(reader) = reader_name(caller) else {
-            let key = self.virtual_key()?;
-            let scope = if is_write_only(&found) {
-                nothing_scope("", key)
-            } else {
-                anonymous_scope(&principals, key)
-            };
+            let scope = anonymous_scope(&principals, self.virtual_key()?);
             return Ok(prepared(&found, face, scope));
         };
         let issued = self.issue(&found, &reader, principals).await?;
@@ -228,9 +223,6 @@ impl Pod {
     ) -> Result<Arc<DatabaseEntry>, PodError> {
         let label = labels::named(self.view().as_ref(), found.number, &signature)?;
         let label = label.ok_or(DatabaseError::Missing)?;
-        if !admin && is_write_only(found) {
-            return Err(DatabaseError::Missing.into());
-        }
         if !Principals::of(caller, admin).holds_any(&label.members) {
             return Err(DatabaseError::Missing.into());
         }
@@ -268,11 +260,7 @@ impl Pod {
             }
         };
         let key = self.virtual_key()?;
-        let scope = if principals.is_admin() || !is_write_only(found) {
-            reader_scope(Arc::clone(&history), reader, key)
-        } else {
-            nothing_scope(reader, key)
-        };
+        let scope = reader_scope(Arc::clone(&history), reader, key);
         let issued = Arc::new(Issued {
             found: Arc::clone(found),
             principals,
@@ -326,12 +314,6 @@ impl Pod {
             .ok_or_else(|| EngineError::Corrupt("the secret of virtual revisions".to_owned()))?;
         Ok(*known.get_or_init(|| key))
     }
-}
-
-/// Whether nobody but its administrators reads a database.
-fn is_write_only(entry: &DatabaseEntry) -> bool {
-    let access = entry.access.as_ref();
-    access.is_some_and(|access| access.write_only)
 }
 
 /// The same database, seen through `face` with the right to what `scope` says.
