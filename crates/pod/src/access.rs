@@ -15,6 +15,7 @@ mod face;
 pub(crate) mod label;
 mod rebuild;
 mod refused;
+pub(crate) mod writing;
 
 use adea_base::DatabaseName;
 

@@ -1,0 +1,124 @@
+//! Asking a function of a design document who may read what is written.
+//!
+//! Invariant: what the function does not answer with a list, in time and without an error, is not
+//! stored.
+
+use adea_documents::render::{Meta, Rendering};
+use adea_documents::revision::{Revision, RevisionId};
+use adea_script::{Owner, Purpose, ScriptError};
+use bytes::Bytes;
+
+use super::{Case, Judged};
+use crate::access::WriteRefused;
+use crate::access::label::Labelling;
+use crate::databases::DatabaseEntry;
+use crate::error::PodError;
+use crate::pod::Pod;
+
+impl Pod {
+    /// Gives those drafts their label of which a function says it, and judges them by it.
+    pub(super) async fn label_by_function(
+        &self,
+        entry: &DatabaseEntry,
+        cases: &mut Vec<Case>,
+        judged: &mut Judged,
+    ) {
+        let Some(labelling) = &entry.writing.labelling else {
+            return;
+        };
+        let documents: Vec<Bytes> = cases
+            .iter()
+            .filter(|case| case.question.is_some())
+            .map(|case| document(case.draft.id().as_str(), &case.draft.draft.json))
+            .collect();
+        let mut answers = self.ask_lists(entry, labelling, documents).await.into_iter();
+        let mut open = Vec::with_capacity(cases.len());
+        for mut case in cases.drain(..) {
+            let settled = match case.question.take() {
+                None => Ok(()),
+                Some(question) => {
+                    let missing = || Err(function("too few answers"));
+                    let answer = answers.next().unwrap_or_else(missing);
+                    let list = answer
+                        .and_then(|answer| labelling.answered(&answer, question.author()));
+                    list.and_then(|list| question.settle(Some(list), &mut case.draft))
+                }
+            };
+            match settled {
+                Ok(()) => open.push(case),
+                Err(refused) => judged.refused.push((case.at, PodError::NotTaken(refused))),
+            }
+        }
+        *cases = open;
+    }
+
+    /// What the access function of the database answers for each document, as JSON text.
+    pub(crate) async fn ask_lists(
+        &self,
+        entry: &DatabaseEntry,
+        labelling: &Labelling,
+        documents: Vec<Bytes>,
+    ) -> Vec<Result<String, WriteRefused>> {
+        let count = documents.len();
+        let all = |reason: &str| vec![Err(function(reason)); count];
+        let (program, name) = match labelling.function() {
+            Some((Ok(program), name)) => (program, name),
+            Some((Err(reason), _)) => return all(reason),
+            None => return all("there is none"),
+        };
+        let owner = Owner {
+            database: entry.number.0,
+            purpose: Purpose::Access,
+        };
+        let calls: Vec<Vec<Bytes>> = documents.into_iter().map(|one| vec![one]).collect();
+        let scripts = &self.inner.scripts;
+        match scripts.answers(&owner, program, &[name], &calls).await {
+            Ok(answers) if answers.len() == count => answers
+                .into_iter()
+                .map(|answer| answer.map_err(|error| function(&told(&error))))
+                .collect(),
+            Ok(_) => all("too few answers"),
+            Err(error) => all(&told(&error)),
+        }
+    }
+}
+
+/// A document as the function sees it.
+pub(crate) fn document(id: &str, json: &[u8]) -> Bytes {
+    let none = Revision {
+        generation: 0,
+        id: RevisionId::Md5([0; 16]),
+    };
+    let rendering = Rendering {
+        id,
+        revision: &none,
+        deleted: false,
+        json,
+        attachments: &[],
+        meta: &Meta::default(),
+        encoding_info: false,
+    };
+    let mut out = Vec::with_capacity(json.len() + 100);
+    rendering.write_unrevised(&mut out);
+    Bytes::from(out)
+}
+
+fn told(error: &ScriptError) -> String {
+    match error {
+        ScriptError::Threw { error, reason } => format!("{error}: {reason}"),
+        ScriptError::Compilation { .. }
+        | ScriptError::Missing(_)
+        | ScriptError::TimedOut
+        | ScriptError::TooMuchMemory
+        | ScriptError::Crashed(_)
+        | ScriptError::TooBusy
+        | ScriptError::Disabled => error.to_string(),
+    }
+}
+
+fn function(reason: &str) -> WriteRefused {
+    /// What a function throws may be long.
+    const SHOWN_MAX: usize = 500;
+    let shown: String = reason.chars().take(SHOWN_MAX).collect();
+    WriteRefused::Function(shown)
+}
