@@ -200,6 +200,7 @@ impl Pod {
             let written = pod.write_in_portions(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })
@@ -222,6 +223,7 @@ impl Pod {
             let written = pod.write_at_once(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })

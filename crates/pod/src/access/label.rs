@@ -123,6 +123,19 @@ impl Labelling {
         })
     }
 
+    /// Who may read a document with this stored text; `None` if the function must be asked.
+    ///
+    /// # Errors
+    /// [`WriteRefused::List`] that names the field.
+    pub(crate) fn list_of(
+        &self,
+        json: &[u8],
+        author: Option<&Arc<str>>,
+    ) -> Result<Option<AccessList>, WriteRefused> {
+        let (list, _, _) = self.list(json, &self.members(json), author)?;
+        Ok(list)
+    }
+
     /// Who may read a design document: its property may say so; else admins do. (A function, or a
     /// member that is something else in design documents, is asked nothing.)
     pub(crate) fn of_design(&self, json: &[u8]) -> AccessList {

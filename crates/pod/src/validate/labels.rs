@@ -3,6 +3,11 @@
 //! Invariant: what the function does not answer with a list, in time and without an error, is not
 //! stored.
 
+use std::sync::Arc;
+
+use adea_access::AccessList;
+use adea_base::DocumentId;
+use adea_documents::labels::DraftLabel;
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::revision::{Revision, RevisionId};
 use adea_script::{Owner, Purpose, ScriptError};
@@ -10,7 +15,7 @@ use bytes::Bytes;
 
 use super::{Case, Judged};
 use crate::access::WriteRefused;
-use crate::access::label::Labelling;
+use crate::access::label::{Labelling, label_of};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -50,6 +55,37 @@ impl Pod {
             }
         }
         *cases = open;
+    }
+
+    /// The label of a body that is stored already, by the rule in force; `creator` is who made the
+    /// document, if that is known.
+    ///
+    /// # Errors
+    /// [`WriteRefused`] if none can be told: then nobody but administrators may see it.
+    pub(crate) async fn label_of_body(
+        &self,
+        entry: &DatabaseEntry,
+        id: &DocumentId,
+        json: &[u8],
+        creator: Option<&Arc<str>>,
+    ) -> Result<DraftLabel, WriteRefused> {
+        let Some(labelling) = &entry.writing.labelling else {
+            return Ok(label_of(&AccessList::admin()));
+        };
+        if id.is_design() {
+            return Ok(label_of(&labelling.of_design(json)));
+        }
+        let list = match labelling.list_of(json, creator)? {
+            Some(list) => list,
+            None => {
+                let documents = vec![document(id.as_str(), json)];
+                let answers = self.ask_lists(entry, labelling, documents).await;
+                let missing = || Err(function("too few answers"));
+                let answer = answers.into_iter().next().unwrap_or_else(missing)?;
+                labelling.answered(&answer, creator)?
+            }
+        };
+        Ok(label_of(&list))
     }
 
     /// What the access function of the database answers for each document, as JSON text.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use adea_access::AccessList;
 use adea_accounts::directory::Ground;
 use adea_documents::database::{self, Settings};
+use adea_documents::labels;
 use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::{Draft, Writer};
 use adea_documents::{DatabaseNumber, WriteError};
@@ -382,6 +383,7 @@ fn decide(
         let generation = tx.next_sequence();
         let again = |settings: &mut Settings| settings.labels = generation;
         database::change_settings(tx, premise.number, again).map_err(no_database)?;
+        tx.touch(labels::member_topic(premise.number, ""));
     }
     if designs {
         premise.changes.note(premise.number, tx.sequence());
