@@ -8,6 +8,7 @@
 //! [`Scope`](adea_base::Scope).
 
 pub mod conflict;
+mod body;
 mod expression;
 mod history;
 mod list;

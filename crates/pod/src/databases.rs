@@ -13,7 +13,7 @@ use adea_documents::database::{
 };
 use adea_documents::reader::Reader;
 use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
-use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
+use adea_store::{Decline, Direction, EngineError, Space, Subscription, Transaction, View};
 use parking_lot::RwLock;
 
 use crate::access::writing::Writing;
@@ -149,7 +149,7 @@ impl DatabaseCache {
         known.changes += 1;
     }
 
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         let mut known = self.known.write();
         known.entries.remove(name);
         known.changes += 1;
@@ -290,6 +290,24 @@ impl Pod {
         partitioned: bool,
         told: Option<AuditEntry>,
     ) -> Result<(), PodError> {
+        let with = |_: &mut Transaction<'_>, _: &DatabaseName, _| Ok(());
+        self.create_with(name, partitioned, told, with).await
+    }
+
+    /// Makes a database and, in the same commit, does what `with` does.
+    pub(crate) async fn create_with(
+        &self,
+        name: &DatabaseName,
+        partitioned: bool,
+        told: Option<AuditEntry>,
+        with: impl FnOnce(
+            &mut Transaction<'_>,
+            &DatabaseName,
+            DatabaseNumber,
+        ) -> Result<(), Decline<PodError>>
+        + Send
+        + 'static,
+    ) -> Result<(), PodError> {
         let settings = Settings {
             created_unix_s: self.inner.clock.now_unix_s(),
             revisions_limit: REVISIONS_LIMIT,
@@ -307,6 +325,7 @@ impl Pod {
                 crate::access::refuse_face_names(tx, &wanted)?;
                 let number = database::create(tx, &wanted, &settings).map_err(no_database)?;
                 crate::apps::keep_quota(tx, &wanted)?;
+                with(tx, &wanted, number)?;
                 if let Some(entry) = &told {
                     audit::append(tx, entry)?;
                 }

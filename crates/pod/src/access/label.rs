@@ -104,11 +104,12 @@ impl Labelling {
     /// [`WriteRefused::List`] that names the field.
     pub(crate) fn told(
         &self,
+        id: &str,
         json: &[u8],
         author: Option<&Arc<str>>,
     ) -> Result<Told, WriteRefused> {
         let members = self.members(json);
-        let (list, stated, by_document) = self.list(json, &members, author)?;
+        let (list, stated, by_document) = self.list(id, json, &members, author)?;
         let (mut writers, mut owners) = (None, None);
         if let Some(rules) = &self.settings.write_rules {
             writers = named(&rules.writers, members.writers)?;
@@ -129,10 +130,11 @@ impl Labelling {
     /// [`WriteRefused::List`] that names the field.
     pub(crate) fn list_of(
         &self,
+        id: &str,
         json: &[u8],
         author: Option<&Arc<str>>,
     ) -> Result<Option<AccessList>, WriteRefused> {
-        let (list, _, _) = self.list(json, &self.members(json), author)?;
+        let (list, _, _) = self.list(id, json, &self.members(json), author)?;
         Ok(list)
     }
 
@@ -189,6 +191,7 @@ impl Labelling {
     /// The list, whether the document states it, and whether documents here say it themselves.
     fn list(
         &self,
+        id: &str,
         json: &[u8],
         members: &Members<'_>,
         author: Option<&Arc<str>>,
@@ -206,10 +209,7 @@ impl Labelling {
                 None => None,
                 Some(value) => AccessList::parse(name, &value)?,
             },
-            Rule::Expression(expression) => match skim::read_value(json) {
-                None => None,
-                Some(value) => expression.evaluate(&value)?,
-            },
+            Rule::Expression(expression) => expression.evaluate_body(id, json)?,
         };
         let is_stated = stated.is_some();
         let list = stated.unwrap_or_else(|| self.settings.default_list(author));

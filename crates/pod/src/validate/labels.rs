@@ -75,7 +75,7 @@ impl Pod {
         if id.is_design() {
             return Ok(label_of(&labelling.of_design(json)));
         }
-        let list = match labelling.list_of(json, creator)? {
+        let list = match labelling.list_of(id.as_str(), json, creator)? {
             Some(list) => list,
             None => {
                 let documents = vec![document(id.as_str(), json)];

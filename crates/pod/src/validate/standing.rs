@@ -124,7 +124,8 @@ impl Question {
             signature: draft.signature.clone(),
         };
         for leaf in leaves_asked(record, draft, edited) {
-            let rights = rights_of(entry, labelling, labelled, leaf, bodies)?;
+            let id = draft.id().as_str();
+            let rights = rights_of(entry, labelling, id, labelled, leaf, bodies)?;
             question.old.push(rights);
         }
         if question.old.is_empty() {
@@ -163,7 +164,8 @@ impl Question {
         labelling: &Labelling,
         draft: &Prepared,
     ) -> Result<bool, WriteRefused> {
-        let told = labelling.told(&draft.draft.json, self.author.as_ref());
+        let (id, json) = (draft.id().as_str(), &draft.draft.json);
+        let told = labelling.told(id, json, self.author.as_ref());
         if draft.draft.deleted {
             // What a tombstone says is asked of nobody; it stays where the document stood.
             self.told = told.ok().filter(|told| !told.asks());
@@ -246,6 +248,7 @@ fn leaves_asked<'r>(
 fn rights_of(
     entry: &DatabaseEntry,
     labelling: &Labelling,
+    id: &str,
     labelled: Option<&Labelled>,
     leaf: &Node,
     bodies: &mut Bodies<'_, '_>,
@@ -254,7 +257,7 @@ fn rights_of(
     let json = body.as_ref().map_or(&b"{}"[..], |body| &body.json);
     let creator = labelled.and_then(|labelled| labelled.creator.as_ref());
     // Stored before there were rules, perhaps: then nobody but admins is named in it.
-    let Ok(told) = labelling.told(json, creator) else {
+    let Ok(told) = labelling.told(id, json, creator) else {
         return Ok(for_admins());
     };
     if !told.asks() {
