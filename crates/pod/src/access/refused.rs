@@ -3,6 +3,8 @@
 use adea_access::InvalidAccessList;
 use adea_access::rules::RuleBroken;
 
+use crate::write_document::DraftedEdit;
+
 /// Why a document is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteRefused {
@@ -26,10 +28,26 @@ pub enum WriteRefused {
         /// What is wrong there.
         reason: String,
     },
+    /// It would stand beside what others wrote, which the database does not take.
+    #[error("Document update conflict: somebody else has changed this document.")]
+    Fork,
+    /// The same of a replicated revision, of which a replicator is told so that it goes on.
+    #[error("{0}")]
+    Pushed(String),
     /// Clients do not set this member.
     #[error("{path} is not set by clients.")]
     NotForClients {
         /// Where in the document, as a JSON pointer.
         path: String,
     },
+}
+
+impl WriteRefused {
+    /// What is told of a draft: replicators go on with other documents only if one is forbidden.
+    pub(crate) fn of(self, edit: &DraftedEdit) -> Self {
+        match (self, edit) {
+            (Self::List(error), DraftedEdit::Replicated(..)) => Self::Pushed(error.to_string()),
+            (refused, _) => refused,
+        }
+    }
 }

@@ -42,16 +42,17 @@ impl Pod {
             let settled = match case.question.take() {
                 None => Ok(()),
                 Some(question) => {
-                    let missing = || Err(function("too few answers"));
+                    let missing = || Err(function("too few answers").into());
                     let answer = answers.next().unwrap_or_else(missing);
-                    let list = answer
-                        .and_then(|answer| labelling.answered(&answer, question.author()));
-                    list.and_then(|list| question.settle(Some(list), &mut case.draft))
+                    answer.and_then(|answer| {
+                        let list = labelling.answered(&answer, question.author())?;
+                        Ok(question.settle(Some(list), &mut case.draft)?)
+                    })
                 }
             };
             match settled {
                 Ok(()) => open.push(case),
-                Err(refused) => judged.refused.push((case.at, PodError::NotTaken(refused))),
+                Err(refused) => judged.refused.push((case.at, refused)),
             }
         }
         *cases = open;
@@ -61,14 +62,15 @@ impl Pod {
     /// document, if that is known.
     ///
     /// # Errors
-    /// [`WriteRefused`] if none can be told: then nobody but administrators may see it.
+    /// [`PodError::NotTaken`] if none can be told: then nobody but administrators may see it.
+    /// [`PodError::Script`] if the function gave no answer now.
     pub(crate) async fn label_of_body(
         &self,
         entry: &DatabaseEntry,
         id: &DocumentId,
         json: &[u8],
         creator: Option<&Arc<str>>,
-    ) -> Result<DraftLabel, WriteRefused> {
+    ) -> Result<DraftLabel, PodError> {
         let Some(labelling) = &entry.writing.labelling else {
             return Ok(label_of(&AccessList::admin()));
         };
@@ -80,7 +82,7 @@ impl Pod {
             None => {
                 let documents = vec![document(id.as_str(), json)];
                 let answers = self.ask_lists(entry, labelling, documents).await;
-                let missing = || Err(function("too few answers"));
+                let missing = || Err(function("too few answers").into());
                 let answer = answers.into_iter().next().unwrap_or_else(missing)?;
                 labelling.answered(&answer, creator)?
             }
@@ -94,13 +96,13 @@ impl Pod {
         entry: &DatabaseEntry,
         labelling: &Labelling,
         documents: Vec<Bytes>,
-    ) -> Vec<Result<String, WriteRefused>> {
+    ) -> Vec<Result<String, PodError>> {
         let count = documents.len();
-        let all = |reason: &str| vec![Err(function(reason)); count];
+        let all = |error: &dyn Fn() -> PodError| (0..count).map(|_| Err(error())).collect();
         let (program, name) = match labelling.function() {
             Some((Ok(program), name)) => (program, name),
-            Some((Err(reason), _)) => return all(reason),
-            None => return all("there is none"),
+            Some((Err(reason), _)) => return all(&|| function(reason).into()),
+            None => return all(&|| function("there is none").into()),
         };
         let owner = Owner {
             database: entry.number.0,
@@ -111,10 +113,10 @@ impl Pod {
         match scripts.answers(&owner, program, &[name], &calls).await {
             Ok(answers) if answers.len() == count => answers
                 .into_iter()
-                .map(|answer| answer.map_err(|error| function(&told(&error))))
+                .map(|answer| answer.map_err(fault))
                 .collect(),
-            Ok(_) => all("too few answers"),
-            Err(error) => all(&told(&error)),
+            Ok(_) => all(&|| function("too few answers").into()),
+            Err(error) => all(&|| fault(error.clone())),
         }
     }
 }
@@ -139,16 +141,15 @@ pub(crate) fn document(id: &str, json: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-fn told(error: &ScriptError) -> String {
+/// What is told of a function that failed. One that could not be asked may be asked again.
+fn fault(error: ScriptError) -> PodError {
     match error {
-        ScriptError::Threw { error, reason } => format!("{error}: {reason}"),
+        ScriptError::Threw { error, reason } => function(&format!("{error}: {reason}")).into(),
         ScriptError::Compilation { .. }
         | ScriptError::Missing(_)
         | ScriptError::TimedOut
-        | ScriptError::TooMuchMemory
-        | ScriptError::Crashed(_)
-        | ScriptError::TooBusy
-        | ScriptError::Disabled => error.to_string(),
+        | ScriptError::TooMuchMemory => function(&error.to_string()).into(),
+        ScriptError::Crashed(_) | ScriptError::TooBusy | ScriptError::Disabled => error.into(),
     }
 }
 

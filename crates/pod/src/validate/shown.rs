@@ -105,7 +105,7 @@ fn plan_by(
         let asked = Question::of(entry, labelling, record, &mut bodies, draft, revived.as_ref())?;
         question = match asked {
             Ok(question) => Some(question),
-            Err(refused) => return Ok(Err(refused.into())),
+            Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
         };
     }
     if entry.validators.is_empty() && question.is_none() {
@@ -128,7 +128,7 @@ fn plan_by(
     };
     let question = match settled(entry, question, draft) {
         Ok(question) => question,
-        Err(refused) => return Ok(Err(refused.into())),
+        Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
     };
     if entry.validators.is_empty() {
         let shown = None;
