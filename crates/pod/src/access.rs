@@ -12,13 +12,17 @@
 
 mod enter;
 mod face;
+pub(crate) mod label;
 mod rebuild;
+mod refused;
+pub(crate) mod writing;
 mod settings;
 
 use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
+pub use refused::WriteRefused;
 pub use rebuild::Progress as RebuildProgress;
 pub use settings::AccessState;
 
