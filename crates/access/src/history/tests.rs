@@ -1,5 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 
+use adea_store::{Decline, Memory, Store, StoreOptions, WritePermit};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,9 +25,9 @@ const WIDE: Limits = Limits {
 struct Model(Vec<(u64, BTreeSet<&'static str>)>);
 
 impl Model {
-    fn at(&self, sequence: u64) -> BTreeSet<&'static str> {
+    fn at(&self, sequence: u64) -> &BTreeSet<&'static str> {
         let then = self.0.iter().rfind(|(from, _)| *from <= sequence);
-        then.map(|(_, set)| set.clone()).unwrap_or_default()
+        then.map_or(const { &BTreeSet::new() }, |(_, set)| set)
     }
 
     fn visible(&self, label: &[Arc<str>], sequence: u64) -> bool {
@@ -95,9 +99,9 @@ fn play(
         let now = set(*bits);
         let change = history.observe(&principals(&now));
         let last = model.at(sequence);
-        assert_eq!(change.is_some(), last != now);
+        assert_eq!(change.is_some(), *last != now);
         let Some(change) = change else { continue };
-        assert_eq!(change.gained, arcs(now.difference(&last).copied()));
+        assert_eq!(change.gained, arcs(now.difference(last).copied()));
         assert_eq!(change.lost, arcs(last.difference(&now).copied()));
         let returned = history.append_within(limits, sequence, &change);
         model.0.push((sequence, now));
@@ -108,7 +112,7 @@ fn play(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn spans_are_those_of_the_sets_that_were_held(steps in events(30)) {
@@ -122,11 +126,11 @@ proptest! {
                 }
             }
             for sequence in 0..now + 3 {
-                assert_eq!(history.held_at(sequence), principals(&model.at(sequence)));
+                assert_eq!(history.held_at(sequence), principals(model.at(sequence)));
                 let event = model.0.iter().any(|(at, _)| *at == sequence);
                 assert_eq!(history.is_event(sequence), event);
             }
-            assert_eq!(history.holds_now(), principals(&model.at(now)));
+            assert_eq!(history.holds_now(), principals(model.at(now)));
             assert_eq!(history.known_from(), 0);
             assert_eq!(History::decode(&history.encode()).as_ref(), Some(history));
         });
@@ -160,11 +164,11 @@ proptest! {
                 }
             }
             for sequence in history.known_from()..now + 3 {
-                assert_eq!(history.held_at(sequence), principals(&model.at(sequence)));
+                assert_eq!(history.held_at(sequence), principals(model.at(sequence)));
             }
             for sequence in (0..now + 3).filter(|sequence| history.is_event(*sequence)) {
                 assert!(model.0.iter().any(|(at, _)| *at == sequence));
-                assert_eq!(history.held_at(sequence), principals(&model.at(sequence)));
+                assert_eq!(history.held_at(sequence), principals(model.at(sequence)));
             }
             assert_eq!(History::decode(&history.encode()).as_ref(), Some(history));
         });
@@ -244,4 +248,67 @@ fn a_constant_history_sees_all_the_time_what_it_holds() {
     assert_eq!(history.spans(&arcs(["x"])), []);
     assert_eq!((history.turned_at(), history.returns()), (0, 0));
     assert!(history.is_event(0));
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Parked(std::thread::Thread);
+    impl Wake for Parked {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return done;
+        }
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_history_is_recorded_when_the_set_is_another() {
+    const KEY: &[u8] = b"reader";
+    let store = Store::open(Arc::new(Memory::new()), StoreOptions::default()).unwrap();
+    let recorded = |names: &[&'static str]| {
+        let now = Principals::new(arcs(names.iter().copied()));
+        let decide = move |tx: &mut Transaction<'_>| -> Result<_, Decline<EngineError>> {
+            let before = tx.sequence();
+            let recorded = record(tx, KEY, &now)?;
+            // A sequence is drawn for an event, and for nothing else.
+            assert_eq!(tx.sequence() - before, u64::from(recorded.changed));
+            assert_eq!(recorded.history.holds_now(), now);
+            Ok((recorded, tx.sequence()))
+        };
+        let (recorded, sequence) =
+            block_on(store.transact(WritePermit::of_term(1), decide)).unwrap();
+        assert_eq!(
+            &load(store.view().as_ref(), KEY).unwrap(),
+            recorded.history.as_ref()
+        );
+        assert!(!recorded.changed || recorded.history.turned_at() == sequence);
+        (recorded.changed, recorded.returned, recorded.returns)
+    };
+    assert_eq!(
+        load(store.view().as_ref(), KEY).unwrap(),
+        History::default()
+    );
+    assert_eq!(recorded(&["a", "b"]), (true, vec![], 0));
+    assert_eq!(recorded(&["b", "a", "a"]), (false, vec![], 0));
+    assert_eq!(recorded(&["a"]), (true, vec![], 0));
+    assert_eq!(recorded(&["a", "b", "c"]), (true, arcs(["b", "c"]), 1));
+    assert_eq!(recorded(&[]), (true, vec![], 1));
+    assert_eq!(recorded(&["a"]), (true, arcs(["a"]), 2));
+    assert_eq!(recorded(&["a"]), (false, vec![], 2));
+
+    let decide = |tx: &mut Transaction<'_>| -> Result<(), Decline<EngineError>> {
+        tx.put(Space::Index, KEY.to_vec(), vec![FORMAT + 1]);
+        let refused = record(tx, KEY, &Principals::new(arcs(["a"])));
+        assert!(matches!(refused, Err(EngineError::Corrupt(_))));
+        Ok(())
+    };
+    block_on(store.transact(WritePermit::of_term(1), decide)).unwrap();
+    assert!(load(store.view().as_ref(), KEY).is_err());
 }
