@@ -135,3 +135,6 @@ fn code(key: &[u8; 32], database: u64, reader: &str, text: &str) -> String {
     let bytes = hash.finalize().into_bytes();
     base32(bytes.get(..CODE_BYTES).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;
