@@ -212,11 +212,7 @@ impl Labelled {
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read, or there is none.
-pub fn label(
-    view: &dyn View,
-    database: DatabaseNumber,
-    number: u64,
-) -> Result<Label, EngineError> {
+pub fn label(view: &dyn View, database: DatabaseNumber, number: u64) -> Result<Label, EngineError> {
     let bytes = view.get(Space::Index, &keys::label(database, number))?;
     Label::decode(number, &bytes.ok_or_else(|| corrupt("a label's number"))?)
 }

@@ -474,7 +474,12 @@ mod tests {
     fn quiet_topics_are_not_noted() {
         let watch = Watch::default();
         watch.follow_all();
-        watch.publish(&[(QUIET_TOPICS, 1), (7, 1), (UPPER_TOPICS - 1, 1), (UPPER_TOPICS, 1)]);
+        watch.publish(&[
+            (QUIET_TOPICS, 1),
+            (7, 1),
+            (UPPER_TOPICS - 1, 1),
+            (UPPER_TOPICS, 1),
+        ]);
         let touched = watch.take_touched();
         assert_eq!(touched, HashMap::from([(7, 1), (UPPER_TOPICS, 1)]));
     }

@@ -1,0 +1,46 @@
+//! Tokens of a feed, as its rows and its end carry them.
+//!
+//! Where all readers see the same, a token is a sequence and the database's tag. Where each sees what
+//! is his, it says besides by which of his rights he has seen all up to there, and it is sealed.
+
+use adea_access::Place;
+
+use super::Course;
+use crate::databases::DatabaseEntry;
+
+/// Makes the tokens of a feed.
+#[derive(Debug)]
+pub struct Marks<'m> {
+    entry: &'m DatabaseEntry,
+    course: &'m Course,
+}
+
+impl<'m> Marks<'m> {
+    /// The tokens of the part of the feed that `course` is at.
+    #[must_use]
+    pub fn new(entry: &'m DatabaseEntry, course: &'m Course) -> Self {
+        Self { entry, course }
+    }
+
+    /// Writes the token of the row at `sequence`.
+    pub fn row(&self, out: &mut Vec<u8>, sequence: u64) {
+        self.write(out, &self.course.place_at(sequence));
+    }
+
+    /// Writes the token of who has seen all that was told.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        self.write(out, &self.course.place());
+    }
+
+    fn write(&self, out: &mut Vec<u8>, place: &Place) {
+        let (entry, tag) = (self.entry, &self.entry.sequence_tag);
+        if let Some(sight) = entry.own_sight() {
+            let token = place.encode(tag, sight.key(), entry.number.0, sight.reader());
+            out.extend_from_slice(token.as_bytes());
+            return;
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(place.sequence).as_bytes());
+        out.push(b'-');
+        out.extend_from_slice(tag.as_bytes());
+    }
+}
