@@ -86,7 +86,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
         &["access", "accounts", "files", "script", "documents", "pod"],
     ),
     ("socket2", &["http"]),
-    ("subtle", &["accounts"]),
+    ("subtle", &["access", "accounts"]),
     ("thiserror", ANYBODY),
     (
         "tokio",
