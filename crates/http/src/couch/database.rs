@@ -56,7 +56,7 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
 
 /// Lets make and drop a database of this name server administrators, and those of the app that it
 /// belongs to.
-fn require_maker(exchange: &Exchange, name: &DatabaseName) -> Result<(), ApiError> {
+pub(crate) fn require_maker(exchange: &Exchange, name: &DatabaseName) -> Result<(), ApiError> {
     if exchange.app.pod.may_make(&exchange.caller, name) {
         return Ok(());
     }
