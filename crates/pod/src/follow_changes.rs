@@ -140,14 +140,9 @@ impl Pod {
             caller,
             range,
         };
-        let told = |sequence, change: Change<'_>| teller.tell(sequence, &change, &mut visit);
-        match range.part {
-            Part::Kept => reader.walk_changes(range.after, range.until, range.direction, told)?,
-            Part::Lost { seen_at } => reader.walk_lost(seen_at, range.after, told)?,
-            Part::Gained { seen_at } => {
-                reader.walk_gained(seen_at, range.until, range.after, told)?;
-            }
-        }
+        walk_part(&reader, &range, |sequence, change| {
+            teller.tell(sequence, &change, &mut visit)
+        })?;
         Ok(())
     }
 
@@ -248,6 +243,20 @@ impl Teller<'_, '_> {
         })?;
         row.document = None;
         Ok(visited.unwrap_or_else(|| visit(&row)))
+    }
+}
+
+/// Walks the part of the feed that `range` says.
+fn walk_part(
+    reader: &Reader<'_>,
+    range: &ChangesRange,
+    visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    let (after, until) = (range.after, range.until);
+    match range.part {
+        Part::Kept => reader.walk_changes(after, until, range.direction, visit),
+        Part::Lost { seen_at } => reader.walk_lost(seen_at, after, visit),
+        Part::Gained { seen_at } => reader.walk_gained(seen_at, until, after, visit),
     }
 }
 
