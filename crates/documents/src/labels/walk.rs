@@ -40,8 +40,10 @@ impl SeenLabel {
         self.spans.last().is_some_and(Span::is_open)
     }
 
-    fn was_open_at(&self, sequence: u64) -> bool {
-        self.spans.iter().any(|span| span.contains(sequence))
+    /// Whether the reader saw it all the while since `sequence`.
+    fn stayed_open_since(&self, sequence: u64) -> bool {
+        let last = self.spans.last();
+        last.is_some_and(|span| span.is_open() && span.from <= sequence)
     }
 }
 
@@ -485,7 +487,8 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
-        let gained = |seen: &SeenLabel| seen.is_open() && !seen.was_open_at(seen_at);
+        // One that was lost and came back since is gained, too: of the loss he may have been told.
+        let gained = |seen: &SeenLabel| seen.is_open() && !seen.stayed_open_since(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
         let mut visit = |sequence: u64, change: Change<'_>| {

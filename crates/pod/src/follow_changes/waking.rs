@@ -1,7 +1,7 @@
 //! Whom a change wakes: who follows a database in whole, each change of it; who follows what he may
 //! read, a change of a document that he may, and of what is set for the database.
 
-use adea_base::{Reach, Scope, Sight as _, Span};
+use adea_base::{Reach, Scope, Span};
 use adea_documents::labels::{self, member_topic};
 use adea_store::{EngineError, Subscription};
 
