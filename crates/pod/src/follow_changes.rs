@@ -33,6 +33,9 @@ pub use named::Named;
 pub use shown::{Batch, ShownChange};
 pub(crate) use shown::{PATH_TOLD_MAX, shown_document};
 
+/// How many rows of what was lost or gained are counted.
+const COUNTED_MAX: u64 = 1_000;
+
 /// Which part of a feed a page covers, and what its rows carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangesRange {
@@ -144,6 +147,43 @@ impl Pod {
             teller.tell(sequence, &change, &mut visit)
         })?;
         Ok(())
+    }
+
+    /// How many rows a feed has left behind its place; of very many, at least so many.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn rows_left(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+        mut course: Course,
+    ) -> Result<u64, PodError> {
+        let view = self.view();
+        let reader = reader(view.as_ref(), entry, caller);
+        let mut count = 0;
+        while course.is_turning() && count < COUNTED_MAX {
+            let range = ChangesRange {
+                after: course.after(),
+                until: course.end(),
+                direction: Direction::Forward,
+                part: course.part(),
+                bodies: false,
+                conflicts: false,
+                leaves: false,
+                leaf_bodies: false,
+            };
+            walk_part(&reader, &range, |_, _| {
+                count += 1;
+                Ok(if count < COUNTED_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
+            })?;
+            course.next_part();
+        }
+        Ok(count + reader.changes_after(course.position())?)
     }
 
     /// How many changes have a sequence greater than `after`.

@@ -63,6 +63,23 @@ impl DatabaseEntry {
         }
     }
 
+    /// Whether each reader is told something else.
+    #[must_use]
+    pub fn tells_each_his_own(&self) -> bool {
+        self.own_sight().is_some()
+    }
+
+    /// Tells what one is told from what another is, or the same one by other rights.
+    #[must_use]
+    pub fn reading(&self) -> String {
+        let face = self.face_name();
+        let Some(sight) = self.own_sight() else {
+            return face;
+        };
+        let (turned_at, labels) = (sight.turned_at(), self.settings.labels);
+        format!("{face} {turned_at} {labels} {}", sight.reader())
+    }
+
     /// The last event of the history of who reads it; 0 if it has none.
     #[must_use]
     pub fn turned_at(&self) -> u64 {

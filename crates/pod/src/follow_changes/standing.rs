@@ -64,7 +64,9 @@ impl Pod {
     ) -> Result<Option<Arc<DatabaseEntry>>, PodError> {
         let again = match self.enter_again(entry, caller).await {
             Ok(again) => again,
-            Err(PodError::Database(_) | PodError::Refused(_) | PodError::App(_)) => return Ok(None),
+            Err(PodError::Database(_) | PodError::Refused(_) | PodError::App(_)) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let users = !again.name.is_users() || may_list_users(&again, caller).is_ok();
