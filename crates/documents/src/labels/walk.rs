@@ -40,10 +40,10 @@ impl SeenLabel {
         self.spans.last().is_some_and(Span::is_open)
     }
 
-    /// Whether the reader saw it all the while since `sequence`.
-    fn stayed_open_since(&self, sequence: u64) -> bool {
+    /// Whether the reader sees it now, and did not all the time since `sequence`.
+    fn came_after(&self, sequence: u64) -> bool {
         let last = self.spans.last();
-        last.is_some_and(|span| span.is_open() && span.from <= sequence)
+        last.is_some_and(|span| span.is_open() && span.from > sequence)
     }
 }
 
@@ -472,7 +472,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Walks what the reader sees now and did not at the sequence `seen_at`: documents with
+    /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
     /// `after < sequence <= until` that are not deleted, in their order.
     ///
     /// # Errors
@@ -487,8 +487,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
-        // One that was lost and came back since is gained, too: of the loss he may have been told.
-        let gained = |seen: &SeenLabel| seen.is_open() && !seen.stayed_open_since(seen_at);
+        let gained = |seen: &SeenLabel| seen.came_after(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
         let mut visit = |sequence: u64, change: Change<'_>| {
