@@ -73,7 +73,9 @@ pub use find::{
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
     NewIndex, Reach, Reason, primary_index_json,
 };
-pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
+pub use follow_changes::{
+    Batch, ChangeRow, ChangesRange, Course, Marks, Named, Part, RowDocument, ShownChange,
+};
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};
