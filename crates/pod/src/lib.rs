@@ -13,6 +13,7 @@ mod background;
 mod backup;
 mod begin_session;
 mod configuration;
+mod counts;
 mod database_updates;
 mod databases;
 mod design_function;

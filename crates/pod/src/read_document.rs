@@ -312,11 +312,12 @@ impl Pod {
     pub fn walk_heads(
         &self,
         entry: &DatabaseEntry,
+        caller: &Caller,
         range: &IdRange,
         mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
     ) -> Result<(), PodError> {
         let view = self.view();
-        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        let reader = reader(view.as_ref(), entry, caller);
         Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
     }
 
@@ -410,11 +411,15 @@ impl Pod {
         Ok(reader(view.as_ref(), entry, caller).locals(from, to, direction, limit)?)
     }
 
-    /// The purges remembered.
+    /// The purges remembered; none of them is told to who does not see all documents.
     ///
     /// # Errors
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn purges(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<Vec<Purge>, PodError> {
+        // What is gone has no readers any more.
+        if !entry.shows_all() {
+            return Ok(Vec::new());
+        }
         let view = self.view();
         Ok(reader(view.as_ref(), entry, caller).purges()?)
     }

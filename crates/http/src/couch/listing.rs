@@ -405,7 +405,7 @@ fn head(
     listing: &Listing,
 ) -> Result<Vec<u8>, ApiError> {
     let pod = &exchange.app.pod;
-    let statistics = pod.statistics(entry)?;
+    let statistics = pod.counts(entry)?;
     let count = |range: &IdRange| pod.count(entry, &exchange.caller, range, OFFSET_COUNTED_MAX);
     if listing.unsorted {
         return Ok(b"{\"rows\":[\r\n".to_vec());
@@ -452,10 +452,8 @@ fn head(
         None => out.extend_from_slice(b"null"),
     }
     if listing.update_seq {
-        let sequence = statistics.update_sequence;
-        out.extend_from_slice(
-            format!(",\"update_seq\":\"{sequence}-{}\"", entry.sequence_tag).as_bytes(),
-        );
+        let place = pod.told_sequence(entry, statistics.update_sequence)?;
+        out.extend_from_slice(format!(",\"update_seq\":\"{place}\"").as_bytes());
     }
     out.extend_from_slice(b",\"rows\":[\r\n");
     Ok(out)
@@ -467,18 +465,25 @@ async fn list(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     // What stands before the first row may have to be counted.
-    let counted = listing.range.first.is_some() || listing.range.last.is_some();
+    let counted =
+        listing.range.first.is_some() || listing.range.last.is_some() || !entry.shows_all();
     let mut out = if counted {
         aside(|| head(&exchange, &entry, &listing))?
     } else {
         head(&exchange, &entry, &listing)?
     };
     let contents = listing.attachments && listing.include_docs;
+    let entry_shows_all = entry.shows_all();
     let mut rows = Rows::new(&exchange.app, &exchange.caller, &entry, listing);
     if contents {
         return Ok(with_attachments(exchange, rows, out));
     }
-    let more = rows.next_page(&mut out)?;
+    let more = if entry_shows_all {
+        rows.next_page(&mut out)?
+    } else {
+        // What he does not see is walked over, and perhaps a lot of it.
+        aside(|| rows.next_page(&mut out))?
+    };
     if !more {
         out.extend_from_slice(b"\r\n]}\n");
         return Ok(reply::json(StatusCode::OK, out));

@@ -250,7 +250,10 @@ impl Planner<'_> {
         let by_id = field.primary.is_none()
             && self.query.use_index.is_empty()
             && !access::is_everything(&id_ranges(&self.query.selector, None));
-        if self.counts || runners.len() > 1 || by_id && !runners.is_empty() {
+        // In a scope they are not counted: which plan is chosen shows in answers, and must not tell of
+        // documents that the reader does not see.
+        let counted = self.counts || runners.len() > 1 || by_id && !runners.is_empty();
+        if counted && self.entry.shows_all() {
             // Counting takes its time, too: the likely ones only.
             runners.sort_by(|a, b| a.rank().cmp(&b.rank()));
             for (place, runner) in runners.iter_mut().enumerate() {
@@ -341,12 +344,8 @@ impl Planner<'_> {
         let Some(state) = found else {
             return Ok(newest.documents);
         };
-        let reader = IndexReader {
-            view: self.view,
-            database: number,
-            scope: adea_access::aggregate(),
-            index: &state,
-        };
+        let scope = self.entry.scope.clone();
+        let reader = IndexReader::new(self.view, number, scope, &state);
         let counted = part.ranges.iter().take(RANGES_COUNTED_MAX);
         let mut rows = 0;
         for range in counted {
@@ -366,8 +365,7 @@ impl Planner<'_> {
     fn count_ids(&self, ranges: &[IdRange], most: u64) -> Result<u64, PodError> {
         let reader = self.reader();
         if access::is_everything(ranges) {
-            let newest = adea_documents::database::statistics(self.view, self.entry.number)?;
-            return Ok(newest.documents);
+            return Ok(self.pod.counts(self.entry)?.documents);
         }
         let (mut rows, most) = (0_u64, most.min(COUNTED_IDS_MAX));
         for range in ranges {
@@ -383,7 +381,7 @@ impl Planner<'_> {
         Reader {
             view: self.view,
             database: self.entry.number,
-            scope: adea_access::aggregate(),
+            scope: self.entry.scope.clone(),
         }
     }
 
