@@ -6,18 +6,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adea_base::{Reach, Scope, Sight, Span};
+use adea_base::Sight;
 use adea_documents::database::{self, Statistics};
-use adea_documents::labels::{self, Label};
 use adea_documents::reader::Reader;
 use adea_store::{Direction, EngineError, View};
 
 use crate::databases::{DatabaseEntry, DatabaseInfo};
 use crate::error::PodError;
 use crate::pod::Pod;
-
-/// Labels read at once.
-const LABELS_PAGE: usize = 1_000;
 
 impl DatabaseEntry {
     /// Whether all documents of it are read through this entry.
@@ -32,7 +28,7 @@ impl Pod {
     ///
     /// # Errors
     /// [`PodError::Engine`] if the store cannot be read.
-    pub fn counts(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
+    pub fn told_counts(&self, entry: &DatabaseEntry) -> Result<Statistics, PodError> {
         let view = self.view();
         Ok(match entry.scope.sight() {
             None => database::statistics(view.as_ref(), entry.number)?,
@@ -48,7 +44,7 @@ impl Pod {
         if entry.shows_all() {
             return self.database_info(entry);
         }
-        let statistics = self.counts(entry)?;
+        let statistics = self.told_counts(entry)?;
         let active_bytes = statistics.external_bytes + 64 * statistics.changes();
         Ok(DatabaseInfo {
             statistics,
@@ -95,52 +91,17 @@ fn counted(
     entry: &DatabaseEntry,
     sight: &Arc<dyn Sight>,
 ) -> Result<Statistics, EngineError> {
-    let mut sum = Statistics::default();
-    let mut add = |label: &Label| {
-        if is_open(&entry.scope, sight, label)? {
-            sum.documents += label.documents;
-            sum.deleted += label.deleted;
-            sum.external_bytes += label.external_bytes;
-            sum.update_sequence = sum.update_sequence.max(label.last_sequence);
-        }
-        Ok::<_, EngineError>(())
+    let reader = Reader {
+        view,
+        database: entry.number,
+        scope: entry.scope.clone(),
     };
-    match sight.reach() {
-        Reach::Everything => {
-            let mut after = 0;
-            loop {
-                let page = labels::all(view, entry.number, after, LABELS_PAGE)?;
-                page.iter().try_for_each(&mut add)?;
-                match page.last() {
-                    Some(last) if page.len() == LABELS_PAGE => after = last.number,
-                    Some(_) | None => break,
-                }
-            }
-        }
-        Reach::Members(members) => {
-            let mut numbers = Vec::new();
-            for member in members.iter() {
-                numbers.extend(labels::of_member(view, entry.number, member)?);
-            }
-            numbers.sort_unstable();
-            numbers.dedup();
-            for number in numbers {
-                add(&labels::label(view, entry.number, number)?)?;
-            }
-        }
-        Reach::Label(name) => {
-            if let Some(label) = labels::named(view, entry.number, &name)? {
-                add(&label)?;
-            }
-        }
+    let mut sum = Statistics::default();
+    for label in reader.labels_seen(sight)? {
+        sum.documents += label.documents;
+        sum.deleted += label.deleted;
+        sum.external_bytes += label.external_bytes;
+        sum.update_sequence = sum.update_sequence.max(label.last_sequence);
     }
     Ok(sum)
-}
-
-/// Whether what stands under a label is seen now.
-fn is_open(scope: &Scope, sight: &Arc<dyn Sight>, label: &Label) -> Result<bool, EngineError> {
-    let spans = scope.spans_of(label.number, || {
-        Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
-    })?;
-    Ok(spans.last().is_some_and(Span::is_open))
 }

@@ -25,6 +25,7 @@ mod follow_changes;
 mod indexing;
 mod limits;
 mod links;
+mod local_names;
 mod mail;
 mod maintain;
 mod organisations;

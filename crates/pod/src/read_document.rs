@@ -15,6 +15,7 @@ use adea_store::Direction;
 
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
+use crate::local_names;
 use crate::pod::Pod;
 use crate::replicate::{is_replicator, visible_description};
 
@@ -389,8 +390,9 @@ impl Pod {
         caller: &Caller,
         name: &str,
     ) -> Result<LocalDocument, PodError> {
+        let name = local_names::stored(entry, name).ok_or(PodError::Missing)?;
         let view = self.view();
-        let found = reader(view.as_ref(), entry, caller).local(name)?;
+        let found = reader(view.as_ref(), entry, caller).local(&name)?;
         found.ok_or(PodError::Missing)
     }
 
@@ -407,8 +409,18 @@ impl Pod {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<(String, LocalDocument)>, PodError> {
+        if !entry.shows_all() && caller.name().is_none() {
+            // All who have no name would see those of the others.
+            return Ok(Vec::new());
+        }
+        let (from, to) = local_names::range(entry, from, to);
         let view = self.view();
-        Ok(reader(view.as_ref(), entry, caller).locals(from, to, direction, limit)?)
+        let reader = reader(view.as_ref(), entry, caller);
+        let mut found = reader.locals(Some(&from), to.as_deref(), direction, limit)?;
+        for (name, _) in &mut found {
+            *name = local_names::shown(entry, name);
+        }
+        Ok(found)
     }
 
     /// The purges remembered; none of them is told to who does not see all documents.

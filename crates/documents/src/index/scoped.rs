@@ -19,7 +19,7 @@ use super::reader::{IndexReader, StoredFeed};
 use super::row::{self, RowRef};
 use super::state::IndexState;
 use crate::error::corrupt;
-use crate::reader::{Reader, whole};
+use crate::reader::{IdRange, Reader, whole};
 
 /// A range of no more stored rows is judged row by row.
 const LONG: u64 = 1_024;
@@ -88,19 +88,20 @@ impl<'v> IndexReader<'v> {
     }
 
     fn all_visible(&self) -> Result<Few, EngineError> {
-        let (reader, through) = (self.documents(), self.index.sequence);
         let (mut ids, mut walked) = (Vec::new(), 0);
-        reader.walk_changes(0, through, Direction::Forward, |_, change| {
-            walked += 1;
-            if !change.winner.deleted {
-                ids.push(change.id.to_owned());
-            }
-            Ok(if walked <= DOCUMENTS_MAX {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            })
-        })?;
+        let all = IdRange::default();
+        self.documents()
+            .walk_documents(&all, Direction::Forward, |id, head| {
+                walked += 1;
+                if !head.winner.deleted && head.sequence <= self.index.sequence {
+                    ids.push(id.to_owned());
+                }
+                if walked <= DOCUMENTS_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         if walked > DOCUMENTS_MAX {
             return Ok(None);
         }
@@ -114,9 +115,6 @@ impl<'v> IndexReader<'v> {
             let entries = self.view.multi_get(Space::Index, &keys)?;
             for (id, entry) in ids.iter().zip(entries) {
                 let Some(entry) = entry else { continue };
-                if !reader.sees(id, through)? {
-                    continue;
-                }
                 positions(id, &entry, |position| {
                     bytes += position.len() + size_of::<Vec<u8>>();
                     if bytes <= BYTES_MAX {

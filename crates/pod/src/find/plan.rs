@@ -82,6 +82,8 @@ pub struct Explained {
     pub plan: Option<FindPlan>,
     /// All other indexes.
     pub candidates: Vec<Candidate>,
+    /// Whether the index is defined where whoever asks may not read: then nothing is told of it.
+    pub hidden: bool,
 }
 
 /// A usable index on its way to being chosen.
@@ -115,7 +117,26 @@ impl Pod {
             query,
             counts: true,
         };
-        planner.explain()
+        let mut explained = planner.explain()?;
+        if entry.shows_all() {
+            return Ok(explained);
+        }
+        let index = explained.plan.as_ref().and_then(FindPlan::index);
+        explained.hidden = match index {
+            Some(index) => !self.sees(entry, &index.design)?,
+            None => false,
+        };
+        let mut seen = Vec::new();
+        for candidate in explained.candidates {
+            if match &candidate.index {
+                Some(index) => self.sees(entry, &index.design)?,
+                None => true,
+            } {
+                seen.push(candidate);
+            }
+        }
+        explained.candidates = seen;
+        Ok(explained)
     }
 
     /// Chooses how a query is answered.
@@ -176,6 +197,7 @@ impl Planner<'_> {
             return Ok(Explained {
                 plan: None,
                 candidates,
+                hidden: false,
             });
         }
         let (plan, runners) = self.best(&field)?;
@@ -183,6 +205,7 @@ impl Planner<'_> {
         Ok(Explained {
             plan: Some(plan),
             candidates,
+            hidden: false,
         })
     }
 
@@ -365,7 +388,7 @@ impl Planner<'_> {
     fn count_ids(&self, ranges: &[IdRange], most: u64) -> Result<u64, PodError> {
         let reader = self.reader();
         if access::is_everything(ranges) {
-            return Ok(self.pod.counts(self.entry)?.documents);
+            return Ok(self.pod.told_counts(self.entry)?.documents);
         }
         let (mut rows, most) = (0_u64, most.min(COUNTED_IDS_MAX));
         for range in ranges {
