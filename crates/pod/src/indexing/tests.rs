@@ -40,17 +40,17 @@ impl Extract for Keys {
 }
 
 /// Chance that is the same each time (xorshift).
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
 
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
         all[usize::try_from(self.below(all.len() as u64)).unwrap()].clone()
     }
 }
@@ -92,21 +92,21 @@ fn design(partitioned: bool, collation: Collation) -> Arc<Design> {
 }
 
 /// A database, and what its view should be.
-struct Bench {
-    pod: Pod,
-    entry: Arc<DatabaseEntry>,
+pub(crate) struct Bench {
+    pub(crate) pod: Pod,
+    pub(crate) entry: Arc<DatabaseEntry>,
     design: Arc<Design>,
-    chance: Chance,
+    pub(crate) chance: Chance,
     collation: Collation,
     partitioned: bool,
     /// Whether documents say who may read them.
     labelled: bool,
     /// Who reads, and the principals that he holds; whoever holds `_admin` sees all.
-    reading: (Arc<DatabaseEntry>, Vec<&'static str>),
+    pub(crate) reading: (Arc<DatabaseEntry>, Vec<&'static str>),
 }
 
 /// Who may read documents.
-const LISTS: [&[&str]; 4] = [&["a"], &["a", "b"], &["c"], &["_admin"]];
+pub(crate) const LISTS: [&[&str]; 4] = [&["a"], &["a", "b"], &["c"], &["_admin"]];
 
 fn access_list(principals: &[&str]) -> AccessList {
     let list = json!(principals);
@@ -140,7 +140,7 @@ impl Bench {
     }
 
     /// One whose documents have labels, and are read by one or another.
-    async fn labelled(seed: u64, partitioned: bool) -> Self {
+    pub(crate) async fn labelled(seed: u64, partitioned: bool) -> Self {
         let mut bench = Self::new(seed, partitioned, Collation::Unicode).await;
         let labels = |settings: &mut adea_documents::database::Settings| {
             (settings.labels, settings.labelled) = (1, 1);
@@ -156,7 +156,7 @@ impl Bench {
         bench
     }
 
-    fn read_as_anybody(&mut self) {
+    pub(crate) fn read_as_anybody(&mut self) {
         if !self.labelled {
             return;
         }
@@ -186,7 +186,7 @@ impl Bench {
     }
 
     /// Whether who reads may see a document with this body.
-    fn may_see(&self, document: &Value) -> bool {
+    pub(crate) fn may_see(&self, document: &Value) -> bool {
         let held = &self.reading.1;
         let list: Vec<&str> = document["access"]
             .as_array()
@@ -235,7 +235,7 @@ impl Bench {
         self.put(id, &json, DraftedEdit::Edit(None), LISTS[3]).await;
     }
 
-    async fn write(&mut self) {
+    pub(crate) async fn write(&mut self) {
         let id = self.any_id();
         let winner = self.winner(id.as_str());
         let keys: Vec<Value> = (0..self.chance.below(4)).map(|_| self.any_key()).collect();
@@ -256,7 +256,7 @@ impl Bench {
         self.put(id, &json, edit, list).await;
     }
 
-    async fn put(&self, id: DocumentId, json: &str, edit: DraftedEdit, list: &[&str]) {
+    pub(crate) async fn put(&self, id: DocumentId, json: &str, edit: DraftedEdit, list: &[&str]) {
         let draft = parse_document(json.as_bytes()).unwrap();
         let caller = Caller::named("admin", vec!["_admin".to_owned()]);
         let prepared = self
