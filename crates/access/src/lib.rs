@@ -7,6 +7,7 @@
 //! Rules here are pure; verbs take a transaction and never commit it. Only this crate makes a
 //! [`Scope`](adea_base::Scope).
 
+mod body;
 mod expression;
 mod history;
 mod list;

@@ -123,6 +123,9 @@ pub enum PodError {
     /// Of apps.
     #[error(transparent)]
     App(#[from] crate::apps::AppError),
+    /// Of databases with access control.
+    #[error(transparent)]
+    Access(#[from] crate::access::AccessError),
     /// Of mail.
     #[error(transparent)]
     Mail(#[from] crate::mail::MailError),

@@ -4,6 +4,7 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod access;
 mod admins;
 mod apps;
 mod audit;
@@ -48,6 +49,7 @@ mod views;
 mod write_document;
 mod write_user;
 
+pub use access::{AccessError, AccessState, RebuildProgress};
 pub use admins::FirstAdmin;
 pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{

@@ -56,7 +56,7 @@ pub(crate) async fn route(exchange: Exchange, name: DatabaseName) -> Result<Resp
 
 /// Lets make and drop a database of this name server administrators, and those of the app that it
 /// belongs to.
-fn require_maker(exchange: &Exchange, name: &DatabaseName) -> Result<(), ApiError> {
+pub(crate) fn require_maker(exchange: &Exchange, name: &DatabaseName) -> Result<(), ApiError> {
     if exchange.app.pod.may_make(&exchange.caller, name) {
         return Ok(());
     }
@@ -75,7 +75,7 @@ async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiE
 }
 
 /// Whether the database is to be partitioned. What concerns shards is read and means nothing.
-fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
+pub(crate) fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
     let query = &exchange.query;
     for parameter in ["q", "n"] {
         if let Some(text) = query.get(parameter)
