@@ -83,7 +83,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("sha1", &["accounts", "pod"]),
     ("sha2", &["access", "accounts", "files", "script", "documents", "pod"]),
     ("socket2", &["http"]),
-    ("subtle", &["accounts"]),
+    ("subtle", &["access", "accounts"]),
     ("thiserror", ANYBODY),
     (
         "tokio",

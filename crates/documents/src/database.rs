@@ -292,6 +292,22 @@ pub fn change_settings(
     Ok(())
 }
 
+/// Notes that a reader got back, at `sequence`, what he had lost.
+pub(crate) fn note_returned(
+    tx: &mut Transaction<'_>,
+    number: DatabaseNumber,
+    sequence: u64,
+) -> Result<(), EngineError> {
+    let key = keys::statistics(number);
+    let stored = tx.get(Space::Index, &key)?;
+    let mut statistics = stored.map_or(Ok(Statistics::default()), |bytes| {
+        Statistics::decode(&bytes).ok_or_else(|| corrupt("a database's counts"))
+    })?;
+    statistics.returned_at = statistics.returned_at.max(sequence);
+    tx.put(Space::Index, key, statistics.encode());
+    Ok(())
+}
+
 /// The settings of database `number` as this transaction leaves them.
 ///
 /// # Errors

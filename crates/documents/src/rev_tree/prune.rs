@@ -85,6 +85,15 @@ impl RevTree {
         dropped
     }
 
+    /// Takes the bodies written under `sequences` for missing, as after a compaction.
+    pub fn forget_bodies(&mut self, sequences: &[u64]) {
+        for node in &mut self.nodes {
+            if node.body.is_some_and(|body| sequences.contains(&body)) {
+                node.body = None;
+            }
+        }
+    }
+
     /// For each node, whether it is a leaf.
     fn marked_leaves(&self) -> Vec<bool> {
         let mut marks = vec![false; self.nodes.len()];

@@ -1,0 +1,171 @@
+//! What is set for access in a database.
+//!
+//! ```json
+//! {"version": 1,
+//!  "rule": {"property": "access"},
+//!  "default": "author",
+//!  "write_rules": {"writers": "writers", "owners": "owners"},
+//!  "write_only": false,
+//!  "mailboxes": false,
+//!  "schemas": {"type": "type", "types": {"note": {}}},
+//!  "conflicts": "keep"}
+//! ```
+//!
+//! Every field but `version` may be missing; what is shown back has them all.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::expression::PathExpression;
+use crate::list::AccessList;
+
+/// What is set for access in a database, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessSettings {
+    /// Where a document's access list comes from.
+    pub rule: Rule,
+    /// Who reads a document for which the rule gives nothing.
+    pub default: DefaultList,
+    /// The built-in rules of who may write what; `None` if they are off.
+    pub write_rules: Option<WriteRules>,
+    /// Whether nobody but its admins reads the database.
+    pub write_only: bool,
+    /// Messages that go to the mailbox of whom they are for; `None` if there are no mailboxes.
+    pub mailboxes: Option<Mailboxes>,
+    /// JSON Schemas of documents; `None` if there are none.
+    pub schemas: Option<Schemas>,
+    /// What becomes of a write that would fork a document.
+    pub conflicts: Conflicts,
+}
+
+/// Where a document's access list comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// The document says it in a property of this name.
+    Property(String),
+    /// It is worked out of the document by paths.
+    Expression(PathExpression),
+    /// A function of a design document says it.
+    Function {
+        /// The id of the design document.
+        design: String,
+        /// The name of the function in it.
+        name: String,
+    },
+}
+
+/// Who reads a document for which the rule gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefaultList {
+    /// Admins of the database.
+    Admin,
+    /// Who made it.
+    Author,
+    /// These.
+    List(AccessList),
+}
+
+/// Properties that the built-in write rules look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteRules {
+    /// Names who may update and delete the document.
+    pub writers: String,
+    /// Names who may change who reads, writes and owns it.
+    pub owners: String,
+}
+
+/// How messages find their mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailboxes {
+    /// The property that names whom a message is for.
+    pub recipient: String,
+}
+
+/// JSON Schemas of documents, by type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schemas {
+    /// The property that says of which type a document is.
+    pub type_property: String,
+    /// The schema of each type, as it was given.
+    pub types: Map<String, Value>,
+}
+
+/// What becomes of a write that would fork a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Conflicts {
+    /// It forks, as in `CouchDB`.
+    Keep,
+    /// It is refused.
+    Reject,
+    /// It is merged by this resolver.
+    Merge(Value),
+}
+
+/// What is no set of access settings: which field, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {fault}")]
+pub struct InvalidSettings {
+    /// The field, as `rule.property`; empty for the whole.
+    pub field: String,
+    /// What is wrong there.
+    pub fault: SettingsFault,
+}
+
+/// What is wrong with access settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsFault {
+    /// Not JSON.
+    #[error("invalid JSON")]
+    NotJson,
+}
+
+impl Default for AccessSettings {
+    fn default() -> Self {
+        Self {
+            rule: Rule::Property("access".to_owned()),
+            default: DefaultList::Admin,
+            write_rules: Some(WriteRules {
+                writers: "writers".to_owned(),
+                owners: "owners".to_owned(),
+            }),
+            write_only: false,
+            mailboxes: None,
+            schemas: None,
+            conflicts: Conflicts::Keep,
+        }
+    }
+}
+
+impl AccessSettings {
+    /// Reads settings from JSON text.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] that names the field.
+    pub fn parse(_text: &str) -> Result<Self, InvalidSettings> {
+        Ok(Self::default())
+    }
+
+    /// All that is set, as JSON.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        Value::Null
+    }
+
+    /// All that is set, as the text that is stored.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.summary().to_string()
+    }
+
+    /// The access list of a document for which the rule gave nothing; `author` is the principal of who
+    /// made it, if that is known.
+    #[must_use]
+    pub fn default_list(&self, author: Option<&Arc<str>>) -> AccessList {
+        match (&self.default, author) {
+            (DefaultList::List(list), _) => list.clone(),
+            (DefaultList::Author, Some(author)) => AccessList::only(author),
+            (DefaultList::Author, None) | (DefaultList::Admin, _) => AccessList::admin(),
+        }
+    }
+}
