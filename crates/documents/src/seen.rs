@@ -142,10 +142,11 @@ pub fn begins_virtual(
         if steps_between(key, database, id, &of, &newest).is_some() {
             return true;
         }
-        // Below a revision with content nothing is virtual, nor above many that nobody knows.
-        match record.tree.find(&of).map(crate::rev_tree::Node::body) {
-            Some(Some(_)) => break,
-            Some(None) => {}
+        // Below a revision with content nothing is virtual, but for the end of a chain; nor above many
+        // that nobody knows.
+        match record.tree.find(&of) {
+            Some(node) if node.body().is_some() && !node.is_deleted() => break,
+            Some(_) => {}
             None if unknown >= UNKNOWN_MAX => break,
             None => unknown += 1,
         }

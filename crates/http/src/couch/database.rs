@@ -124,7 +124,7 @@ pub(crate) fn write_info(
     entry: &DatabaseEntry,
 ) -> Result<(), ApiError> {
     let pod = &exchange.app.pod;
-    let info = pod.database_info(entry)?;
+    let info = pod.told_info(entry)?;
     let statistics = info.statistics;
     let tag = &entry.sequence_tag;
     let start = entry.instance_start_time(pod.identity().restored_unix_s);
