@@ -445,6 +445,20 @@ pub fn load(view: &dyn View, key: &[u8]) -> Result<History, EngineError> {
     read(view.get(Space::Index, key)?)
 }
 
+/// The sequence of the last event of the history under `key`; 0 if there is none.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn last_event(view: &dyn View, key: &[u8]) -> Result<u64, EngineError> {
+    let Some(bytes) = view.get(Space::Index, key)? else {
+        return Ok(0);
+    };
+    let mut reader = Reader::new(&bytes);
+    let event = reader.byte().filter(|format| *format == FORMAT);
+    let event = event.and_then(|_| reader.varint());
+    event.ok_or_else(|| EngineError::Corrupt("the history of a reader".to_owned()))
+}
+
 /// Sees to it that the history under `key` ends with what its reader holds `now`, by an event at a
 /// sequence of its own.
 ///

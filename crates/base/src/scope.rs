@@ -5,8 +5,9 @@
 //! its reader could see what stood under it. Everything a reader is shown follows from that: what is
 //! visible now, what is gone from his sight and when, and how often it came back.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A stretch of the store's order in which a reader could see a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,17 @@ pub trait Sight: Send + Sync + Debug {
 ///
 /// Rights are values: nothing reads documents without one, and only crate `access` makes them.
 #[derive(Clone, Debug)]
-pub struct Scope(Option<Arc<dyn Sight>>);
+pub struct Scope(Option<Limits>);
+
+#[derive(Clone, Debug)]
+struct Limits {
+    sight: Arc<dyn Sight>,
+    /// Spans of labels by their numbers, which mean the same for ever.
+    known: Arc<RwLock<HashMap<u64, Arc<[Span]>>>>,
+}
+
+/// How many labels' spans are remembered; forgetting all beyond is crude, and rare.
+const KNOWN_MAX: usize = 100_000;
 
 impl Scope {
     /// Every document: for the server's own work, and for who may see the aggregate.
@@ -90,12 +101,42 @@ impl Scope {
     /// What `sight` sees.
     #[must_use]
     pub fn of(sight: Arc<dyn Sight>) -> Self {
-        Self(Some(sight))
+        Self(Some(Limits {
+            sight,
+            known: Arc::default(),
+        }))
     }
 
     /// What limits it; `None` if nothing does.
     #[must_use]
     pub fn sight(&self) -> Option<&Arc<dyn Sight>> {
-        self.0.as_ref()
+        self.0.as_ref().map(|limits| &limits.sight)
+    }
+
+    /// The spans of the label with this number, made by `make` where they were not asked for before.
+    ///
+    /// # Errors
+    /// What `make` fails with.
+    pub fn spans_of<E>(
+        &self,
+        label: u64,
+        make: impl FnOnce() -> Result<Vec<Span>, E>,
+    ) -> Result<Arc<[Span]>, E> {
+        let Some(limits) = &self.0 else {
+            return Ok(Arc::from([Span::ALWAYS]));
+        };
+        // A lock that somebody left in panic holds nothing that is wrong.
+        let read = limits.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spans) = read.get(&label) {
+            return Ok(Arc::clone(spans));
+        }
+        drop(read);
+        let spans: Arc<[Span]> = make()?.into();
+        let mut known = limits.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(label, Arc::clone(&spans));
+        Ok(spans)
     }
 }

@@ -24,6 +24,10 @@ impl Reader<'_> {
         direction: Direction,
         mut visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
     ) -> Result<(), EngineError> {
+        if let Some(sight) = self.scope.sight() {
+            let rows = (after, until);
+            return self.walk_seen_changes(sight, rows, direction, &mut visit);
+        }
         let range = keys::sequences(self.database, after, until);
         let mut cursor = self.view.range(Space::Index, range, direction)?;
         while let Some((key, value)) = cursor.next()? {
@@ -36,11 +40,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// How many changes have a sequence greater than `after`.
+    /// How many changes have a sequence greater than `after`. For a reader who does not see all, of
+    /// very many at least so many.
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn changes_after(&self, after: u64) -> Result<u64, EngineError> {
+        if let Some(sight) = self.scope.sight() {
+            return self.seen_after(sight, after);
+        }
         crate::count::changes_after(self.view, self.database, after)
     }
 

@@ -164,6 +164,25 @@ pub fn find(view: &dyn View, name: &DatabaseName) -> Result<Option<Database>, En
     Ok(settings(view, number)?.map(|settings| Database { number, settings }))
 }
 
+/// Finds the database `name` as this transaction leaves it.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn find_in(tx: &Transaction<'_>, name: &DatabaseName) -> Result<Option<Database>, EngineError> {
+    let Some(bytes) = tx.get(Space::Index, &keys::database_name(name.as_str()))? else {
+        return Ok(None);
+    };
+    let number = Reader::new(&bytes)
+        .varint()
+        .map(DatabaseNumber)
+        .ok_or_else(|| corrupt("a database's number"))?;
+    let Some(bytes) = tx.get(Space::Index, &keys::header(number))? else {
+        return Ok(None);
+    };
+    let settings = Settings::decode(&bytes).ok_or_else(|| corrupt("a database's settings"))?;
+    Ok(Some(Database { number, settings }))
+}
+
 /// The settings of database `number`, if it is still there.
 ///
 /// # Errors
@@ -289,6 +308,22 @@ pub fn change_settings(
     let mut settings = settings_in(tx, number)?;
     change(&mut settings);
     tx.put(Space::Index, keys::header(number), settings.encode());
+    Ok(())
+}
+
+/// Notes that a reader got back, at `sequence`, what he had lost.
+pub(crate) fn note_returned(
+    tx: &mut Transaction<'_>,
+    number: DatabaseNumber,
+    sequence: u64,
+) -> Result<(), EngineError> {
+    let key = keys::statistics(number);
+    let stored = tx.get(Space::Index, &key)?;
+    let mut statistics = stored.map_or(Ok(Statistics::default()), |bytes| {
+        Statistics::decode(&bytes).ok_or_else(|| corrupt("a database's counts"))
+    })?;
+    statistics.returned_at = statistics.returned_at.max(sequence);
+    tx.put(Space::Index, key, statistics.encode());
     Ok(())
 }
 

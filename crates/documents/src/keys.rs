@@ -15,6 +15,7 @@ const NUMBER: u8 = b'r';
 const GONE: u8 = b'g';
 const EXPIRY: u8 = b't';
 const DROPPED: u8 = b'x';
+const VIRTUAL: u8 = b'v';
 
 const HEADER: u8 = 1;
 const STATISTICS: u8 = 2;
@@ -68,6 +69,11 @@ pub(crate) fn gone(name: &str) -> Vec<u8> {
 /// All names in keys of [`gone`].
 pub(crate) fn all_gone() -> KeyRange {
     KeyRange::prefix(&[DATABASES, GONE])
+}
+
+/// The secret that virtual revisions are made with.
+pub(crate) fn virtual_key() -> Vec<u8> {
+    vec![DATABASES, VIRTUAL]
 }
 
 /// number → how long its tombstones are kept, and how far they were looked through.

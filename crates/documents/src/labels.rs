@@ -17,14 +17,23 @@
 //! Invariant: a document that is known stands under exactly one label, at its own sequence, and has at
 //! most one marker under each label that it left and is not under.
 
+mod check;
+mod index;
+mod walk;
+
 use std::sync::Arc;
 
 use adea_store::value::{Reader, put_bytes, put_varint};
-use adea_store::{EngineError, Space, View};
+use adea_store::{Direction, EngineError, KeyRange, Space, Transaction, View};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
+use crate::seen::NOBODY;
+
+pub(crate) use check::LabelCheck;
+pub use index::note_returned;
+pub(crate) use index::{Before, Entry, LabelChanges, Written};
 
 /// A label as a draft brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +83,9 @@ pub struct Labelled {
     pub label: u64,
     /// The sequence from which on it stands under it.
     pub since: u64,
+    /// The sequence at which a new rule moved it last; 0 if none did. Which labels its bodies had
+    /// before is not known any more.
+    pub ruled_at: u64,
     /// Where it stood before, the oldest first; at most [`ERAS_MAX`].
     pub earlier: Vec<Era>,
     /// Bodies with another label than the document's: the sequence of the body, and the label's
@@ -101,6 +113,19 @@ pub fn member_topic(database: DatabaseNumber, member: &str) -> u64 {
 }
 
 impl Label {
+    /// The label of what has none: nobody holds a member of it.
+    fn nobody() -> Self {
+        Self {
+            number: NOBODY,
+            name: Arc::from(""),
+            members: Arc::from([]),
+            documents: 0,
+            deleted: 0,
+            external_bytes: 0,
+            last_sequence: u64::MAX,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];
         for n in [
@@ -156,7 +181,7 @@ impl Labelled {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        for n in [self.generation, self.label, self.since] {
+        for n in [self.generation, self.label, self.since, self.ruled_at] {
             put_varint(out, n);
         }
         put_varint(out, self.earlier.len() as u64);
@@ -180,7 +205,8 @@ impl Labelled {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let (generation, label, since) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let (generation, label) = (reader.varint()?, reader.varint()?);
+        let (since, ruled_at) = (reader.varint()?, reader.varint()?);
         let mut earlier = Vec::new();
         for _ in 0..reader.varint()? {
             earlier.push(Era {
@@ -201,6 +227,7 @@ impl Labelled {
             generation,
             label,
             since,
+            ruled_at,
             earlier,
             others,
             creator,
@@ -212,11 +239,10 @@ impl Labelled {
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read, or there is none.
-pub fn label(
-    view: &dyn View,
-    database: DatabaseNumber,
-    number: u64,
-) -> Result<Label, EngineError> {
+pub fn label(view: &dyn View, database: DatabaseNumber, number: u64) -> Result<Label, EngineError> {
+    if number == NOBODY {
+        return Ok(Label::nobody());
+    }
     let bytes = view.get(Space::Index, &keys::label(database, number))?;
     Label::decode(number, &bytes.ok_or_else(|| corrupt("a label's number"))?)
 }
@@ -237,4 +263,84 @@ pub fn named(
         .varint()
         .ok_or_else(|| corrupt("a label's number"))?;
     label(view, database, number).map(Some)
+}
+
+/// The numbers of all labels with `member`, in their order.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn of_member(
+    view: &dyn View,
+    database: DatabaseNumber,
+    member: &str,
+) -> Result<Vec<u64>, EngineError> {
+    let front = keys::labels_of(database, member);
+    let mut cursor = view.range(Space::Index, KeyRange::prefix(&front), Direction::Forward)?;
+    let mut found = Vec::new();
+    while let Some((key, _)) = cursor.next()? {
+        let number = key
+            .get(front.len()..)
+            .and_then(adea_store::key::take_ordered);
+        found.push(number.ok_or_else(|| corrupt("a label's number"))?.0);
+    }
+    Ok(found)
+}
+
+/// Labels with numbers greater than `after`, at most `limit`, in their order.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn all(
+    view: &dyn View,
+    database: DatabaseNumber,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Label>, EngineError> {
+    let mut range = keys::labels(database);
+    range.from = keys::label(database, after.saturating_add(1));
+    let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some((key, value)) = cursor.next()?
+    {
+        let number = keys::number_of(database, key).ok_or_else(|| corrupt("a label's number"))?;
+        found.push(Label::decode(number, value)?);
+    }
+    Ok(found)
+}
+
+/// The secret that virtual revisions are made with, if one was made.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn key(view: &dyn View) -> Result<Option<[u8; 32]>, EngineError> {
+    view.get(Space::Index, &keys::virtual_key())?
+        .map(|bytes| read_key(&bytes))
+        .transpose()
+}
+
+/// Keeps `key` as the secret that virtual revisions are made with, unless there is one.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn put_key(tx: &mut Transaction<'_>, key: &[u8; 32]) -> Result<(), EngineError> {
+    if tx.get(Space::Index, &keys::virtual_key())?.is_none() {
+        tx.put(Space::Index, keys::virtual_key(), key.to_vec());
+    }
+    Ok(())
+}
+
+/// The secret, as the transaction leaves it. Where there is none, nobody was ever sent anything that
+/// was made with it.
+fn load_key_in(tx: &Transaction<'_>) -> Result<[u8; 32], EngineError> {
+    match tx.get(Space::Index, &keys::virtual_key())? {
+        Some(bytes) => read_key(&bytes),
+        None => Ok([0; 32]),
+    }
+}
+
+fn read_key(bytes: &[u8]) -> Result<[u8; 32], EngineError> {
+    bytes
+        .try_into()
+        .map_err(|_| corrupt("the secret of virtual revisions"))
 }

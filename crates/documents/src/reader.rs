@@ -9,8 +9,10 @@ use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
-use crate::record::{Record, RecordHead};
+use crate::labels;
+use crate::record::{Record, RecordHead, encode_body};
 use crate::revision::Revision;
+use crate::seen::{self, NOTHING, Rule};
 
 /// A database, and the right to see some of it.
 #[derive(Clone)]
@@ -51,15 +53,36 @@ pub struct Lacking {
 }
 
 impl<'v> Reader<'v> {
-    /// The record of document `id`.
+    /// The record of document `id`, as far as the reader may see it; see [`crate::seen`].
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn record(&self, id: &str) -> Result<Option<Record>, EngineError> {
+        let Some(record) = self.stored_record(id)? else {
+            return Ok(None);
+        };
+        match self.scope.sight() {
+            None => Ok(Some(record)),
+            Some(sight) => self.as_seen(sight, self.rule()?, id, record),
+        }
+    }
+
+    /// The record of document `id`, whoever reads.
+    pub(crate) fn stored_record(&self, id: &str) -> Result<Option<Record>, EngineError> {
         self.view
             .get(Space::Index, &keys::document(self.database, id))?
             .map(|bytes| Record::decode(&bytes))
             .transpose()
+    }
+
+    /// Whether the reader sees document `id` now, and it has not changed since the sequence
+    /// `through`: then whatever was worked out from it up to there is his to see.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn sees(&self, id: &str, through: u64) -> Result<bool, EngineError> {
+        let head = self.record_head(id)?;
+        Ok(head.is_some_and(|head| !head.winner.deleted && head.sequence <= through))
     }
 
     /// The front of the record of document `id`: all that a listing needs.
@@ -67,10 +90,27 @@ impl<'v> Reader<'v> {
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn record_head(&self, id: &str) -> Result<Option<RecordHead>, EngineError> {
-        self.view
-            .get(Space::Index, &keys::document(self.database, id))?
-            .map(|bytes| RecordHead::decode(&bytes))
-            .transpose()
+        let key = keys::document(self.database, id);
+        match self.view.get(Space::Index, &key)? {
+            Some(bytes) => self.head(self.rule_of_scope()?, id, &bytes),
+            None => Ok(None),
+        }
+    }
+
+    /// The front of a stored record, as far as the reader may see it.
+    fn head(&self, rule: Rule, id: &str, value: &[u8]) -> Result<Option<RecordHead>, EngineError> {
+        match self.scope.sight() {
+            None => RecordHead::decode(value).map(Some),
+            Some(sight) => self.head_seen(sight, rule, id, value),
+        }
+    }
+
+    /// The rule that limits what the reader sees, if anything does.
+    fn rule_of_scope(&self) -> Result<Rule, EngineError> {
+        match self.scope.sight() {
+            None => Ok(Rule::default()),
+            Some(_) => self.rule(),
+        }
     }
 
     /// The fronts of the records of documents `ids`, in their order.
@@ -85,11 +125,12 @@ impl<'v> Reader<'v> {
             .filter_map(|at| ids.get(*at))
             .map(|id| keys::document(self.database, id))
             .collect();
+        let rule = self.rule_of_scope()?;
         let mut found = vec![None; ids.len()];
         let values = self.view.multi_get(Space::Index, &sorted)?;
         for (at, value) in order.into_iter().zip(values) {
-            if let (Some(slot), Some(bytes)) = (found.get_mut(at), value) {
-                *slot = Some(RecordHead::decode(&bytes)?);
+            if let (Some(slot), Some(bytes), Some(id)) = (found.get_mut(at), value, ids.get(at)) {
+                *slot = self.head(rule, id, &bytes)?;
             }
         }
         Ok(found)
@@ -100,6 +141,9 @@ impl<'v> Reader<'v> {
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn body(&self, sequence: u64) -> Result<Option<Vec<u8>>, EngineError> {
+        if sequence == NOTHING {
+            return Ok(Some(encode_body(&[], b"{}")));
+        }
         self.view
             .get(Space::Body, &keys::body(self.database, sequence))
     }
@@ -120,7 +164,10 @@ impl<'v> Reader<'v> {
         let values = self.view.multi_get(Space::Body, &sorted)?;
         for (at, value) in order.into_iter().zip(values) {
             if let Some(slot) = found.get_mut(at) {
-                *slot = value;
+                *slot = match sequences.get(at) {
+                    Some(&NOTHING) => self.body(NOTHING)?,
+                    _ => value,
+                };
             }
         }
         Ok(found)
@@ -152,6 +199,21 @@ impl<'v> Reader<'v> {
         direction: Direction,
         mut visit: impl FnMut(&str, RecordHead) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
+        if let Some(sight) = self.scope.sight() {
+            return self.walk_seen_documents(sight, range, direction, visit);
+        }
+        self.walk_stored_documents(range, direction, |id, value| {
+            Ok(visit(id, RecordHead::decode(value)?))
+        })
+    }
+
+    /// Walks the records of `range`, whoever reads.
+    pub(crate) fn walk_stored_documents(
+        &self,
+        range: &IdRange,
+        direction: Direction,
+        mut visit: impl FnMut(&str, &[u8]) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
         let mut cursor = self
             .view
             .range(Space::Index, self.keys_of(range), direction)?;
@@ -159,7 +221,7 @@ impl<'v> Reader<'v> {
             let id = keys::rest_of(self.database, key)
                 .and_then(|id| std::str::from_utf8(id).ok())
                 .ok_or_else(|| corrupt("a document's key"))?;
-            if visit(id, RecordHead::decode(value)?).is_break() {
+            if visit(id, value)?.is_break() {
                 break;
             }
         }
@@ -208,12 +270,17 @@ impl<'v> Reader<'v> {
     /// [`EngineError`] if the store cannot be read.
     pub fn lacking(&self, id: &str, revisions: &[Revision]) -> Result<Lacking, EngineError> {
         let Some(record) = self.record(id)? else {
+            let mut missing: Vec<&Revision> = revisions.iter().collect();
+            self.without_virtual(id, &mut missing)?;
             return Ok(Lacking {
-                missing: revisions.to_vec(),
+                missing: missing.into_iter().cloned().collect(),
                 possible_ancestors: Vec::new(),
             });
         };
-        let missing = record.tree.missing(revisions);
+        let mut missing = record.tree.missing(revisions);
+        if !missing.is_empty() {
+            self.without_virtual(id, &mut missing)?;
+        }
         let possible_ancestors = record
             .tree
             .possible_ancestors(missing.iter().copied())
@@ -224,6 +291,20 @@ impl<'v> Reader<'v> {
             missing: missing.into_iter().cloned().collect(),
             possible_ancestors,
         })
+    }
+}
+
+impl Reader<'_> {
+    /// Takes out the virtual revisions of document `id`: who offers one has it from here.
+    fn without_virtual(&self, id: &str, missing: &mut Vec<&Revision>) -> Result<(), EngineError> {
+        if self.rule()?.generation == 0 {
+            return Ok(());
+        }
+        let (Some(key), Some(record)) = (labels::key(self.view)?, self.stored_record(id)?) else {
+            return Ok(());
+        };
+        missing.retain(|revision| !seen::is_virtual(&key, self.database, id, &record, revision));
+        Ok(())
     }
 }
 
@@ -245,6 +326,10 @@ impl BodyWalk<'_> {
         visit: impl FnOnce(&[u8]) -> Result<T, EngineError>,
     ) -> Result<Option<T>, EngineError> {
         let database = self.reader.database;
+        if sequence == NOTHING {
+            let nothing = self.reader.body(sequence)?;
+            return nothing.map(|body| visit(&body)).transpose();
+        }
         let mut sought = false;
         loop {
             let at = match self.cursor.next()? {

@@ -8,6 +8,7 @@ use crate::count;
 use crate::database;
 use crate::index;
 use crate::keys;
+use crate::labels::LabelCheck;
 use crate::reader::Reader;
 use crate::record::{Body, Record, decode_change, encode_change};
 
@@ -35,12 +36,15 @@ pub fn check(reader: &Reader<'_>) -> Result<Findings, EngineError> {
         named_bodies: HashSet::new(),
         blocks: HashMap::new(),
         totals: database::Statistics::default(),
+        labels: LabelCheck::default(),
     };
     check.documents()?;
     check.changes()?;
     check.bodies()?;
     check.counts()?;
     check.indexes()?;
+    let faults = std::mem::take(&mut check.labels).finish(reader)?;
+    check.findings.faults.extend(faults);
     Ok(check.findings)
 }
 
@@ -50,6 +54,7 @@ struct Check<'r, 'v> {
     named_bodies: HashSet<u64>,
     blocks: HashMap<u64, u64>,
     totals: database::Statistics,
+    labels: LabelCheck,
 }
 
 impl Check<'_, '_> {
@@ -98,6 +103,7 @@ impl Check<'_, '_> {
         }
         self.totals.external_bytes += record.external_bytes;
         self.totals.update_sequence = self.totals.update_sequence.max(record.sequence);
+        self.labels.document(self.reader, id, record)?;
         for leaf in record.tree.leaves() {
             if leaf.body().is_none() {
                 self.fault(format!(

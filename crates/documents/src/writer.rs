@@ -13,10 +13,11 @@ use crate::count::CountChanges;
 use crate::database::{self, Settings, Statistics};
 use crate::error::{DatabaseError, WriteError, corrupt};
 use crate::keys::{self, DatabaseNumber};
-use crate::labels::DraftLabel;
+use crate::labels::{Before, DraftLabel, LabelChanges, Labelled, Written};
 use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
-use crate::rev_tree::{Inserted, MergeError, RevTree};
+use crate::rev_tree::{Inserted, MergeError, Node, RevTree};
 use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
+use crate::seen;
 
 /// An attachment as a draft brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub struct Writer<'w, 't> {
     settings: Settings,
     statistics: Statistics,
     counts: CountChanges,
+    labels: LabelChanges,
     references: References,
     changed: bool,
 }
@@ -93,6 +95,7 @@ impl<'w, 't> Writer<'w, 't> {
             settings,
             statistics,
             counts: CountChanges::default(),
+            labels: LabelChanges::default(),
             references: References::default(),
             changed: false,
         })
@@ -135,7 +138,12 @@ impl<'w, 't> Writer<'w, 't> {
         based_on: Option<&Revision>,
     ) -> Result<Revision, Decline<WriteError>> {
         let mut record = self.record(&draft.id)?;
-        let before = counted_as(&record);
+        let before = Before::of(&record, self.has_labels());
+        if let Some(based_on) = based_on
+            && let Some((path, base)) = self.revived(&draft.id, &record, based_on)?
+        {
+            return self.edit_revival(draft, record, &before, based_on, path, &base);
+        }
         let conflict = |_| Decline::Refused(WriteError::Conflict);
         let parent = record
             .tree
@@ -143,15 +151,7 @@ impl<'w, 't> Writer<'w, 't> {
             .map_err(conflict)?;
         let generation = parent.as_ref().map_or(0, |parent| parent.generation) + 1;
         let attachments = self.resolve(draft, &record, parent.as_ref(), generation)?;
-        let digests: Vec<AttachmentDigest<'_>> = attachments
-            .iter()
-            .map(|attachment| AttachmentDigest {
-                name: &attachment.name,
-                content_type: &attachment.content_type,
-                md5: attachment.md5,
-            })
-            .collect();
-        let id = next_revision(draft.deleted, parent.as_ref(), &draft.term, &digests);
+        let id = revision_id(draft, parent.as_ref(), &attachments);
         let revision = Revision { generation, id };
         // Drawn when it is used: one that refuses leaves the order as it was.
         let sequence = self.tx.sequence() + 1;
@@ -161,11 +161,87 @@ impl<'w, 't> Writer<'w, 't> {
             .map_err(conflict)?;
         self.tx.advance_sequence(sequence);
         let body = match inserted {
-            Inserted::New => Some((attachments.as_slice(), draft.json.as_slice())),
+            Inserted::New => Some(Content::of(draft, &attachments)),
             Inserted::AlreadyPresent => None,
         };
+        self.finish_document(&draft.id, record, &before, sequence, body)?;
+        Ok(revision)
+    }
+
+    /// The chain of virtual revisions from `based_on` down to a live leaf, newest first, if it is a
+    /// revival; and that leaf.
+    fn revived(
+        &mut self,
+        id: &DocumentId,
+        record: &Record,
+        based_on: &Revision,
+    ) -> Result<Option<(Vec<RevisionId>, Revision)>, EngineError> {
+        if !self.has_labels() || record.tree.find(based_on).is_some() {
+            return Ok(None);
+        }
+        let key = self.labels.key(self.tx)?;
+        let live = record.tree.leaves().filter(|leaf| !leaf.is_deleted());
+        let found = live.filter_map(|leaf| {
+            let leaf = leaf.revision();
+            let steps = seen::steps_between(&key, self.database, id.as_str(), &leaf, based_on)?;
+            let (_, path) = seen::chain(&key, self.database, id.as_str(), &leaf, steps);
+            Some((path, leaf)).filter(|_| steps % 2 == 0)
+        });
+        Ok({ found }.next())
+    }
+
+    /// An edit of a revival: it goes into the tree with the chain below it, as other replicas have it.
+    fn edit_revival(
+        &mut self,
+        draft: &Draft,
+        mut record: Record,
+        before: &Before,
+        based_on: &Revision,
+        chain: Vec<RevisionId>,
+        base: &Revision,
+    ) -> Result<Revision, Decline<WriteError>> {
+        let generation = based_on.generation + 1;
+        let attachments = self.resolve(draft, &record, Some(base), generation)?;
+        let id = revision_id(draft, Some(based_on), &attachments);
+        let revision = Revision { generation, id };
+        let mut path = vec![revision.id.clone()];
+        path.extend(chain);
+        let sequence = self.tx.sequence() + 1;
+        record
+            .tree
+            .merge(&path, generation, draft.deleted, sequence)
+            .map_err(|_| Decline::Refused(WriteError::Conflict))?;
+        self.tx.advance_sequence(sequence);
+        let body = Some(Content::of(draft, &attachments));
         self.finish_document(&draft.id, record, before, sequence, body)?;
         Ok(revision)
+    }
+
+    /// Whether `path` begins with a virtual revision of document `id`: somebody has it from this
+    /// server, and it says nothing.
+    fn is_virtual(
+        &mut self,
+        id: &DocumentId,
+        record: &Record,
+        start: u64,
+        path: &[RevisionId],
+    ) -> Result<bool, EngineError> {
+        if !self.has_labels() {
+            return Ok(false);
+        }
+        let key = self.labels.key(self.tx)?;
+        Ok(seen::begins_virtual(
+            &key,
+            self.database,
+            id.as_str(),
+            record,
+            start,
+            path,
+        ))
+    }
+
+    fn has_labels(&self) -> bool {
+        self.settings.labels != 0
     }
 
     /// A revision that was made elsewhere (`new_edits=false`): `path` is its id and those of its
@@ -180,7 +256,10 @@ impl<'w, 't> Writer<'w, 't> {
         path: &[RevisionId],
     ) -> Result<(), Decline<WriteError>> {
         let mut record = self.record(&draft.id)?;
-        let before = counted_as(&record);
+        if self.is_virtual(&draft.id, &record, start, path)? {
+            return Ok(());
+        }
+        let before = Before::of(&record, self.has_labels());
         let newest = path.first().map(|id| Revision {
             generation: start,
             id: id.clone(),
@@ -216,8 +295,8 @@ impl<'w, 't> Writer<'w, 't> {
         self.tx.advance_sequence(sequence);
         let body = merged
             .stores_body()
-            .then_some((attachments.as_slice(), draft.json.as_slice()));
-        Ok(self.finish_document(&draft.id, record, before, sequence, body)?)
+            .then(|| Content::of(draft, &attachments));
+        Ok(self.finish_document(&draft.id, record, &before, sequence, body)?)
     }
 
     /// Forgets `revisions` of document `id` where they are leaves, as if they had never been.
@@ -231,7 +310,7 @@ impl<'w, 't> Writer<'w, 't> {
         revisions: &[Revision],
     ) -> Result<Vec<Revision>, EngineError> {
         let mut record = self.record(id)?;
-        let before = counted_as(&record);
+        let before = Before::of(&record, self.has_labels());
         let removed = record.tree.remove_leaves(revisions);
         self.statistics.purge_sequence += 1;
         self.changed = true;
@@ -245,7 +324,7 @@ impl<'w, 't> Writer<'w, 't> {
             self.drop_body(body)?;
         }
         let sequence = self.tx.next_sequence();
-        self.finish_document(id, record, before, sequence, None)?;
+        self.finish_document(id, record, &before, sequence, None)?;
         Ok(removed.revisions)
     }
 
@@ -263,8 +342,77 @@ impl<'w, 't> Writer<'w, 't> {
         if dropped.is_empty() && record.tree.len() == before {
             return Ok(());
         }
+        if let Some(labelled) = &mut record.labelled {
+            labelled.others.retain(|(body, _)| !dropped.contains(body));
+        }
         for body in dropped {
             self.drop_body(body)?;
+        }
+        let key = keys::document(self.database, id.as_str());
+        self.tx.put(Space::Index, key, record.encode());
+        Ok(())
+    }
+
+    /// Puts document `id` under the labels that its bodies have by the rule in force: `labels` names a
+    /// body by the sequence it was written under, the winner's among them. A body that is not named is
+    /// shown to nobody who does not see all. Where the label stays, so does the sequence.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn relabel(
+        &mut self,
+        id: &DocumentId,
+        labels: &[(u64, DraftLabel)],
+    ) -> Result<(), EngineError> {
+        let mut record = self.record(id)?;
+        let Some(winner) = record.tree.winner().map(Node::body) else {
+            return Ok(());
+        };
+        let before = Before::of(&record, false);
+        let mut known = Vec::with_capacity(labels.len());
+        for (body, label) in labels {
+            let number = self.labels.find_or_make(self.tx, self.database, label)?;
+            known.push((*body, number));
+        }
+        let label_of = |body: u64| {
+            let found = known.iter().find(|(of, _)| *of == body);
+            found.map_or(seen::NOBODY, |(_, label)| *label)
+        };
+        let label = winner.map_or(seen::NOBODY, label_of);
+        let bodies = record.tree.nodes().filter_map(Node::body);
+        let others = bodies.map(|body| (body, label_of(body)));
+        let mut others: Vec<(u64, u64)> = others.filter(|(_, other)| *other != label).collect();
+        others.sort_unstable();
+        let old = record.labelled.take();
+        let stays = old
+            .as_ref()
+            .is_some_and(|old| old.label == label && old.others == others);
+        let now = Labelled {
+            generation: self.settings.labels,
+            label,
+            others,
+            ruled_at: self.tx.sequence() + 1,
+            ..old.unwrap_or_default()
+        };
+        if stays {
+            record.labelled = Some(Labelled {
+                ruled_at: before.labelled.as_ref().map_or(0, |old| old.ruled_at),
+                ..now
+            });
+        } else {
+            let sequence = self.tx.next_sequence();
+            record.sequence = sequence;
+            self.tx
+                .delete(Space::Index, keys::sequence(self.database, before.sequence));
+            self.counts.removed(before.sequence);
+            self.labels
+                .relabel(self.tx, self.database, id, &before, &mut record, now);
+            let change = encode_change(id.as_str(), sequence, &record.tree);
+            let key = keys::sequence(self.database, sequence);
+            self.tx.put(Space::Index, key, change);
+            self.counts.added(sequence);
+            self.statistics.update_sequence = sequence;
+            self.changed = true;
         }
         let key = keys::document(self.database, id.as_str());
         self.tx.put(Space::Index, key, record.encode());
@@ -281,6 +429,7 @@ impl<'w, 't> Writer<'w, 't> {
             let key = keys::statistics(self.database);
             self.tx.put(Space::Index, key, self.statistics.encode());
             self.counts.write(self.tx, self.database)?;
+            self.labels.write(self.tx, self.database)?;
             self.tx.touch(self.database.0);
         }
         Ok(self.references)
@@ -359,38 +508,49 @@ impl<'w, 't> Writer<'w, 't> {
         &mut self,
         id: &DocumentId,
         mut record: Record,
-        before: Option<Counted>,
+        before: &Before,
         sequence: u64,
-        body: Option<(&[Attachment], &[u8])>,
+        content: Option<Content<'_>>,
     ) -> Result<(), EngineError> {
+        self.end_revivals(id, &mut record, before)?;
         let limit = usize::try_from(self.settings.revisions_limit).unwrap_or(usize::MAX);
         let stemmed = record.tree.stem(limit);
-        let written = body.map(|(attachments, json)| external_bytes(attachments, json));
-        if let Some((attachments, json)) = body {
-            self.put_body(sequence, attachments, json);
+        let written = content.as_ref().map(Content::external_bytes);
+        if let Some(content) = &content {
+            self.put_body(sequence, content.attachments, content.json);
         }
         for old in stemmed {
             self.drop_body(old)?;
         }
         self.forget_counts_of(before);
-        let old_sequence = std::mem::replace(&mut record.sequence, sequence);
-        if old_sequence != 0 {
-            let key = keys::sequence(self.database, old_sequence);
+        record.sequence = sequence;
+        if before.sequence != 0 {
+            let key = keys::sequence(self.database, before.sequence);
             self.tx.delete(Space::Index, key);
-            self.counts.removed(old_sequence);
+            self.counts.removed(before.sequence);
         }
-        let key = keys::document(self.database, id.as_str());
         self.changed = true;
         self.statistics.update_sequence = sequence;
-        let Some(winner) = record.tree.winner() else {
-            self.tx.delete(Space::Index, key);
-            return Ok(());
-        };
-        let (deleted, winner_body) = (winner.is_deleted(), winner.body());
-        record.external_bytes = match (winner_body, written) {
+        let winner = record.tree.winner().map(|w| (w.is_deleted(), w.body()));
+        record.external_bytes = match (winner.and_then(|(_, body)| body), written) {
             (Some(body), Some(bytes)) if body == sequence => bytes,
             (Some(body), _) => self.external_bytes_of(body)?,
             (None, _) => 0,
+        };
+        if self.has_labels() {
+            let written = Written {
+                body: content.as_ref().map(|_| sequence),
+                label: content.as_ref().and_then(|content| content.label),
+                creator: content.as_ref().and_then(|content| content.creator),
+                generation: self.settings.labels,
+            };
+            self.labels
+                .follow(self.tx, self.database, id, before, &mut record, &written)?;
+        }
+        let key = keys::document(self.database, id.as_str());
+        let Some((deleted, _)) = winner else {
+            self.tx.delete(Space::Index, key);
+            return Ok(());
         };
         if deleted {
             self.statistics.deleted += 1;
@@ -406,9 +566,48 @@ impl<'w, 't> Writer<'w, 't> {
         Ok(())
     }
 
+    /// Puts a tombstone beyond what any reader may hold of the chains under live leaves that are
+    /// leaves no more: else a revival would stay beside what came after it. See [`crate::seen`].
+    fn end_revivals(
+        &mut self,
+        id: &DocumentId,
+        record: &mut Record,
+        before: &Before,
+    ) -> Result<(), EngineError> {
+        let Some(labelled) = &before.labelled else {
+            return Ok(());
+        };
+        let returned_at = self.statistics.returned_at;
+        for (leaf, body) in &before.live {
+            if (returned_at <= *body && labelled.earlier.is_empty())
+                || record.tree.is_leaf(leaf)
+                || record.tree.find(leaf).is_none()
+            {
+                continue;
+            }
+            let returns =
+                LabelChanges::returns_of(self.tx, self.database, labelled, *body, returned_at)?;
+            if returns == 0 {
+                continue;
+            }
+            let key = self.labels.key(self.tx)?;
+            let (start, path) =
+                seen::chain(&key, self.database, id.as_str(), leaf, 2 * returns + 1);
+            let sequence = self.tx.next_sequence();
+            let merged = record.tree.merge(&path, start, true, sequence);
+            // One that is too large already says so to nobody: its author is not to blame.
+            if merged.is_ok_and(crate::rev_tree::Merged::stores_body) {
+                self.put_body(sequence, &[], b"{}");
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a document out of the counts as it stood before this change.
-    fn forget_counts_of(&mut self, before: Option<Counted>) {
-        let Some(before) = before else { return };
+    fn forget_counts_of(&mut self, before: &Before) {
+        if before.sequence == 0 {
+            return;
+        }
         let counted = if before.deleted {
             &mut self.statistics.deleted
         } else {
@@ -448,16 +647,38 @@ impl<'w, 't> Writer<'w, 't> {
     }
 }
 
-/// How a document stands in the counts.
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    deleted: bool,
-    external_bytes: u64,
+/// What a new revision holds, and where that puts its document.
+struct Content<'d> {
+    attachments: &'d [Attachment],
+    json: &'d [u8],
+    label: Option<&'d DraftLabel>,
+    creator: Option<&'d Arc<str>>,
 }
 
-fn counted_as(record: &Record) -> Option<Counted> {
-    (record.sequence != 0).then(|| Counted {
-        deleted: record.tree.is_deleted(),
-        external_bytes: record.external_bytes,
-    })
+impl<'d> Content<'d> {
+    fn of(draft: &'d Draft, attachments: &'d [Attachment]) -> Self {
+        Self {
+            attachments,
+            json: &draft.json,
+            label: draft.label.as_ref(),
+            creator: draft.creator.as_ref(),
+        }
+    }
+
+    fn external_bytes(&self) -> u64 {
+        external_bytes(self.attachments, self.json)
+    }
+}
+
+/// The name of the revision that `draft` makes on top of `parent`.
+fn revision_id(draft: &Draft, parent: Option<&Revision>, attachments: &[Attachment]) -> RevisionId {
+    let digests: Vec<AttachmentDigest<'_>> = attachments
+        .iter()
+        .map(|attachment| AttachmentDigest {
+            name: &attachment.name,
+            content_type: &attachment.content_type,
+            md5: attachment.md5,
+        })
+        .collect();
+    next_revision(draft.deleted, parent, &draft.term, &digests)
 }

@@ -1,0 +1,759 @@
+//! Walking what a reader sees: the labels he sees merged into one order, or, where they are many and
+//! hold much of the database, the whole of it with the rest left out.
+//!
+//! Merging costs a cursor a label, passing over costs a row for each that is not his. Which is less
+//! follows from counts that are kept. Either way gives the same rows.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use adea_base::{Reach, Sight, Span};
+use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
+
+use super::{Entry, Label, all, label, named, of_member};
+use crate::error::corrupt;
+use crate::keys::{self, DatabaseNumber};
+use crate::reader::{IdRange, Reader};
+use crate::record::{Change, Leaf, Record, RecordHead, decode_change};
+use crate::rev_tree::{Node, WinnerHead};
+use crate::seen::{MOVES, Rule};
+
+/// A cursor costs as much as passing over so many rows.
+const ROWS_A_CURSOR: u64 = 32;
+/// More cursors than this are not held at once while there is another way.
+const CURSORS_MAX: usize = 2_048;
+/// Labels read at once where all are looked at.
+const LABELS_READ: usize = 1_000;
+/// How many rows are counted before it is said that there are at least as many.
+const COUNTED_MAX: u64 = 10_000;
+
+/// A label, and when the reader could see it.
+pub(crate) struct SeenLabel {
+    pub(crate) label: Label,
+    pub(crate) spans: Arc<[Span]>,
+}
+
+impl SeenLabel {
+    fn is_open(&self) -> bool {
+        self.spans.last().is_some_and(Span::is_open)
+    }
+
+    /// Whether the reader sees it now, and did not all the time since `sequence`.
+    fn came_after(&self, sequence: u64) -> bool {
+        let last = self.spans.last();
+        last.is_some_and(|span| span.is_open() && span.from > sequence)
+    }
+}
+
+/// What a row is that a merge gives.
+struct Head {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    cursor: usize,
+    label: u64,
+    reverse: bool,
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Head {}
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Head {
+    /// The greatest is the next row: the heap gives it first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rising = self.key.cmp(&other.key).then(self.label.cmp(&other.label));
+        if self.reverse {
+            rising
+        } else {
+            rising.reverse()
+        }
+    }
+}
+
+/// Entries of several labels in one order, that of what stands behind the label in their keys.
+struct Merge<'v> {
+    database: DatabaseNumber,
+    cursors: Vec<Box<dyn Cursor + 'v>>,
+    heads: BinaryHeap<Head>,
+    reverse: bool,
+    /// Room of rows that were given, to be used again.
+    spare: Option<Head>,
+}
+
+impl<'v> Merge<'v> {
+    fn new(
+        view: &'v dyn View,
+        database: DatabaseNumber,
+        ranges: impl Iterator<Item = KeyRange>,
+        direction: Direction,
+    ) -> Result<Self, EngineError> {
+        let mut merge = Self {
+            database,
+            cursors: Vec::new(),
+            heads: BinaryHeap::new(),
+            reverse: direction == Direction::Reverse,
+            spare: None,
+        };
+        for range in ranges {
+            let cursor = view.range(Space::Index, range, direction)?;
+            let at = merge.cursors.len();
+            merge.cursors.push(cursor);
+            merge.advance(at)?;
+        }
+        Ok(merge)
+    }
+
+    fn advance(&mut self, cursor: usize) -> Result<(), EngineError> {
+        let Some(source) = self.cursors.get_mut(cursor) else {
+            return Ok(());
+        };
+        let Some((key, value)) = source.next()? else {
+            return Ok(());
+        };
+        let (label, rest) =
+            keys::label_and_rest(self.database, key).ok_or_else(|| corrupt("a label's key"))?;
+        let mut head = self.spare.take().unwrap_or_else(|| Head {
+            key: Vec::new(),
+            value: Vec::new(),
+            cursor,
+            label,
+            reverse: self.reverse,
+        });
+        head.key.clear();
+        head.key.extend_from_slice(rest);
+        head.value.clear();
+        head.value.extend_from_slice(value);
+        (head.cursor, head.label) = (cursor, label);
+        self.heads.push(head);
+        Ok(())
+    }
+
+    /// The next row. It is given back with [`Merge::done`].
+    fn next(&mut self) -> Option<Head> {
+        self.heads.pop()
+    }
+
+    /// Goes on behind `head`.
+    fn done(&mut self, head: Head) -> Result<(), EngineError> {
+        let cursor = head.cursor;
+        self.spare = Some(head);
+        self.advance(cursor)
+    }
+}
+
+fn sequence_of(key: &[u8]) -> Result<u64, EngineError> {
+    let number = adea_store::key::take_ordered(key);
+    Ok(number.ok_or_else(|| corrupt("a label's key"))?.0)
+}
+
+/// How the rows of a scope are found.
+enum Plan {
+    Merge(Vec<SeenLabel>),
+    PassOver,
+}
+
+impl Reader<'_> {
+    /// The labels that the reader ever saw; `None` if all are to be looked at.
+    fn labels_in_reach(
+        &self,
+        sight: &Arc<dyn Sight>,
+    ) -> Result<Option<Vec<SeenLabel>>, EngineError> {
+        let numbers: BTreeSet<u64> = match sight.reach() {
+            Reach::Everything => return Ok(None),
+            Reach::Label(name) => {
+                let found = named(self.view, self.database, &name)?;
+                found.into_iter().map(|label| label.number).collect()
+            }
+            Reach::Members(members) => {
+                let mut numbers = BTreeSet::new();
+                for member in members.iter() {
+                    numbers.extend(of_member(self.view, self.database, member)?);
+                }
+                numbers
+            }
+        };
+        let mut seen = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let label = label(self.view, self.database, number)?;
+            let spans = self.scope.spans_of(number, || {
+                Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
+            })?;
+            if !spans.is_empty() {
+                seen.push(SeenLabel { label, spans });
+            }
+        }
+        Ok(Some(seen))
+    }
+
+    /// The labels that the reader sees now, with what they count.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn labels_seen(&self, sight: &Arc<dyn Sight>) -> Result<Vec<Label>, EngineError> {
+        if let Some(reached) = self.labels_in_reach(sight)? {
+            let open = reached.into_iter().filter(SeenLabel::is_open);
+            return Ok(open.map(|seen| seen.label).collect());
+        }
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let some = all(self.view, self.database, after, LABELS_READ)?;
+            let Some(last) = some.last() else {
+                return Ok(found);
+            };
+            after = last.number;
+            for label in some {
+                let spans = sight.spans(&label.name, &label.members);
+                if spans.last().is_some_and(Span::is_open) {
+                    found.push(label);
+                }
+            }
+        }
+    }
+
+    /// Whether merging the labels that are `wanted` costs less than walking through all.
+    fn plan(
+        &self,
+        sight: &Arc<dyn Sight>,
+        wanted: impl Fn(&SeenLabel) -> bool,
+    ) -> Result<Plan, EngineError> {
+        let Some(mut labels) = self.labels_in_reach(sight)? else {
+            return Ok(Plan::PassOver);
+        };
+        labels.retain(wanted);
+        let rows = labels
+            .iter()
+            .map(|seen| seen.label.documents + seen.label.deleted);
+        let rows: u64 = rows.sum();
+        let cost = rows + ROWS_A_CURSOR * labels.len() as u64;
+        let all = crate::database::statistics(self.view, self.database)?.changes();
+        // Few cursors are always right: markers are found by them alone.
+        let merged = labels.len() <= CURSORS_MAX && (labels.len() <= 256 || cost <= all);
+        Ok(if merged {
+            Plan::Merge(labels)
+        } else {
+            Plan::PassOver
+        })
+    }
+
+    /// Walks the changes and removals that a reader who follows what he sees is told of, with
+    /// `after < sequence <= until`.
+    pub(crate) fn walk_seen_changes(
+        &self,
+        sight: &Arc<dyn Sight>,
+        (after, until): (u64, u64),
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError> {
+        let open = |seen: &SeenLabel| seen.is_open() && seen.label.last_sequence > after;
+        let labels = match self.plan(sight, open)? {
+            Plan::Merge(labels) => labels,
+            Plan::PassOver => return self.pass_over(sight, (after, until), direction, visit),
+        };
+        let rule = self.rule()?;
+        self.merged(
+            &labels,
+            (after, until),
+            direction,
+            |sequence, spans, entry| self.seen_row(sight, rule, sequence, spans, entry, visit),
+        )
+    }
+
+    /// Merges entries of labels.
+    fn merged(
+        &self,
+        labels: &[SeenLabel],
+        (after, until): (u64, u64),
+        direction: Direction,
+        mut row: impl FnMut(u64, &[Span], Entry<'_>) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let ranges = labels
+            .iter()
+            .map(|seen| keys::label_changes(self.database, seen.label.number, after, until));
+        let mut merge = Merge::new(self.view, self.database, ranges, direction)?;
+        while let Some(head) = merge.next() {
+            let sequence = sequence_of(&head.key)?;
+            let spans = labels.get(head.cursor).map_or(&[][..], |seen| &seen.spans);
+            if row(sequence, spans, Entry::decode(&head.value)?)?.is_break() {
+                break;
+            }
+            merge.done(head)?;
+        }
+        Ok(())
+    }
+
+    /// Tells an entry of a label that the reader sees.
+    fn seen_row(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        sequence: u64,
+        spans: &[Span],
+        entry: Entry<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, EngineError> {
+        match entry {
+            Entry::Plain(change) if is_simple(spans) => {
+                let change = decode_change(change, sequence)?;
+                // Under an older rule it is nobody's; that is rare, and looked up only then.
+                if !rule.done && !self.is_labelled_by(change.id, rule.generation)? {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                visit(sequence, change)
+            }
+            Entry::Plain(change) | Entry::Intricate(change) => {
+                let id = decode_change(change, sequence)?.id;
+                self.overlaid_row(sight, rule, id, sequence, false, visit)
+            }
+            Entry::Left(id) => self.overlaid_row(sight, rule, id, sequence, true, visit),
+        }
+    }
+
+    /// Whether a document was labelled by the rule in force.
+    fn is_labelled_by(&self, id: &str, generation: u64) -> Result<bool, EngineError> {
+        let bytes = self
+            .view
+            .get(Space::Index, &keys::document(self.database, id))?;
+        let Some(bytes) = bytes else { return Ok(false) };
+        let labelled = RecordHead::decode(&bytes)?.labelled;
+        Ok(labelled.is_some_and(|labelled| labelled.generation == generation))
+    }
+
+    /// Tells a document as the reader sees it, at `sequence`. One that left and that he sees elsewhere
+    /// is told there; one that is gone is told where it went last.
+    fn overlaid_row(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        id: &str,
+        sequence: u64,
+        left: bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, EngineError> {
+        let Some(record) = self.stored_record(id)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let intervals = match &record.labelled {
+            Some(labelled) if labelled.generation == rule.generation => {
+                self.intervals(sight, labelled)?
+            }
+            _ => return Ok(ControlFlow::Continue(())),
+        };
+        let Some(last) = intervals.last() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let told_elsewhere = if last.is_open() {
+            left
+        } else {
+            left && last.to > sequence
+        };
+        if told_elsewhere {
+            return Ok(ControlFlow::Continue(()));
+        }
+        match self.as_seen(sight, rule, id, record)? {
+            Some(record) => tell(id, sequence, &record, visit),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Walks all changes, and all removals, and leaves out what is not the reader's.
+    fn pass_over(
+        &self,
+        sight: &Arc<dyn Sight>,
+        (after, until): (u64, u64),
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError> {
+        let rule = self.rule()?;
+        let moves = keys::label_changes(self.database, MOVES, after, until);
+        let mut moves = Merge::new(self.view, self.database, [moves].into_iter(), direction)?;
+        let mut next_move = moves.next();
+        let range = keys::sequences(self.database, after, until);
+        let mut cursor = self.view.range(Space::Index, range, direction)?;
+        let mut next = cursor.next()?;
+        loop {
+            let at = match next {
+                Some((key, _)) => Some(
+                    keys::number_of(self.database, key).ok_or_else(|| corrupt("a change's key"))?,
+                ),
+                None => None,
+            };
+            let moved = match &next_move {
+                Some(head) => Some(sequence_of(&head.key)?),
+                None => None,
+            };
+            let move_first = match (at, moved) {
+                (None, None) => return Ok(()),
+                (Some(at), Some(moved)) if direction == Direction::Forward => moved < at,
+                (Some(at), Some(moved)) => moved > at,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+            };
+            let told = if move_first {
+                let (Some(head), Some(sequence)) = (next_move.take(), moved) else {
+                    return Ok(());
+                };
+                let told = match Entry::decode(&head.value)? {
+                    Entry::Left(id) => self.overlaid_row(sight, rule, id, sequence, true, visit)?,
+                    Entry::Plain(_) | Entry::Intricate(_) => ControlFlow::Continue(()),
+                };
+                moves.done(head)?;
+                next_move = moves.next();
+                told
+            } else {
+                let (Some((_, value)), Some(sequence)) = (next, at) else {
+                    return Ok(());
+                };
+                let id = decode_change(value, sequence)?.id;
+                let told = self.visible_row(sight, rule, id, sequence, visit)?;
+                next = cursor.next()?;
+                told
+            };
+            if told.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells a document at its own place, if the reader sees it.
+    fn visible_row(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        id: &str,
+        sequence: u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, EngineError> {
+        let Some(record) = self.stored_record(id)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let open = match &record.labelled {
+            Some(labelled) => self
+                .spans(sight, labelled.label)?
+                .last()
+                .is_some_and(Span::is_open),
+            None => false,
+        };
+        if !open {
+            return Ok(ControlFlow::Continue(()));
+        }
+        match self.as_seen(sight, rule, id, record)? {
+            Some(record) => tell(id, sequence, &record, visit),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Walks all changes, for what a reader gained or lost under more labels than cursors are held.
+    fn pass_over_records(
+        &self,
+        (after, until): (u64, u64),
+        mut row: impl FnMut(u64, &str, Record) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let range = keys::sequences(self.database, after, until);
+        let mut cursor = self.view.range(Space::Index, range, Direction::Forward)?;
+        while let Some((key, value)) = cursor.next()? {
+            let sequence =
+                keys::number_of(self.database, key).ok_or_else(|| corrupt("a change's key"))?;
+            let id = decode_change(value, sequence)?.id;
+            if let Some(record) = self.stored_record(id)?
+                && row(sequence, id, record)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
+    /// `after < sequence <= until` that are not deleted, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
+    pub fn walk_gained(
+        &self,
+        seen_at: u64,
+        until: u64,
+        after: u64,
+        mut visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let Some(sight) = self.scope.sight() else {
+            return Ok(());
+        };
+        let gained = |seen: &SeenLabel| seen.came_after(seen_at);
+        let labels = self.labels_that(sight, gained)?;
+        let rule = self.rule()?;
+        let mut visit = |sequence: u64, change: Change<'_>| {
+            if change.winner.deleted {
+                return Ok(ControlFlow::Continue(()));
+            }
+            visit(sequence, change)
+        };
+        let rows = (after, until);
+        if labels.len() > CURSORS_MAX {
+            let numbers: HashSet<u64> = labels.iter().map(|seen| seen.label.number).collect();
+            return self.pass_over_records(rows, |sequence, id, record| {
+                let under = record.labelled.as_ref().map(|labelled| labelled.label);
+                if !under.is_some_and(|label| numbers.contains(&label)) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                self.overlaid_row(sight, rule, id, sequence, false, &mut visit)
+            });
+        }
+        self.merged(
+            &labels,
+            rows,
+            Direction::Forward,
+            |sequence, spans, entry| {
+                if matches!(entry, Entry::Left(_)) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                self.seen_row(sight, rule, sequence, spans, entry, &mut visit)
+            },
+        )
+    }
+
+    /// Walks what the reader saw at the sequence `seen_at` or later and does not see now: documents
+    /// that are gone from his sight, in the order of where their labels have them, from behind
+    /// `after`.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
+    pub fn walk_lost(
+        &self,
+        seen_at: u64,
+        after: u64,
+        mut visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let Some(sight) = self.scope.sight() else {
+            return Ok(());
+        };
+        let lost = |seen: &SeenLabel| {
+            !seen.is_open() && seen.spans.last().is_some_and(|span| span.to > seen_at)
+        };
+        let labels = self.labels_that(sight, lost)?;
+        let rule = self.rule()?;
+        let rows = (after, u64::MAX);
+        let mut row = |sequence: u64, id: &str, record: Record| {
+            let Some(labelled) = &record.labelled else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let intervals = self.intervals(sight, labelled)?;
+            let gone = intervals
+                .last()
+                .is_some_and(|last| !last.is_open() && last.to > seen_at);
+            if !gone {
+                return Ok(ControlFlow::Continue(()));
+            }
+            match self.as_seen(sight, rule, id, record)? {
+                Some(record) => tell(id, sequence, &record, &mut visit),
+                None => Ok(ControlFlow::Continue(())),
+            }
+        };
+        if labels.len() > CURSORS_MAX {
+            return self.pass_over_records(rows, row);
+        }
+        self.merged(&labels, rows, Direction::Forward, |sequence, _, entry| {
+            let id = match entry {
+                Entry::Plain(change) | Entry::Intricate(change) => {
+                    decode_change(change, sequence)?.id
+                }
+                Entry::Left(id) => id,
+            };
+            match self.stored_record(id)? {
+                Some(record) => row(sequence, id, record),
+                None => Ok(ControlFlow::Continue(())),
+            }
+        })
+    }
+
+    /// The labels in reach that `wanted` says; where everything is in reach, of all there are.
+    fn labels_that(
+        &self,
+        sight: &Arc<dyn Sight>,
+        wanted: impl Fn(&SeenLabel) -> bool,
+    ) -> Result<Vec<SeenLabel>, EngineError> {
+        if let Some(mut labels) = self.labels_in_reach(sight)? {
+            labels.retain(wanted);
+            return Ok(labels);
+        }
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let some = all(self.view, self.database, after, LABELS_READ)?;
+            let Some(last) = some.last() else {
+                return Ok(found);
+            };
+            after = last.number;
+            for label in some {
+                let spans: Arc<[Span]> = sight.spans(&label.name, &label.members).into();
+                let seen = SeenLabel { label, spans };
+                if wanted(&seen) {
+                    found.push(seen);
+                }
+            }
+        }
+    }
+
+    /// Walks the documents that the reader sees, by their ids.
+    pub(crate) fn walk_seen_documents(
+        &self,
+        sight: &Arc<dyn Sight>,
+        range: &IdRange,
+        direction: Direction,
+        mut visit: impl FnMut(&str, RecordHead) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let rule = self.rule()?;
+        let open = |seen: &SeenLabel| seen.is_open() && seen.label.documents > 0;
+        let labels = match self.plan(sight, open)? {
+            Plan::Merge(labels) => labels,
+            Plan::PassOver => {
+                return self.walk_stored_documents(range, direction, |id, value| {
+                    Ok(match self.head_seen(sight, rule, id, value)? {
+                        Some(head) if !head.winner.deleted => visit(id, head),
+                        _ => ControlFlow::Continue(()),
+                    })
+                });
+            }
+        };
+        let ranges = labels.iter().map(|seen| {
+            let of = |id: &str| keys::label_document(self.database, seen.label.number, id);
+            let to = match &range.last {
+                None => KeyRange::prefix(&of("")).to,
+                Some((id, inclusive)) => {
+                    let mut key = of(id);
+                    if *inclusive {
+                        key.push(0);
+                    }
+                    key
+                }
+            };
+            KeyRange {
+                from: of(range.first.as_deref().unwrap_or("")),
+                to,
+            }
+        });
+        let mut merge = Merge::new(self.view, self.database, ranges, direction)?;
+        while let Some(head) = merge.next() {
+            let id = std::str::from_utf8(&head.key).map_err(|_| corrupt("a label's key"))?;
+            let key = keys::document(self.database, id);
+            let seen = match self.view.get(Space::Index, &key)? {
+                Some(value) => self.head_seen(sight, rule, id, &value)?,
+                None => None,
+            };
+            if let Some(found) = seen.filter(|head| !head.winner.deleted)
+                && visit(id, found).is_break()
+            {
+                break;
+            }
+            merge.done(head)?;
+        }
+        Ok(())
+    }
+
+    /// The front of a stored record as the reader sees it.
+    pub(crate) fn head_seen(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        id: &str,
+        value: &[u8],
+    ) -> Result<Option<RecordHead>, EngineError> {
+        let head = RecordHead::decode(value)?;
+        let Some(labelled) = &head.labelled else {
+            return Ok(None);
+        };
+        let spans = self.spans(sight, labelled.label)?;
+        let stayed = labelled.earlier.is_empty()
+            || head.winner.body.is_some_and(|body| labelled.since <= body);
+        let simple = labelled.generation == rule.generation
+            && head.winner.leaf_count == 1
+            && stayed
+            && is_simple(&spans);
+        if simple {
+            return Ok(Some(head));
+        }
+        let record = self.as_seen(sight, rule, id, Record::decode(value)?)?;
+        Ok(record.and_then(|record| head_of(&record)))
+    }
+
+    /// How many rows a feed of what the reader sees has behind `after`; of very many, at least so
+    /// many.
+    pub(crate) fn seen_after(
+        &self,
+        sight: &Arc<dyn Sight>,
+        after: u64,
+    ) -> Result<u64, EngineError> {
+        let mut count = 0;
+        self.walk_seen_changes(sight, (after, u64::MAX), Direction::Forward, &mut |_, _| {
+            count += 1;
+            Ok(if count < COUNTED_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
+        Ok(count)
+    }
+}
+
+/// Who is told rows.
+pub(crate) type Visit<'f> = dyn FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError> + 'f;
+
+/// Whether the reader saw a label once and sees it still.
+fn is_simple(spans: &[Span]) -> bool {
+    matches!(spans, [span] if span.is_open() && span.times == 1)
+}
+
+/// The front of a record in memory.
+pub(crate) fn head_of(record: &Record) -> Option<RecordHead> {
+    let winner = record.tree.winner()?;
+    Some(RecordHead {
+        sequence: record.sequence,
+        external_bytes: record.external_bytes,
+        labelled: record.labelled.clone(),
+        winner: WinnerHead {
+            revision: winner.revision(),
+            deleted: winner.is_deleted(),
+            body: winner.body(),
+            leaf_count: record.tree.leaf_count(),
+            live_conflicts: record.tree.conflicts().next().is_some(),
+        },
+    })
+}
+
+/// Tells a document as its record has it.
+fn tell(
+    id: &str,
+    sequence: u64,
+    record: &Record,
+    visit: &mut Visit<'_>,
+) -> Result<ControlFlow<()>, EngineError> {
+    let leaves: Vec<Leaf> = record
+        .tree
+        .leaves()
+        .map(|leaf| Leaf {
+            revision: leaf.revision(),
+            deleted: leaf.is_deleted(),
+        })
+        .collect();
+    let Some(winner) = leaves.first().cloned() else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let body = record.tree.winner().and_then(Node::body);
+    visit(
+        sequence,
+        Change {
+            id,
+            body,
+            leaves: Some(leaves),
+            winner,
+        },
+    )
+}
