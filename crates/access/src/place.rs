@@ -175,47 +175,4 @@ fn code(key: &[u8; 32], database: u64, reader: &str, text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const KEY: [u8; 32] = [7; 32];
-
-    fn phases() -> impl Strategy<Value = Option<Phase>> {
-        let phase = (any::<u64>(), any::<bool>(), any::<u64>());
-        proptest::option::of(phase.prop_map(|(target, lost, cursor)| Phase {
-            target,
-            kind: if lost {
-                PhaseKind::Lost
-            } else {
-                PhaseKind::Gained
-            },
-            cursor,
-        }))
-    }
-
-    proptest! {
-        #[test]
-        fn a_place_survives_for_its_reader_and_is_nothing_to_another(
-            sequence in any::<u64>(), seen_at in any::<u64>(), phase in phases(),
-        ) {
-            let place = Place { sequence, seen_at, phase };
-            let token = place.encode("g1A-b_c", &KEY, 3, "ann");
-            prop_assert_eq!(Place::decode(&token, "g1A-b_c", &KEY, 3, "ann"), Some(place));
-            prop_assert_eq!(Place::decode(&token, "g1A-b_c", &KEY, 3, "bob"), None);
-            prop_assert_eq!(Place::decode(&token, "g1A-b_c", &KEY, 4, "ann"), None);
-            prop_assert_eq!(Place::decode(&token, "g1A-b_d", &KEY, 3, "ann"), None);
-            prop_assert_eq!(Place::decode(&token, "g1A-b_c", &[8; 32], 3, "ann"), None);
-            let other = Place { seen_at: seen_at ^ 1, ..place };
-            let (front, _) = token.rsplit_once('_').unwrap();
-            let forged = other.encode("g1A-b_c", &[8; 32], 3, "ann");
-            let code = forged.rsplit_once('_').unwrap().1;
-            prop_assert_eq!(Place::decode(&format!("{front}_{code}"), "g1A-b_c", &KEY, 3, "ann"), None);
-        }
-
-        #[test]
-        fn hostile_tokens_are_no_places(text in "[0-9]{0,3}-?(tag)?_?[0-9lg_]{0,9}_?.{0,30}") {
-            prop_assert_eq!(Place::decode(&text, "tag", &KEY, 3, "ann"), None);
-        }
-    }
-}
+mod tests;
