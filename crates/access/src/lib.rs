@@ -7,12 +7,14 @@
 //! Rules here are pure; verbs take a transaction and never commit it. Only this crate makes a
 //! [`Scope`](adea_base::Scope).
 
+pub mod conflict;
 mod body;
 mod expression;
 mod history;
 mod list;
 mod place;
 mod principals;
+pub mod rules;
 mod scope;
 mod settings;
 mod sight;

@@ -12,12 +12,19 @@
 
 mod enter;
 mod face;
+pub(crate) mod label;
 mod rebuild;
+mod refused;
+pub(crate) mod writing;
+mod settings;
 
 use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
+pub use refused::WriteRefused;
+pub use rebuild::Progress as RebuildProgress;
+pub use settings::AccessState;
 
 /// Why a use case here ended without doing what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,9 +13,10 @@ use adea_documents::database::{
 };
 use adea_documents::reader::Reader;
 use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
-use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
+use adea_store::{Decline, Direction, EngineError, Space, Subscription, Transaction, View};
 use parking_lot::RwLock;
 
+use crate::access::writing::Writing;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::USERS;
@@ -44,6 +45,8 @@ pub struct DatabaseEntry {
     pub(crate) scope: Scope,
     /// What is set for access, read; its text in `settings` is empty.
     pub access: Option<Arc<AccessSettings>>,
+    /// What the database says of writing.
+    pub(crate) writing: Arc<Writing>,
     /// What judges each document that is written.
     pub(crate) validators: Arc<Validators>,
     /// Where the store stood before all this was read.
@@ -146,7 +149,7 @@ impl DatabaseCache {
         known.changes += 1;
     }
 
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         let mut known = self.known.write();
         known.entries.remove(name);
         known.changes += 1;
@@ -202,6 +205,7 @@ impl Pod {
                 .map_err(|error| EngineError::Corrupt(format!("security of {name}: {error}")))?
         };
         let seed = format!("{} {}", self.inner.identity.instance, found.number.0);
+        let writing = Arc::new(self.writing(found.number, &found.settings)?);
         let mut settings = found.settings;
         // It may be long, and is read once.
         let access = std::mem::take(&mut settings.access);
@@ -215,9 +219,20 @@ impl Pod {
             scope: crate::access::unprepared(&settings),
             access: crate::access::read_settings(name, &access)?,
             settings,
+            writing,
             validators: Arc::new(self.validators(found.number)?),
             read_at,
         })
+    }
+
+    fn writing(&self, number: DatabaseNumber, settings: &Settings) -> Result<Writing, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: number,
+            scope: adea_access::aggregate(),
+        };
+        Writing::load(&reader, settings)
     }
 
     fn validators(&self, number: DatabaseNumber) -> Result<Validators, PodError> {
@@ -275,6 +290,24 @@ impl Pod {
         partitioned: bool,
         told: Option<AuditEntry>,
     ) -> Result<(), PodError> {
+        let with = |_: &mut Transaction<'_>, _: &DatabaseName, _| Ok(());
+        self.create_with(name, partitioned, told, with).await
+    }
+
+    /// Makes a database and, in the same commit, does what `with` does.
+    pub(crate) async fn create_with(
+        &self,
+        name: &DatabaseName,
+        partitioned: bool,
+        told: Option<AuditEntry>,
+        with: impl FnOnce(
+            &mut Transaction<'_>,
+            &DatabaseName,
+            DatabaseNumber,
+        ) -> Result<(), Decline<PodError>>
+        + Send
+        + 'static,
+    ) -> Result<(), PodError> {
         let settings = Settings {
             created_unix_s: self.inner.clock.now_unix_s(),
             revisions_limit: REVISIONS_LIMIT,
@@ -292,6 +325,7 @@ impl Pod {
                 crate::access::refuse_face_names(tx, &wanted)?;
                 let number = database::create(tx, &wanted, &settings).map_err(no_database)?;
                 crate::apps::keep_quota(tx, &wanted)?;
+                with(tx, &wanted, number)?;
                 if let Some(entry) = &told {
                     audit::append(tx, entry)?;
                 }

@@ -75,7 +75,7 @@ async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiE
 }
 
 /// Whether the database is to be partitioned. What concerns shards is read and means nothing.
-fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
+pub(crate) fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
     let query = &exchange.query;
     for parameter in ["q", "n"] {
         if let Some(text) = query.get(parameter)

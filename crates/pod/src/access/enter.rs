@@ -18,7 +18,7 @@ use adea_accounts::Access;
 use adea_base::{Caller, DatabaseName, Scope};
 use adea_documents::database::Settings;
 use adea_documents::writer::Writer;
-use adea_documents::{DatabaseError, DatabaseNumber, kept_for_reader};
+use adea_documents::{DatabaseError, DatabaseNumber, kept_for_reader, labels};
 use adea_store::{Decline, EngineError};
 use parking_lot::RwLock;
 
@@ -204,12 +204,7 @@ impl Pod {
         }
         let principals = Principals::of(caller, admin);
         let Some(reader) = reader_name(caller) else {
-            let key = self.virtual_key()?;
-            let scope = if is_write_only(&found) {
-                nothing_scope("", key)
-            } else {
-                anonymous_scope(&principals, key)
-            };
+            let scope = anonymous_scope(&principals, self.virtual_key()?);
             return Ok(prepared(&found, face, scope));
         };
         let issued = self.issue(&found, &reader, principals).await?;
@@ -226,11 +221,8 @@ impl Pod {
         caller: &Caller,
         admin: bool,
     ) -> Result<Arc<DatabaseEntry>, PodError> {
-        let label = adea_documents::labels::named(self.view().as_ref(), found.number, &signature)?;
+        let label = labels::named(self.view().as_ref(), found.number, &signature)?;
         let label = label.ok_or(DatabaseError::Missing)?;
-        if !admin && is_write_only(found) {
-            return Err(DatabaseError::Missing.into());
-        }
         if !Principals::of(caller, admin).holds_any(&label.members) {
             return Err(DatabaseError::Missing.into());
         }
@@ -268,11 +260,7 @@ impl Pod {
             }
         };
         let key = self.virtual_key()?;
-        let scope = if principals.is_admin() || !is_write_only(found) {
-            reader_scope(Arc::clone(&history), reader, key)
-        } else {
-            nothing_scope(reader, key)
-        };
+        let scope = reader_scope(Arc::clone(&history), reader, key);
         let issued = Arc::new(Issued {
             found: Arc::clone(found),
             principals,
@@ -328,12 +316,6 @@ impl Pod {
     }
 }
 
-/// Whether nobody but its administrators reads a database.
-fn is_write_only(entry: &DatabaseEntry) -> bool {
-    let access = entry.access.as_ref();
-    access.is_some_and(|access| access.write_only)
-}
-
 /// The same database, seen through `face` with the right to what `scope` says.
 fn prepared(found: &DatabaseEntry, face: DatabaseFace, scope: Scope) -> Arc<DatabaseEntry> {
     Arc::new(DatabaseEntry {
@@ -341,22 +323,4 @@ fn prepared(found: &DatabaseEntry, face: DatabaseFace, scope: Scope) -> Arc<Data
         scope,
         ..found.clone()
     })
-}
-
-/// Until the real ones are there.
-mod labels {
-    use adea_documents::DatabaseNumber;
-    use adea_store::{EngineError, Transaction, View};
-    use std::sync::Arc;
-    pub(super) fn key(_: &dyn View) -> Result<Option<[u8; 32]>, EngineError> {
-        Ok(Some([7; 32]))
-    }
-    pub(super) fn note_returned(
-        _: &mut Transaction<'_>,
-        _: DatabaseNumber,
-        _: &[Arc<str>],
-        _: u64,
-    ) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
