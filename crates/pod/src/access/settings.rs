@@ -88,6 +88,7 @@ impl Pod {
             });
             switched.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.rouse_listeners(number);
             pod.start_rebuild(&name, number);
             Ok(())
         })
