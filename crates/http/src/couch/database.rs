@@ -129,7 +129,7 @@ pub(crate) fn write_info(
     let tag = &entry.sequence_tag;
     let start = entry.instance_start_time(pod.identity().restored_unix_s);
     out.extend_from_slice(format!("{{\"instance_start_time\":\"{start}\",\"db_name\":").as_bytes());
-    write_json_string(out, entry.name.as_str());
+    write_json_string(out, &entry.face_name());
     out.extend_from_slice(
         format!(
             ",\"purge_seq\":\"{}-{tag}\",\"update_seq\":\"{}-{tag}\",\"sizes\":{{\"file\":{},\"external\":{},\"active\":{}}},\"props\":{{{}}},\"doc_del_count\":{},\"doc_count\":{},\"disk_format_version\":8,\"compact_running\":{},\"cluster\":{{\"q\":1,\"n\":1,\"w\":1,\"r\":1}}}}",

@@ -110,7 +110,7 @@ impl LocalPeer {
         wait: bool,
     ) -> Result<ChangesPage, PeerError> {
         let passing = Arc::new(Passing::of(&asked.filter)?);
-        let entry = self.readable()?;
+        let entry = self.readable().await?;
         // Listening begins before reading: what changes meanwhile is noticed after it.
         let mut changes = wait.then(|| self.pod.watch_database(&entry));
         let mut page = Page {
@@ -137,7 +137,7 @@ impl LocalPeer {
             page.more = true;
             // Rights may have changed while it waited.
             self = self.now()?;
-            self.readable()?;
+            self.readable().await?;
         }
         let pending = self.pod.changes_after(&entry, &self.caller, page.at);
         Ok(ChangesPage {
