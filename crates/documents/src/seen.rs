@@ -88,6 +88,26 @@ pub(crate) fn steps_between(
     (possible && virtual_revision(key, database, id, of, steps) == *revision).then_some(steps)
 }
 
+/// The live leaf of document `id` of which `revision` is a virtual revival, if it is one: an edit of
+/// the one is an edit of the other.
+#[must_use]
+pub fn revived_leaf(
+    key: &[u8; 32],
+    database: DatabaseNumber,
+    id: &str,
+    record: &Record,
+    revision: &Revision,
+) -> Option<Revision> {
+    if record.tree.find(revision).is_some() {
+        return None;
+    }
+    let live = record.tree.leaves().filter(|leaf| !leaf.is_deleted());
+    live.map(crate::rev_tree::Node::revision).find(|leaf| {
+        let steps = steps_between(key, database, id, leaf, revision);
+        steps.is_some_and(|steps| steps % 2 == 0)
+    })
+}
+
 /// Whether a path, newest first, whose newest revision has generation `start`, begins with a virtual
 /// revision that nobody stored: then what it brings is known, and nothing new.
 #[must_use]
@@ -122,10 +142,11 @@ pub fn begins_virtual(
         if steps_between(key, database, id, &of, &newest).is_some() {
             return true;
         }
-        // Below a revision with content nothing is virtual, nor above many that nobody knows.
-        match record.tree.find(&of).map(crate::rev_tree::Node::body) {
-            Some(Some(_)) => break,
-            Some(None) => {}
+        // Below a revision with content nothing is virtual, but for the end of a chain; nor above many
+        // that nobody knows.
+        match record.tree.find(&of) {
+            Some(node) if node.body().is_some() && !node.is_deleted() => break,
+            Some(_) => {}
             None if unknown >= UNKNOWN_MAX => break,
             None => unknown += 1,
         }

@@ -12,6 +12,7 @@ mod mail;
 mod organisation;
 mod provider;
 mod session;
+mod writing;
 
 use std::borrow::Cow;
 
@@ -280,6 +281,7 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Provider(error) => provider::status(error),
         PodError::Organisation(error) => organisation::status(error),
         PodError::App(error) => app::status(error),
+        PodError::NotTaken(refused) => writing::status(refused),
         PodError::Access(error) => access::status(error),
         PodError::Mail(error) => mail::status(error),
         PodError::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),

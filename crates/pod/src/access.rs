@@ -12,13 +12,17 @@
 
 mod enter;
 mod face;
+pub(crate) mod label;
 mod rebuild;
+mod refused;
+pub(crate) mod writing;
 mod settings;
 
 use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
+pub use refused::WriteRefused;
 pub use rebuild::Progress as RebuildProgress;
 pub use settings::AccessState;
 
@@ -51,6 +55,9 @@ pub enum AccessError {
     /// What is to be set makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The caller may read something else by now than when he was let in.
+    #[error("What you may read has changed meanwhile; ask again.")]
+    Turned,
     /// Documents are being put under their labels; those of which it is not known are not listed.
     #[error("Who may read what is being worked out anew: {done} of {total} documents are done.")]
     Rebuilding {

@@ -16,6 +16,7 @@ use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything}
 use adea_store::{Decline, Direction, EngineError, Space, Subscription, Transaction, View};
 use parking_lot::RwLock;
 
+use crate::access::writing::Writing;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::USERS;
@@ -44,6 +45,8 @@ pub struct DatabaseEntry {
     pub(crate) scope: Scope,
     /// What is set for access, read; its text in `settings` is empty.
     pub access: Option<Arc<AccessSettings>>,
+    /// What the database says of writing.
+    pub(crate) writing: Arc<Writing>,
     /// What judges each document that is written.
     pub(crate) validators: Arc<Validators>,
     /// Where the store stood before all this was read.
@@ -202,6 +205,7 @@ impl Pod {
                 .map_err(|error| EngineError::Corrupt(format!("security of {name}: {error}")))?
         };
         let seed = format!("{} {}", self.inner.identity.instance, found.number.0);
+        let writing = Arc::new(self.writing(found.number, &found.settings)?);
         let mut settings = found.settings;
         // It may be long, and is read once.
         let access = std::mem::take(&mut settings.access);
@@ -215,9 +219,20 @@ impl Pod {
             scope: crate::access::unprepared(&settings),
             access: crate::access::read_settings(name, &access)?,
             settings,
+            writing,
             validators: Arc::new(self.validators(found.number)?),
             read_at,
         })
+    }
+
+    fn writing(&self, number: DatabaseNumber, settings: &Settings) -> Result<Writing, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: number,
+            scope: adea_access::aggregate(),
+        };
+        Writing::load(&reader, settings)
     }
 
     fn validators(&self, number: DatabaseNumber) -> Result<Validators, PodError> {
@@ -351,7 +366,7 @@ impl Pod {
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());
-            pod.inner.store.watch().close(number.0);
+            pod.dismiss_listeners(number);
             pod.inner.design_changes.forget(number);
             pod.inner.access.forget(number);
             let accounts = name.as_str() == USERS;
@@ -410,6 +425,7 @@ impl Pod {
             });
             changed.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.rouse_listeners(number);
             Ok(())
         })
         .await

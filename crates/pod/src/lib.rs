@@ -49,7 +49,7 @@ mod views;
 mod write_document;
 mod write_user;
 
-pub use access::{AccessError, AccessState, RebuildProgress};
+pub use access::{AccessError, AccessState, RebuildProgress, WriteRefused};
 pub use admins::FirstAdmin;
 pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
@@ -75,7 +75,9 @@ pub use find::{
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
     NewIndex, Reach, Reason, primary_index_json,
 };
-pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
+pub use follow_changes::{
+    Batch, ChangeRow, ChangesRange, Course, Marks, Named, Part, RowDocument, ShownChange,
+};
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};

@@ -43,6 +43,8 @@ pub struct Prepared {
     pub(crate) caller: Caller,
     /// The body as it was sent, where the rules of accounts ask about it.
     pub(crate) account: Option<Vec<u8>>,
+    /// What the client takes for the document's access signature, if it says so.
+    pub(crate) signature: Option<String>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
     /// Whether what stands for the password is made anew from the same password.
@@ -60,6 +62,12 @@ impl Prepared {
     #[must_use]
     pub fn id(&self) -> &DocumentId {
         &self.draft.id
+    }
+
+    /// The same, to be refused unless the document's access signature is this one.
+    #[must_use]
+    pub fn of_signature(self, signature: Option<String>) -> Self {
+        Self { signature, ..self }
     }
 
     /// Whether it deletes the document.
@@ -118,6 +126,7 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account,
+            signature: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -192,6 +201,7 @@ impl Pod {
             let written = pod.write_in_portions(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })
@@ -214,6 +224,7 @@ impl Pod {
             let written = pod.write_at_once(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })
@@ -248,6 +259,7 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account: None,
+            signature: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -308,6 +320,7 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account: None,
+            signature: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),

@@ -695,7 +695,7 @@ fn transact<T: Send + 'static>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(std::env::var("SIGHT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600)))]
 
     #[test]
     fn a_replica_ends_with_what_its_reader_may_see(

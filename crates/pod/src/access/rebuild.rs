@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use super::AccessError;
+use super::label::label_of;
 use super::settings::rule_topic;
 use crate::databases::{DatabaseEntry, no_database};
 use crate::error::PodError;
@@ -257,7 +258,7 @@ impl Pod {
         });
     }
 
-    fn rebuild_if_due(&self, name: &DatabaseName, number: DatabaseNumber) {
+    pub(crate) fn rebuild_if_due(&self, name: &DatabaseName, number: DatabaseNumber) {
         let due = |entry: &DatabaseEntry| {
             entry.number == number && entry.settings.labels != entry.settings.labelled
         };
@@ -631,37 +632,4 @@ fn deletion(record: &Record) -> (Option<u64>, Option<u64>) {
     let mut before = record.tree.ancestors(&winner.revision()).skip(1);
     let live = before.find_map(|node| node.body().filter(|_| !node.is_deleted()));
     (winner.body(), live)
-}
-
-/// The label of a list.
-fn label_of(list: &AccessList) -> DraftLabel {
-    DraftLabel {
-        name: Arc::clone(list.signature()),
-        members: Arc::clone(list.principals()),
-    }
-}
-
-impl Pod {
-    /// Under which label a stored body stands by the rule in force.
-    async fn label_of_body(
-        &self,
-        entry: &DatabaseEntry,
-        _id: &DocumentId,
-        json: &[u8],
-        creator: Option<&Arc<str>>,
-    ) -> Result<DraftLabel, PodError> {
-        let settings = entry.access.clone().unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-        let stated = match &settings.rule {
-            adea_access::Rule::Property(name) => match value.get(name) {
-                None => None,
-                Some(value) => AccessList::parse(name, value)
-                    .map_err(|error| AccessError::Invalid(error.to_string()))?,
-            },
-            adea_access::Rule::Expression(_) | adea_access::Rule::Function { .. } => None,
-        };
-        Ok(label_of(
-            &stated.unwrap_or_else(|| settings.default_list(creator)),
-        ))
-    }
 }
