@@ -85,9 +85,9 @@ impl LocalPeer {
     async fn read_info(&self) -> Result<Info, PeerError> {
         let entry = self.entry().await?;
         let statistics = self.pod.told_counts(&entry).map_err(of_pod)?;
-        let number = statistics.update_sequence;
+        let place = entry.place(statistics.update_sequence);
         Ok(Info {
-            update_sequence: sequence(number, &entry),
+            update_sequence: Sequence::of_json(&Value::from(place).to_string()),
             instance: self.instance(&entry),
         })
     }
@@ -295,11 +295,6 @@ impl Peer for LocalPeer {
     fn commit(&self) -> Later<'_, String> {
         Box::pin(async move { self.now()?.commit_all().await })
     }
-}
-
-/// A place in a feed as this database writes it.
-pub(crate) fn sequence(number: u64, entry: &DatabaseEntry) -> Sequence {
-    Sequence::of_json(&format!("\"{number}-{}\"", entry.sequence_tag))
 }
 
 /// Work that takes a while, off the threads that serve.
