@@ -16,6 +16,8 @@ mod shown;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
