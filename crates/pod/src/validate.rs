@@ -17,7 +17,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod access_tests;
+pub(crate) mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -252,6 +252,7 @@ impl Pod {
         }
         let accepted = cases.into_iter().map(|case| (case.at, case.draft));
         judged.accepted.extend(accepted);
+        self.plan_merges(entry, &mut judged.accepted).await?;
         Ok(judged)
     }
 

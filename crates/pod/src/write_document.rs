@@ -1,6 +1,9 @@
 //! Writing documents: what was drafted is prepared outside, judged outside (`validate.rs`), decided
 //! inside one transaction (`portions.rs`), and answered when that is durable.
 
+mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod portions;
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,7 @@ use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
+use merging::Merging;
 
 /// How a draft is to be written.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub struct Prepared {
     pub(crate) account: Option<Vec<u8>>,
     /// What the client takes for the document's access signature, if it says so.
     pub(crate) signature: Option<String>,
+    /// How the fork that it leaves is ended, if the database merges.
+    pub(crate) merging: Option<Merging>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
     /// Whether what stands for the password is made anew from the same password.
@@ -126,6 +132,7 @@ impl Pod {
             caller: caller.clone(),
             account,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -259,6 +266,7 @@ impl Pod {
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -320,6 +328,7 @@ impl Pod {
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),

@@ -21,21 +21,21 @@ use crate::pod::Pod;
 use crate::write_document::{DraftedEdit, Prepared};
 use crate::write_user::tests::over;
 
-pub(super) fn root() -> Caller {
+pub(crate) fn root() -> Caller {
     Caller::named("root", vec!["_admin".to_owned()])
 }
 
-pub(super) fn user(name: &str) -> Caller {
+pub(crate) fn user(name: &str) -> Caller {
     Caller::named(name, vec!["staff".to_owned()])
 }
 
 /// A pod with a database of these access settings.
-pub(super) struct Bench {
-    pub(super) pod: Pod,
+pub(crate) struct Bench {
+    pub(crate) pod: Pod,
 }
 
 impl Bench {
-    pub(super) async fn with(settings: Value) -> Self {
+    pub(crate) async fn with(settings: Value) -> Self {
         let pod = over(Arc::new(Memory::new())).await;
         let name = DatabaseName::parse("app").unwrap();
         let by = Actor::of(&root(), None);
@@ -45,34 +45,34 @@ impl Bench {
         bench
     }
 
-    pub(super) async fn set(&self, settings: Value) {
+    pub(crate) async fn set(&self, settings: Value) {
         let settings = AccessSettings::parse(&settings.to_string()).unwrap();
         let by = Actor::of(&root(), None);
         self.pod.set_access(&self.entry(), settings, &by).await.unwrap();
     }
 
-    pub(super) fn entry(&self) -> Arc<DatabaseEntry> {
+    pub(crate) fn entry(&self) -> Arc<DatabaseEntry> {
         self.pod.database(&DatabaseName::parse("app").unwrap()).unwrap()
     }
 
-    pub(super) async fn prepare(&self, who: &Caller, id: &str, json: Value, edit: DraftedEdit) -> Prepared {
+    pub(crate) async fn prepare(&self, who: &Caller, id: &str, json: Value, edit: DraftedEdit) -> Prepared {
         let draft = parse_document(json.to_string().as_bytes()).unwrap();
         let id = DocumentId::parse(id).unwrap();
         let entry = self.entry();
         self.pod.prepare(&entry, who, id, draft, edit, Vec::new()).await.unwrap()
     }
 
-    pub(super) async fn put(&self, who: &Caller, id: &str, json: Value) -> Result<Revision, PodError> {
+    pub(crate) async fn put(&self, who: &Caller, id: &str, json: Value) -> Result<Revision, PodError> {
         self.write(who, id, json, DraftedEdit::Edit(None)).await
     }
 
-    pub(super) async fn edit(
+    pub(crate) async fn edit(
         &self, who: &Caller, id: &str, on: &Revision, json: Value,
     ) -> Result<Revision, PodError> {
         self.write(who, id, json, DraftedEdit::Edit(Some(on.clone()))).await
     }
 
-    pub(super) async fn push(
+    pub(crate) async fn push(
         &self, who: &Caller, id: &str, path: &[&str], json: Value,
     ) -> Result<Revision, PodError> {
         let path: Vec<Revision> = path.iter().map(|text| Revision::parse(text).unwrap()).collect();
@@ -80,28 +80,31 @@ impl Bench {
         self.write(who, id, json, DraftedEdit::Replicated(path[0].generation, ids)).await
     }
 
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self, who: &Caller, id: &str, json: Value, edit: DraftedEdit,
     ) -> Result<Revision, PodError> {
         let prepared = self.prepare(who, id, json, edit).await;
         self.pod.write(&self.entry(), prepared).await
     }
 
-    pub(super) fn record(&self, id: &str) -> Record {
+    pub(crate) fn record(&self, id: &str) -> Record {
         let view = self.pod.view();
         reader(view.as_ref(), &self.entry()).record(id).unwrap().unwrap_or_default()
     }
 
-    pub(super) fn winner(&self, id: &str) -> Value {
+    pub(crate) fn winner(&self, id: &str) -> Value {
         let record = self.record(id);
+        self.body(record.tree.winner().and_then(|node| node.body()).unwrap())
+    }
+
+    pub(crate) fn body(&self, sequence: u64) -> Value {
         let view = self.pod.view();
-        let body = record.tree.winner().and_then(|node| node.body()).unwrap();
-        let stored = reader(view.as_ref(), &self.entry()).body(body).unwrap().unwrap();
+        let stored = reader(view.as_ref(), &self.entry()).body(sequence).unwrap().unwrap();
         serde_json::from_slice(&Body::decode(&stored).unwrap().json).unwrap()
     }
 
     /// The members of the label of a document.
-    pub(super) fn members(&self, id: &str) -> Vec<String> {
+    pub(crate) fn members(&self, id: &str) -> Vec<String> {
         let labelled = self.record(id).labelled.unwrap();
         assert_eq!(labelled.generation, self.entry().settings.labels);
         let view = self.pod.view();
@@ -114,7 +117,7 @@ fn reader<'v>(view: &'v dyn adea_store::View, entry: &DatabaseEntry) -> Reader<'
     Reader { view, database: entry.number, scope: adea_access::aggregate() }
 }
 
-pub(super) fn refused(answer: Result<Revision, PodError>) -> WriteRefused {
+pub(crate) fn refused(answer: Result<Revision, PodError>) -> WriteRefused {
     match answer {
         Err(PodError::NotTaken(refused)) => refused,
         other => panic!("{other:?}"),
