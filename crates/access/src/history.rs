@@ -5,11 +5,11 @@
 //! held it. A span is recorded when a request comes with another set than the last; what flaps
 //! between two requests was shown to nobody and leaves nothing.
 //!
-//! A principal's spans, and the principals, are bounded. Where one has too many spans, the oldest go,
-//! and how many they were is added to the `times` of the next; where there were too many principals
-//! those go that were lost the longest ago, and their times are added to those of every label. So
-//! what went is not shown again, and how often something came back is at times said too high, never
-//! lower than before. Which of two states a reader is in (he sees it or not) is always exact.
+//! A principal's spans, and the principals, are bounded. Where one has too many spans, the oldest go;
+//! where there were too many principals, those go that were lost the longest ago. How many spans went
+//! is remembered, and added to the `times` of the last span of every label that they may have shown.
+//! So what went is not shown again, and how often something came back is at times said too high,
+//! never lower than before. Which of two states a reader is in (he sees it or not) is always exact.
 //!
 //! Invariant: spans of a principal are disjoint and in order; only the last may be open, and it is if
 //! and only if the principal is held. What was held at a sequence is known from
@@ -24,11 +24,22 @@ use adea_store::{EngineError, Space, Transaction, View};
 
 use crate::principals::{ADMIN, Principals};
 
-/// Principals that are remembered, beside those that are held.
-const PRINCIPALS_MAX: usize = 4096;
-/// Spans that are remembered of a principal while all are few, and of all principals together.
-const SPANS_MAX: usize = 64;
-const SPANS_TOTAL_MAX: usize = 16_384;
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Principals, beside those that are held.
+    principals: usize,
+    /// Spans of a principal, while there are few of all.
+    spans: usize,
+    /// Spans of all principals together, but one of each stays.
+    spans_total: usize,
+}
+
+const LIMITS: Limits = Limits {
+    principals: 4096,
+    spans: 64,
+    spans_total: 16_384,
+};
 /// The first byte of a stored history.
 const FORMAT: u8 = 1;
 
@@ -43,7 +54,7 @@ pub struct History {
     known_from: u64,
     /// How many events brought something after something had been lost.
     turns: u32,
-    /// Times of principals that are no longer remembered.
+    /// How many spans principals had that are no longer remembered.
     forgotten: u32,
 }
 
@@ -52,6 +63,8 @@ pub struct History {
 struct Held {
     principal: Arc<str>,
     spans: Vec<Span>,
+    /// How many spans went before the first of these.
+    went: u32,
 }
 
 /// How what a reader holds differs from what he was last seen to hold.
@@ -83,6 +96,7 @@ impl History {
         let held = principals.as_slice().iter().map(|principal| Held {
             principal: Arc::clone(principal),
             spans: vec![Span::ALWAYS],
+            went: 0,
         });
         Self {
             held: held.collect(),
@@ -94,24 +108,24 @@ impl History {
     #[must_use]
     pub fn spans(&self, members: &[Arc<str>]) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
-        let mut from = 0;
+        let (mut several, mut went) = (false, self.forgotten);
         for held in self.showing(members) {
+            several = !spans.is_empty();
             spans.extend_from_slice(&held.spans);
-            from += 1;
+            went = went.saturating_add(held.went);
         }
-        if from > 1 {
-            spans.sort_unstable_by_key(|span| (span.from, span.to));
+        if several {
+            spans.sort_unstable_by_key(|span| span.from);
+            spans.dedup_by(|next, span| {
+                let joins = next.from <= span.to;
+                if joins {
+                    span.to = span.to.max(next.to);
+                }
+                joins
+            });
         }
-        spans.dedup_by(|next, span| {
-            let joins = next.from <= span.to;
-            if joins {
-                span.to = span.to.max(next.to);
-                span.times = span.times.saturating_add(next.times - 1);
-            }
-            joins
-        });
         if let Some(last) = spans.last_mut() {
-            last.times = last.times.saturating_add(self.forgotten);
+            last.times = last.times.saturating_add(went);
         }
         spans
     }
@@ -143,44 +157,23 @@ impl History {
     /// From `sequence` on, which is higher than that of the last event, what he holds is as `change`
     /// says. Answers the principals through which a document may have come back to him.
     pub fn append(&mut self, sequence: u64, change: &Change) -> Vec<Arc<str>> {
+        self.append_within(LIMITS, sequence, change)
+    }
+
+    fn append_within(&mut self, limits: Limits, sequence: u64, change: &Change) -> Vec<Arc<str>> {
         let had_lost = self.forgotten > 0 || self.held.iter().any(Held::was_lost);
         for principal in &change.lost {
-            if let Ok(index) = self.place_of(principal)
-                && let Some(span) = self
-                    .held
-                    .get_mut(index)
-                    .and_then(|held| held.spans.last_mut())
-            {
-                span.to = span.to.min(sequence);
-            }
+            self.close(principal, sequence);
         }
         for principal in &change.gained {
-            let span = Span {
-                from: sequence,
-                to: Span::OPEN,
-                times: 1,
-            };
-            match self.place_of(principal) {
-                Ok(index) => {
-                    if let Some(held) = self.held.get_mut(index) {
-                        held.spans.push(span);
-                    }
-                }
-                Err(index) => self.held.insert(
-                    index,
-                    Held {
-                        principal: Arc::clone(principal),
-                        spans: vec![span],
-                    },
-                ),
-            }
+            self.open(principal, sequence);
         }
         self.turned_at = sequence;
         let returned = had_lost && !change.gained.is_empty();
         if returned {
             self.turns = self.turns.saturating_add(1);
         }
-        if self.bound() {
+        if self.bound(limits) {
             // What goes raises the times of everything.
             let open = self.held.iter().filter(|held| held.is_open());
             return open.map(|held| Arc::clone(&held.principal)).collect();
@@ -192,14 +185,12 @@ impl History {
     /// No label came back to him more often than this.
     ///
     /// Each stretch in which he saw a label, but the first, begins with an event that brought
-    /// something after something had been lost; what was taken together is counted apart.
+    /// something after something had been lost; what went is added to some labels or to all.
     #[must_use]
     pub fn returns(&self) -> u32 {
-        let spans = self.held.iter().flat_map(|held| &held.spans);
-        let together = spans.fold(self.forgotten, |sum, span| {
-            sum.saturating_add(span.times - 1)
-        });
-        self.turns.saturating_add(together)
+        let went = self.held.iter().map(|held| held.went);
+        let went = went.fold(self.forgotten, u32::saturating_add);
+        self.turns.saturating_add(went)
     }
 
     /// All that he holds now.
@@ -278,18 +269,52 @@ impl History {
             .binary_search_by(|held| held.principal.as_ref().cmp(principal))
     }
 
-    /// Lets go what is too much; whether anything was.
-    fn bound(&mut self) -> bool {
-        let mut went = self.shorten(SPANS_MAX, SPANS_MAX / 2);
-        went |= self.forget();
-        let mut kept = SPANS_MAX / 2;
-        while kept > 1
-            && self.held.iter().map(|held| held.spans.len()).sum::<usize>() > SPANS_TOTAL_MAX
-        {
+    fn close(&mut self, principal: &str, sequence: u64) {
+        let index = self.place_of(principal).ok();
+        let held = index.and_then(|index| self.held.get_mut(index));
+        if let Some(span) = held.and_then(|held| held.spans.last_mut()) {
+            span.to = span.to.min(sequence);
+        }
+    }
+
+    fn open(&mut self, principal: &Arc<str>, sequence: u64) {
+        let span = Span {
+            from: sequence,
+            to: Span::OPEN,
+            times: 1,
+        };
+        match self.place_of(principal) {
+            Ok(index) => {
+                if let Some(held) = self.held.get_mut(index) {
+                    held.spans.push(span);
+                }
+            }
+            Err(index) => {
+                let held = Held {
+                    principal: Arc::clone(principal),
+                    spans: vec![span],
+                    went: 0,
+                };
+                self.held.insert(index, held);
+            }
+        }
+    }
+
+    /// Lets go what is too much; whether anything was. What is let go is more than what is too much,
+    /// so that it is done seldom.
+    fn bound(&mut self, limits: Limits) -> bool {
+        let mut kept = limits.spans / 2;
+        let mut went = self.shorten(limits.spans, kept.max(1));
+        went |= self.forget(limits.principals);
+        while kept > 1 && self.span_count() > limits.spans_total {
             kept /= 2;
             went |= self.shorten(kept, kept);
         }
         went
+    }
+
+    fn span_count(&self) -> usize {
+        self.held.iter().map(|held| held.spans.len()).sum()
     }
 
     /// Of each principal with more spans than `most`, keeps the last `kept`.
@@ -297,38 +322,35 @@ impl History {
         let mut went = false;
         for held in self.held.iter_mut().filter(|held| held.spans.len() > most) {
             let surplus = held.spans.len().saturating_sub(kept);
-            for old in held.spans.drain(..surplus).collect::<Vec<_>>() {
+            for old in held.spans.drain(..surplus) {
                 self.known_from = self.known_from.max(old.to);
-                if let Some(first) = held.spans.first_mut() {
-                    first.times = first.times.saturating_add(old.times);
-                }
+                held.went = held.went.saturating_add(1);
                 went = true;
             }
         }
         went
     }
 
-    /// Forgets those that were lost the longest ago, if too many were lost.
-    fn forget(&mut self) -> bool {
+    /// Forgets those that were lost the longest ago, if more than `most` were lost.
+    fn forget(&mut self, most: usize) -> bool {
         let lost = self.held.iter().filter(|held| !held.is_open());
         let mut ends: Vec<u64> = lost
             .filter_map(|held| held.spans.last())
             .map(|span| span.to)
             .collect();
-        if ends.len() <= PRINCIPALS_MAX {
+        if ends.len() <= most {
             return false;
         }
         ends.sort_unstable();
-        let surplus = ends.len() - PRINCIPALS_MAX / 4 * 3;
+        let surplus = ends.len() - most / 4 * 3;
         let until = ends.get(surplus - 1).copied().unwrap_or_default();
         self.known_from = self.known_from.max(until);
         let forgotten = &mut self.forgotten;
         self.held.retain(|held| {
             let stays = held.spans.last().is_some_and(|span| span.to > until);
             if !stays {
-                for span in &held.spans {
-                    *forgotten = forgotten.saturating_add(span.times);
-                }
+                let spans = u32::try_from(held.spans.len()).unwrap_or(u32::MAX);
+                *forgotten = forgotten.saturating_add(spans).saturating_add(held.went);
             }
             stays
         });
@@ -348,6 +370,7 @@ impl History {
         put_varint(&mut out, self.held.len() as u64);
         for held in &self.held {
             put_bytes(&mut out, held.principal.as_bytes());
+            put_varint(&mut out, held.went.into());
             put_varint(&mut out, held.spans.len() as u64);
             let mut last = 0;
             for span in &held.spans {
@@ -361,7 +384,6 @@ impl History {
                         span.to - span.from
                     },
                 );
-                put_varint(&mut out, span.times.into());
                 last = span.to;
             }
         }
@@ -380,6 +402,7 @@ impl History {
         };
         for _ in 0..reader.varint()? {
             let principal = Arc::from(reader.text()?);
+            let went = u32::try_from(reader.varint()?).ok()?;
             let mut spans = Vec::new();
             let mut last = 0u64;
             for _ in 0..reader.varint()? {
@@ -388,14 +411,15 @@ impl History {
                     0 => Span::OPEN,
                     length => from.checked_add(length)?,
                 };
-                let times = u32::try_from(reader.varint()?)
-                    .ok()
-                    .filter(|times| *times > 0)?;
-                spans.push(Span { from, to, times });
+                spans.push(Span { from, to, times: 1 });
                 last = to;
             }
             (!spans.is_empty()).then_some(())?;
-            history.held.push(Held { principal, spans });
+            history.held.push(Held {
+                principal,
+                spans,
+                went,
+            });
         }
         let in_order = history.held.is_sorted_by(|a, b| a.principal < b.principal);
         (reader.is_empty() && in_order).then_some(history)
@@ -409,7 +433,7 @@ impl Held {
 
     /// Whether it was ever lost, back since or not.
     fn was_lost(&self) -> bool {
-        self.spans.len() > 1 || !self.is_open() || self.spans.iter().any(|span| span.times > 1)
+        self.spans.len() > 1 || !self.is_open() || self.went > 0
     }
 }
 
@@ -419,6 +443,20 @@ impl Held {
 /// [`EngineError`] if it cannot be read.
 pub fn load(view: &dyn View, key: &[u8]) -> Result<History, EngineError> {
     read(view.get(Space::Index, key)?)
+}
+
+/// The sequence of the last event of the history under `key`; 0 if there is none.
+///
+/// # Errors
+/// [`EngineError`] if it cannot be read.
+pub fn last_event(view: &dyn View, key: &[u8]) -> Result<u64, EngineError> {
+    let Some(bytes) = view.get(Space::Index, key)? else {
+        return Ok(0);
+    };
+    let mut reader = Reader::new(&bytes);
+    let event = reader.byte().filter(|format| *format == FORMAT);
+    let event = event.and_then(|_| reader.varint());
+    event.ok_or_else(|| EngineError::Corrupt("the history of a reader".to_owned()))
 }
 
 /// Sees to it that the history under `key` ends with what its reader holds `now`, by an event at a

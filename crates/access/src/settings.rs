@@ -115,7 +115,7 @@ pub enum Conflicts {
 
 /// What is no set of access settings: which field, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {fault}")]
+#[error("{field}{}{fault}", if field.is_empty() { "" } else { ": " })]
 pub struct InvalidSettings {
     /// The field, as `rule.property`; empty for the whole.
     pub field: String,

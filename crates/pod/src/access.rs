@@ -55,6 +55,9 @@ pub enum AccessError {
     /// What is to be set makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The caller may read something else by now than when he was let in.
+    #[error("What you may read has changed meanwhile; ask again.")]
+    Turned,
     /// Documents are being put under their labels; those of which it is not known are not listed.
     #[error("Who may read what is being worked out anew: {done} of {total} documents are done.")]
     Rebuilding {

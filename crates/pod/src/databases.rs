@@ -366,7 +366,7 @@ impl Pod {
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());
-            pod.inner.store.watch().close(number.0);
+            pod.dismiss_listeners(number);
             pod.inner.design_changes.forget(number);
             pod.inner.access.forget(number);
             let accounts = name.as_str() == USERS;
@@ -425,6 +425,7 @@ impl Pod {
             });
             changed.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.rouse_listeners(number);
             Ok(())
         })
         .await

@@ -23,6 +23,7 @@ use bytes::Bytes;
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
+use crate::local_names;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
 use merging::Merging;
@@ -350,7 +351,7 @@ impl Pod {
         name: &str,
         document: LocalDocument,
     ) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let written = self.inner.store.transact(Self::permit(), move |tx| {
             local::put(tx, number, &name, &document)
         });
@@ -362,7 +363,7 @@ impl Pod {
     /// # Errors
     /// [`PodError::Missing`] if there is none.
     pub async fn delete_local(&self, entry: &DatabaseEntry, name: &str) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let existed = self
             .inner
             .store

@@ -40,8 +40,10 @@ impl SeenLabel {
         self.spans.last().is_some_and(Span::is_open)
     }
 
-    fn was_open_at(&self, sequence: u64) -> bool {
-        self.spans.iter().any(|span| span.contains(sequence))
+    /// Whether the reader sees it now, and did not all the time since `sequence`.
+    fn came_after(&self, sequence: u64) -> bool {
+        let last = self.spans.last();
+        last.is_some_and(|span| span.is_open() && span.from > sequence)
     }
 }
 
@@ -470,7 +472,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Walks what the reader sees now and did not at the sequence `seen_at`: documents with
+    /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
     /// `after < sequence <= until` that are not deleted, in their order.
     ///
     /// # Errors
@@ -485,7 +487,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
-        let gained = |seen: &SeenLabel| seen.is_open() && !seen.was_open_at(seen_at);
+        let gained = |seen: &SeenLabel| seen.came_after(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
         let mut visit = |sequence: u64, change: Change<'_>| {

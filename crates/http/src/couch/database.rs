@@ -75,7 +75,7 @@ async fn create(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiE
 }
 
 /// Whether the database is to be partitioned. What concerns shards is read and means nothing.
-fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
+pub(crate) fn read_creation(exchange: &Exchange, name: &DatabaseName) -> Result<bool, ApiError> {
     let query = &exchange.query;
     for parameter in ["q", "n"] {
         if let Some(text) = query.get(parameter)
@@ -124,7 +124,7 @@ pub(crate) fn write_info(
     entry: &DatabaseEntry,
 ) -> Result<(), ApiError> {
     let pod = &exchange.app.pod;
-    let info = pod.database_info(entry)?;
+    let info = pod.told_info(entry)?;
     let statistics = info.statistics;
     let tag = &entry.sequence_tag;
     let start = entry.instance_start_time(pod.identity().restored_unix_s);

@@ -62,7 +62,8 @@ fn info(exchange: &Exchange, entry: &DatabaseEntry, partition: &str) -> Result<R
     let (mut living, mut deleted, mut bytes) = (0_u64, 0_u64, 0_u64);
     aside(|| {
         let pod = &exchange.app.pod;
-        pod.walk_heads(entry, &listing::partition_range(partition), |head| {
+        let range = listing::partition_range(partition);
+        pod.walk_heads(entry, &exchange.caller, &range, |head| {
             if head.winner.deleted {
                 deleted += 1;
             } else {

@@ -14,6 +14,7 @@ pub(super) fn status(error: &AccessError) -> (StatusCode, &'static str) {
         AccessError::PartName(_) => (StatusCode::PRECONDITION_FAILED, "file_exists"),
         AccessError::PartTaken(_) => (StatusCode::CONFLICT, "part_taken"),
         AccessError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_input"),
+        AccessError::Turned => (StatusCode::SERVICE_UNAVAILABLE, "rights_changed"),
         AccessError::Rebuilding { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rebuilding"),
     }
 }

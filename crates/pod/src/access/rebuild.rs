@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use super::settings::rule_topic;
 use super::AccessError;
 use super::label::label_of;
+use super::settings::rule_topic;
 use crate::databases::{DatabaseEntry, no_database};
 use crate::error::PodError;
 use crate::maintain::settle_references;
@@ -303,13 +303,26 @@ impl Pod {
 
     /// Waits until the rebuild of a database has ended, but not for long.
     pub(crate) async fn rebuilt_soon(&self, number: DatabaseNumber) {
-        let rebuild = self.inner.access.rebuilds.running.lock().get(&number).cloned();
+        let rebuild = self
+            .inner
+            .access
+            .rebuilds
+            .running
+            .lock()
+            .get(&number)
+            .cloned();
         let Some(rebuild) = rebuild else { return };
         let ended = rebuild.ended.notified();
         tokio::pin!(ended);
         ended.as_mut().enable();
         // It may have ended before anybody listened.
-        let running = self.inner.access.rebuilds.running.lock().contains_key(&number);
+        let running = self
+            .inner
+            .access
+            .rebuilds
+            .running
+            .lock()
+            .contains_key(&number);
         if running {
             let _ = tokio::time::timeout(SOON, ended).await;
         }
@@ -414,9 +427,9 @@ impl Pod {
         reader.walk_documents(&range, Direction::Forward, |id, head| {
             portion.walked += 1;
             let stands = head.labelled.as_ref();
-            if stands.is_none_or(|stands| {
-                stands.generation != generation || !stands.others.is_empty()
-            }) {
+            if stands
+                .is_none_or(|stands| stands.generation != generation || !stands.others.is_empty())
+            {
                 match unlabelled(&reader, generation, id) {
                     Ok(Some(document)) => {
                         let bytes = document.bodies.iter().map(|body| body.json.len());
@@ -553,11 +566,7 @@ impl Pod {
     }
 }
 
-fn keep(
-    tx: &mut Transaction<'_>,
-    number: DatabaseNumber,
-    kept: &Kept,
-) -> Result<(), EngineError> {
+fn keep(tx: &mut Transaction<'_>, number: DatabaseNumber, kept: &Kept) -> Result<(), EngineError> {
     let value = serde_json::to_vec(kept);
     let value = value.map_err(|error| EngineError::Corrupt(error.to_string()))?;
     tx.put(Space::Index, kept_for_reader(number, KEPT), value);

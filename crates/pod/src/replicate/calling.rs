@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::follow_changes::{Batch, ChangesRange};
+use crate::follow_changes::{Batch, ChangesRange, Part};
 use crate::pod::Pod;
 use crate::replicate::following::Page;
 use crate::replicate::peer::{LocalPeer, blocking, of_pod};
@@ -120,6 +120,7 @@ impl LocalPeer {
             after: page.at,
             until: newest,
             direction: adea_store::Direction::Forward,
+            part: Part::Kept,
             bodies: false,
             conflicts: false,
             leaves: !page.winners_only,

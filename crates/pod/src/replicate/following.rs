@@ -15,7 +15,7 @@ use adea_store::Direction;
 use serde_json::Value;
 
 use crate::databases::DatabaseEntry;
-use crate::follow_changes::{ChangeRow as Row, ChangesRange};
+use crate::follow_changes::{ChangeRow as Row, ChangesRange, Part};
 use crate::replicate::calling::Called;
 use crate::replicate::peer::{LocalPeer, blocking, of_pod, sequence};
 
@@ -203,6 +203,7 @@ impl LocalPeer {
             after: page.at,
             until: newest,
             direction: Direction::Forward,
+            part: Part::Kept,
             bodies,
             conflicts: false,
             leaves: !page.winners_only,
