@@ -16,6 +16,8 @@ mod shown;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -250,6 +252,7 @@ impl Pod {
         }
         let accepted = cases.into_iter().map(|case| (case.at, case.draft));
         judged.accepted.extend(accepted);
+        self.plan_merges(entry, &mut judged.accepted).await?;
         Ok(judged)
     }
 

@@ -103,6 +103,7 @@ impl Pod {
         });
         switched.await?;
         self.inner.databases.forget(name.as_str());
+        self.rouse_listeners(number);
         Ok(())
     }
 

@@ -26,8 +26,6 @@ pub(crate) struct Writing {
     pub(crate) labelling: Option<Labelling>,
     /// What becomes of forks.
     pub(crate) forks: Forks,
-    /// The design documents whose functions label or merge.
-    designs: Vec<String>,
     /// Tells apart what was set.
     set: u64,
 }
@@ -60,11 +58,7 @@ impl Writing {
         let access = AccessSettings::parse(&settings.access)
             .map_err(|error| EngineError::Corrupt(format!("access of a database: {error}")))?;
         let access = Arc::new(access);
-        let mut designs = Vec::new();
-        let mut function = |design: &String| {
-            designs.push(design.clone());
-            program(reader, design)
-        };
+        let function = |design: &str| program(reader, design);
         let labelling = if settings.labels == 0 {
             None
         } else {
@@ -92,7 +86,6 @@ impl Writing {
         Ok(Self {
             labelling,
             forks,
-            designs,
             set,
         })
     }
@@ -105,11 +98,6 @@ impl Writing {
     /// Whether this is what is set.
     pub(crate) fn is_of(&self, settings: &Settings) -> bool {
         self.set == told_apart(settings)
-    }
-
-    /// Tells apart what is set from what was set before.
-    pub(crate) fn set(&self) -> u64 {
-        self.set
     }
 
     /// Whether a function of this design document says who may read.
