@@ -71,3 +71,6 @@ pub enum AccessError {
         total: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;
