@@ -15,15 +15,15 @@ mod face;
 pub(crate) mod label;
 mod rebuild;
 mod refused;
-pub(crate) mod writing;
 mod settings;
+pub(crate) mod writing;
 
 use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
-pub use refused::WriteRefused;
 pub use rebuild::Progress as RebuildProgress;
+pub use refused::WriteRefused;
 pub use settings::AccessState;
 
 /// Why a use case here ended without doing what was asked.
