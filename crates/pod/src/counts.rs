@@ -13,9 +13,18 @@ use adea_store::{Direction, EngineError, View};
 
 use crate::databases::{DatabaseEntry, DatabaseInfo};
 use crate::error::PodError;
+use crate::follow_changes::{Course, Marks};
 use crate::pod::Pod;
 
 impl DatabaseEntry {
+    /// The place in its feed of who has seen all up to `sequence`, by the rights of now.
+    #[must_use]
+    pub fn place(&self, sequence: u64) -> String {
+        let mut token = Vec::new();
+        Marks::new(self, &Course::behind(self, sequence)).end(&mut token);
+        String::from_utf8(token).unwrap_or_default()
+    }
+
     /// Whether all documents of it are read through this entry.
     #[must_use]
     pub fn shows_all(&self) -> bool {
@@ -53,14 +62,6 @@ impl Pod {
             compacting: false,
         })
     }
-
-    /// The place in the feed of a database that stands for its sequence `through`.
-    ///
-    /// # Errors
-    /// [`PodError::Engine`] if the store cannot be read.
-    pub fn told_sequence(&self, entry: &DatabaseEntry, through: u64) -> Result<String, PodError> {
-        told_sequence(self.view().as_ref(), entry, through)
-    }
 }
 
 /// The place in the feed of a database that stands for its sequence `through`: for who does not see
@@ -83,7 +84,7 @@ pub(crate) fn told_sequence(
             Ok(ControlFlow::Break(()))
         })?;
     }
-    Ok(format!("{sequence}-{}", entry.sequence_tag))
+    Ok(entry.place(sequence))
 }
 
 fn counted(

@@ -146,7 +146,7 @@ mod tests {
         #[test]
         fn names_of_two_readers_never_meet(
             one in who(), other in who(),
-            x in "[\\x00a;<:1mw]{0,6}", y in "[\\x00a;<:1mw]{0,6}",
+            x in "[\\x00a;<:1mw]{1,6}", y in "[\\x00a;<:1mw]{1,6}",
         ) {
             let (a, b) = (front_of(&one), front_of(&other));
             let (p, q) = (stored_behind(&a, &x), stored_behind(&b, &y));

@@ -452,7 +452,7 @@ fn head(
         None => out.extend_from_slice(b"null"),
     }
     if listing.update_seq {
-        let place = pod.told_sequence(entry, statistics.update_sequence)?;
+        let place = entry.place(statistics.update_sequence);
         out.extend_from_slice(format!(",\"update_seq\":\"{place}\"").as_bytes());
     }
     out.extend_from_slice(b",\"rows\":[\r\n");

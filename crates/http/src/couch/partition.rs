@@ -82,7 +82,7 @@ fn info(exchange: &Exchange, entry: &DatabaseEntry, partition: &str) -> Result<R
     out.extend_from_slice(
         format!(",\"doc_del_count\":{deleted},\"doc_count\":{living},\"db_name\":").as_bytes(),
     );
-    write_json_string(&mut out, entry.name.as_str());
+    write_json_string(&mut out, &entry.face_name());
     out.extend_from_slice(b"}\n");
     Ok(reply::json(StatusCode::OK, out))
 }

@@ -147,7 +147,12 @@ fn program(reader: &Reader<'_>, design: &str) -> Result<Function, PodError> {
     let Some(winner) = record.tree.winner().filter(|node| !node.is_deleted()) else {
         return Ok(missing());
     };
-    let Some(stored) = winner.body().map(|body| reader.body(body)).transpose()?.flatten() else {
+    let Some(stored) = winner
+        .body()
+        .map(|body| reader.body(body))
+        .transpose()?
+        .flatten()
+    else {
         return Ok(missing());
     };
     let body = Body::decode(&stored)?;

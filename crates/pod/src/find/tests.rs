@@ -19,7 +19,7 @@ async fn with_indexes(bench: &mut Bench) {
             "map": {"fields": {"v": "asc"}, "partial_filter_selector": {}},
             "reduce": "_count", "options": {"def": {"fields": ["v"]}},
         });
-        let json = json!({"language": "query", "views": {id: view}}).to_string();
+        let json = json!({"language": "query", "views": {id: view}, "access": list}).to_string();
         let id = DocumentId::parse(id).unwrap();
         bench.put(id, &json, DraftedEdit::Edit(None), list).await;
     }

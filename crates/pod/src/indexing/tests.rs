@@ -145,6 +145,12 @@ impl Bench {
         let labels = |settings: &mut adea_documents::database::Settings| {
             (settings.labels, settings.labelled) = (1, 1);
         };
+        let store = &bench.pod.inner.store;
+        let keyed = store.transact(Pod::permit(), |tx| {
+            adea_documents::labels::put_key(tx, &[7; 32])?;
+            Ok::<_, adea_store::Decline<adea_documents::DatabaseError>>(())
+        });
+        keyed.await.unwrap();
         bench.pod.change_settings(&bench.entry, labels).await.unwrap();
         let again = bench.pod.database(&bench.entry.name).unwrap();
         // Who writes here is nobody who was let in: it is the bench that says the labels.

@@ -55,7 +55,7 @@ fn show(entry: &DatabaseEntry, request: &FindRequest, explained: &adea_pod::Expl
     let candidates = explained.candidates.iter();
     let fields = query.fields.iter().flatten().map(FieldPath::name);
     let mut shown = json!({
-        "dbname": entry.name.as_str(),
+        "dbname": entry.face_name(),
         "index": index,
         "partitioned": entry.settings.partitioned,
         "selector": query.selector.to_json(),
