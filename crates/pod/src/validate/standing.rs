@@ -231,7 +231,7 @@ pub(super) fn author_of(draft: &Prepared, admin: bool) -> Option<Arc<str>> {
 }
 
 /// The live leaves by which a draft is judged: the winner, and another that it extends.
-fn leaves_asked<'r>(
+pub(super) fn leaves_asked<'r>(
     record: &'r Record,
     draft: &Prepared,
     edited: Option<&Revision>,
