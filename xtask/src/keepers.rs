@@ -81,7 +81,10 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("serde", ANYBODY),
     ("serde_json", ANYBODY),
     ("sha1", &["accounts", "pod"]),
-    ("sha2", &["access", "accounts", "files", "script", "documents", "pod"]),
+    (
+        "sha2",
+        &["access", "accounts", "files", "script", "documents", "pod"],
+    ),
     ("socket2", &["http"]),
     ("subtle", &["access", "accounts"]),
     ("thiserror", ANYBODY),

@@ -7,21 +7,24 @@
 //! Rules here are pure; verbs take a transaction and never commit it. Only this crate makes a
 //! [`Scope`](adea_base::Scope).
 
+pub mod conflict;
+mod body;
 mod expression;
 mod history;
 mod list;
 mod place;
 mod principals;
+pub mod rules;
 mod scope;
 mod settings;
 mod sight;
 
 pub use expression::{ExpressionFault, InvalidExpression, PathExpression};
-pub use history::{Change, History, Recorded, load, record};
+pub use history::{Change, History, Recorded, last_event, load, record};
 pub use list::{
     AccessList, InvalidAccessList, LIST_PRINCIPALS_MAX, ListFault, PRINCIPAL_BYTES_MAX, signature,
 };
-pub use place::{Phase, PhaseKind, Place};
+pub use place::{Phase, PhaseKind, Place, Seal};
 pub use principals::{ADMIN, ANYONE, Principals, USERS, author, looks_like_account, reader_name};
 pub use scope::{aggregate, anonymous_scope, nothing_scope, partition_scope, reader_scope};
 pub use settings::{

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::body::members;
 use crate::principals::{ADMIN, digest};
 
 /// The most principals that a list has.
@@ -38,6 +39,9 @@ pub struct InvalidAccessList {
 /// What is wrong with an access list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListFault {
+    /// The document cannot be read.
+    #[error("cannot be read")]
+    Unreadable,
     /// Neither an array, nor an object with one under `read`.
     #[error("must be an array of strings")]
     NotAList,
@@ -103,6 +107,20 @@ impl AccessList {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 Err(invalid(field, ListFault::NotAList))
             }
+        }
+    }
+
+    /// The list that the document with this body has in `property`, as [`Self::parse`] reads it.
+    /// `None` where there is none.
+    ///
+    /// # Errors
+    /// [`InvalidAccessList`] that names the place in `property`.
+    pub fn of_body(property: &str, body: &[u8]) -> Result<Option<Self>, InvalidAccessList> {
+        let members = members(body, &[property]);
+        match members.as_ref().map(|members| members.get(property)) {
+            None => Err(invalid(property, ListFault::Unreadable)),
+            Some(None) => Ok(None),
+            Some(Some(value)) => Self::parse(property, value),
         }
     }
 
@@ -189,7 +207,7 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 }
 
 /// Whether `principal` may stand in a list.
-fn check(principal: &str) -> Result<(), ListFault> {
+pub(crate) fn check(principal: &str) -> Result<(), ListFault> {
     if principal.is_empty() {
         Err(ListFault::EmptyText)
     } else if principal.len() > PRINCIPAL_BYTES_MAX {
@@ -201,9 +219,12 @@ fn check(principal: &str) -> Result<(), ListFault> {
     }
 }
 
-fn invalid(place: &str, fault: ListFault) -> InvalidAccessList {
+pub(crate) fn invalid(place: &str, fault: ListFault) -> InvalidAccessList {
     InvalidAccessList {
         place: place.to_owned(),
         fault,
     }
 }
+
+#[cfg(test)]
+mod tests;

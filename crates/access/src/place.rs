@@ -2,11 +2,15 @@
 //!
 //! `<sequence>-<tag>_<event>[_<target><l|g><cursor>]_<mac>`: the sequence of the one order up to which
 //! he has seen all, the tag of the store, the event of his history that was in force, and where he
-//! stopped in a transition from that event to a later one. The code at its end binds all of it to the
-//! database and to the reader, so nobody makes one or uses another's.
+//! stopped in a transition from that event to a later one. The code at its end binds the event to the
+//! database and to the reader, so nobody comes with an event that was not his. The numbers are not
+//! bound: whoever changes them passes over what is his own, as with any feed. So the rows of a feed
+//! share one code.
 //!
 //! Invariant: what was not made for this reader of this database by this key is `None`, whatever its
 //! bytes are.
+
+use std::io::Write as _;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -55,18 +59,9 @@ impl Place {
     /// The token, for this reader of the database with this number.
     #[must_use]
     pub fn encode(&self, tag: &str, key: &[u8; 32], database: u64, reader: &str) -> String {
-        let mut text = format!("{}-{tag}_{}", self.sequence, self.seen_at);
-        if let Some(phase) = self.phase {
-            let kind = match phase.kind {
-                PhaseKind::Lost => 'l',
-                PhaseKind::Gained => 'g',
-            };
-            text.push_str(&format!("_{}{kind}{}", phase.target, phase.cursor));
-        }
-        let code = code(key, database, reader, &text);
-        text.push('_');
-        text.push_str(&code);
-        text
+        let mut text = Vec::with_capacity(96);
+        Seal::new(self.seen_at, tag, key, database, reader).write(&mut text, self);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// The place that a token says; `None` unless it was made with this tag and key for this reader
@@ -83,15 +78,15 @@ impl Place {
             return None;
         }
         let (text, given) = token.rsplit_once('_')?;
-        let expected = code(key, database, reader, text);
-        let same: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
-        if !same {
-            return None;
-        }
         let (sequence, rest) = text.split_once('-')?;
         let mut parts = rest.strip_prefix(tag)?.strip_prefix('_')?.split('_');
         let sequence = sequence.parse().ok()?;
         let seen_at = parts.next()?.parse().ok()?;
+        let expected = code(key, database, reader, &format!("{tag}_{seen_at}"));
+        let same: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
+        if !same {
+            return None;
+        }
         let phase = match parts.next() {
             Some(text) => Some(Phase::parse(text)?),
             None => None,
@@ -101,6 +96,49 @@ impl Place {
             seen_at,
             phase,
         })
+    }
+}
+
+/// What the tokens of one event of one reader share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    seen_at: u64,
+    tag: String,
+    code: String,
+}
+
+impl Seal {
+    /// That of the event at `seen_at`, for this reader of the database with this number.
+    #[must_use]
+    pub fn new(seen_at: u64, tag: &str, key: &[u8; 32], database: u64, reader: &str) -> Self {
+        let code = code(key, database, reader, &format!("{tag}_{seen_at}"));
+        Self {
+            seen_at,
+            tag: format!("-{tag}_{seen_at}"),
+            code: format!("_{code}"),
+        }
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn seen_at(&self) -> u64 {
+        self.seen_at
+    }
+
+    /// Writes the token of a place where this event was in force.
+    pub fn write(&self, out: &mut Vec<u8>, place: &Place) {
+        debug_assert_eq!(place.seen_at, self.seen_at, "the seal of another event");
+        // Writing to memory does not fail.
+        let _ = write!(out, "{}", place.sequence);
+        out.extend_from_slice(self.tag.as_bytes());
+        if let Some(phase) = place.phase {
+            let kind = match phase.kind {
+                PhaseKind::Lost => 'l',
+                PhaseKind::Gained => 'g',
+            };
+            let _ = write!(out, "_{}{kind}{}", phase.target, phase.cursor);
+        }
+        out.extend_from_slice(self.code.as_bytes());
     }
 }
 
@@ -120,7 +158,7 @@ impl Phase {
     }
 }
 
-/// The code of a token's text: a keyed hash of it with what it is bound to.
+/// The code of what a token is bound by: a keyed hash of it.
 fn code(key: &[u8; 32], database: u64, reader: &str, text: &str) -> String {
     #[expect(
         clippy::expect_used,
@@ -135,3 +173,6 @@ fn code(key: &[u8; 32], database: u64, reader: &str, text: &str) -> String {
     let bytes = hash.finalize().into_bytes();
     base32(bytes.get(..CODE_BYTES).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

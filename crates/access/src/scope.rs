@@ -25,11 +25,15 @@ pub fn reader_scope(history: Arc<History>, reader: &str, key: [u8; 32]) -> Scope
     limited(ReaderSight::new(history, reader, key))
 }
 
+/// Stands for everybody without a name, for whom together local documents are kept. No reader has
+/// this name, for behind the `~` stands somebody's.
+const ANONYMOUS: &str = "~";
+
 /// What a caller without a name sees, who holds the same now and always.
 #[must_use]
 pub fn anonymous_scope(principals: &Principals, key: [u8; 32]) -> Scope {
     let history = Arc::new(History::constant(principals));
-    limited(ReaderSight::new(history, "", key))
+    limited(ReaderSight::new(history, ANONYMOUS, key))
 }
 
 /// The documents under one label, for whoever may see it. `reader` names the caller, for whom local

@@ -3,22 +3,33 @@
 //! ```json
 //! {"version": 1,
 //!  "rule": {"property": "access"},
-//!  "default": "author",
+//!  "default": "admin",
 //!  "write_rules": {"writers": "writers", "owners": "owners"},
 //!  "write_only": false,
 //!  "mailboxes": false,
-//!  "schemas": {"type": "type", "types": {"note": {}}},
+//!  "schemas": null,
 //!  "conflicts": "keep"}
 //! ```
 //!
-//! Every field but `version` may be missing; what is shown back has them all.
+//! Every field may be missing; this is what is meant then, and what is shown back has them all. Other
+//! rules are `{"expression": [...]}` and `{"function": {"design": "_design/app", "name": "access"}}`;
+//! another default is `"author"` or a list of principals. `true` for `write_rules` and `mailboxes`
+//! means the usual names of properties. Schemas are `{"property": "type", "types": {"note": {...}}}`,
+//! and another way with conflicts is `"reject"` or `{"merge": ...}`.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::expression::PathExpression;
-use crate::list::AccessList;
+use crate::expression::{InvalidExpression, PathExpression};
+use crate::list::{AccessList, InvalidAccessList};
+
+mod read;
+
+/// The version of what is stored.
+const VERSION: u64 = 1;
+/// The longest text of settings; they are read with the database.
+const SETTINGS_BYTES_MAX: usize = 1 << 20;
 
 /// What is set for access in a database, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +115,7 @@ pub enum Conflicts {
 
 /// What is no set of access settings: which field, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {fault}")]
+#[error("{field}{}{fault}", if field.is_empty() { "" } else { ": " })]
 pub struct InvalidSettings {
     /// The field, as `rule.property`; empty for the whole.
     pub field: String,
@@ -118,6 +129,24 @@ pub enum SettingsFault {
     /// Not JSON.
     #[error("invalid JSON")]
     NotJson,
+    /// Larger than is kept.
+    #[error("larger than {SETTINGS_BYTES_MAX} bytes")]
+    TooLarge,
+    /// A version that this server does not know.
+    #[error("this server knows version {VERSION}")]
+    Version,
+    /// A field that there is none of.
+    #[error("unknown field")]
+    Unknown,
+    /// A value of another kind than the field has.
+    #[error("must be {0}")]
+    MustBe(&'static str),
+    /// A list of principals that is none.
+    #[error(transparent)]
+    List(InvalidAccessList),
+    /// An access expression that is none.
+    #[error(transparent)]
+    Expression(InvalidExpression),
 }
 
 impl Default for AccessSettings {
@@ -125,10 +154,7 @@ impl Default for AccessSettings {
         Self {
             rule: Rule::Property("access".to_owned()),
             default: DefaultList::Admin,
-            write_rules: Some(WriteRules {
-                writers: "writers".to_owned(),
-                owners: "owners".to_owned(),
-            }),
+            write_rules: Some(WriteRules::default()),
             write_only: false,
             mailboxes: None,
             schemas: None,
@@ -142,20 +168,46 @@ impl AccessSettings {
     ///
     /// # Errors
     /// [`InvalidSettings`] that names the field.
-    pub fn parse(_text: &str) -> Result<Self, InvalidSettings> {
-        Ok(Self::default())
+    pub fn parse(text: &str) -> Result<Self, InvalidSettings> {
+        read::settings(text)
     }
 
     /// All that is set, as JSON.
     #[must_use]
     pub fn summary(&self) -> Value {
-        Value::Null
+        json!({
+            "version": VERSION,
+            "rule": self.rule.summary(),
+            "default": self.default.summary(),
+            "write_rules": self.write_rules.as_ref().map_or(Value::Bool(false), |rules| {
+                json!({"writers": rules.writers, "owners": rules.owners})
+            }),
+            "write_only": self.write_only,
+            "mailboxes": self.mailboxes.as_ref().map_or(Value::Bool(false), |mailboxes| {
+                json!({"recipient": mailboxes.recipient})
+            }),
+            "schemas": self.schemas.as_ref().map_or(Value::Null, |schemas| {
+                json!({"property": schemas.type_property, "types": schemas.types})
+            }),
+            "conflicts": match &self.conflicts {
+                Conflicts::Keep => "keep".into(),
+                Conflicts::Reject => "reject".into(),
+                Conflicts::Merge(resolver) => json!({"merge": resolver}),
+            },
+        })
     }
 
     /// All that is set, as the text that is stored.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.summary().to_string()
+    }
+
+    /// Whether documents may stand under other labels by `other` than by these.
+    #[must_use]
+    pub fn labels_differ(&self, other: &Self) -> bool {
+        (&self.rule, &self.default, &self.mailboxes)
+            != (&other.rule, &other.default, &other.mailboxes)
     }
 
     /// The access list of a document for which the rule gave nothing; `author` is the principal of who
@@ -169,3 +221,50 @@ impl AccessSettings {
         }
     }
 }
+
+impl Rule {
+    /// The rule in words and values, for showing.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        match self {
+            Self::Property(name) => json!({"property": name}),
+            Self::Expression(expression) => json!({"expression": expression.as_value()}),
+            Self::Function { design, name } => {
+                json!({"function": {"design": design, "name": name}})
+            }
+        }
+    }
+}
+
+impl DefaultList {
+    fn summary(&self) -> Value {
+        match self {
+            Self::Admin => "admin".into(),
+            Self::Author => "author".into(),
+            Self::List(list) => {
+                let principals = list.principals().iter();
+                principals.map(|principal| principal.as_ref()).collect()
+            }
+        }
+    }
+}
+
+impl Default for WriteRules {
+    fn default() -> Self {
+        Self {
+            writers: "writers".to_owned(),
+            owners: "owners".to_owned(),
+        }
+    }
+}
+
+impl Default for Mailboxes {
+    fn default() -> Self {
+        Self {
+            recipient: "to".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

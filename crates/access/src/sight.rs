@@ -148,3 +148,6 @@ macro_rules! debug_without_key {
 debug_without_key!(ReaderSight, history, reader);
 debug_without_key!(PartitionSight, signature, reader);
 debug_without_key!(NoSight, reader);
+
+#[cfg(test)]
+mod tests;

@@ -164,6 +164,25 @@ pub fn find(view: &dyn View, name: &DatabaseName) -> Result<Option<Database>, En
     Ok(settings(view, number)?.map(|settings| Database { number, settings }))
 }
 
+/// Finds the database `name` as this transaction leaves it.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read.
+pub fn find_in(tx: &Transaction<'_>, name: &DatabaseName) -> Result<Option<Database>, EngineError> {
+    let Some(bytes) = tx.get(Space::Index, &keys::database_name(name.as_str()))? else {
+        return Ok(None);
+    };
+    let number = Reader::new(&bytes)
+        .varint()
+        .map(DatabaseNumber)
+        .ok_or_else(|| corrupt("a database's number"))?;
+    let Some(bytes) = tx.get(Space::Index, &keys::header(number))? else {
+        return Ok(None);
+    };
+    let settings = Settings::decode(&bytes).ok_or_else(|| corrupt("a database's settings"))?;
+    Ok(Some(Database { number, settings }))
+}
+
 /// The settings of database `number`, if it is still there.
 ///
 /// # Errors

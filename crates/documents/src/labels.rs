@@ -31,8 +31,8 @@ use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
 use crate::seen::NOBODY;
 
-pub use index::note_returned;
 pub(crate) use check::LabelCheck;
+pub use index::note_returned;
 pub(crate) use index::{Before, Entry, LabelChanges, Written};
 
 /// A label as a draft brings it.
@@ -83,6 +83,9 @@ pub struct Labelled {
     pub label: u64,
     /// The sequence from which on it stands under it.
     pub since: u64,
+    /// The sequence at which a new rule moved it last; 0 if none did. Which labels its bodies had
+    /// before is not known any more.
+    pub ruled_at: u64,
     /// Where it stood before, the oldest first; at most [`ERAS_MAX`].
     pub earlier: Vec<Era>,
     /// Bodies with another label than the document's: the sequence of the body, and the label's
@@ -178,7 +181,7 @@ impl Labelled {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        for n in [self.generation, self.label, self.since] {
+        for n in [self.generation, self.label, self.since, self.ruled_at] {
             put_varint(out, n);
         }
         put_varint(out, self.earlier.len() as u64);
@@ -202,7 +205,8 @@ impl Labelled {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let (generation, label, since) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let (generation, label) = (reader.varint()?, reader.varint()?);
+        let (since, ruled_at) = (reader.varint()?, reader.varint()?);
         let mut earlier = Vec::new();
         for _ in 0..reader.varint()? {
             earlier.push(Era {
@@ -223,6 +227,7 @@ impl Labelled {
             generation,
             label,
             since,
+            ruled_at,
             earlier,
             others,
             creator,

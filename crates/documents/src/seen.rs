@@ -88,6 +88,26 @@ pub(crate) fn steps_between(
     (possible && virtual_revision(key, database, id, of, steps) == *revision).then_some(steps)
 }
 
+/// The live leaf of document `id` of which `revision` is a virtual revival, if it is one: an edit of
+/// the one is an edit of the other.
+#[must_use]
+pub fn revived_leaf(
+    key: &[u8; 32],
+    database: DatabaseNumber,
+    id: &str,
+    record: &Record,
+    revision: &Revision,
+) -> Option<Revision> {
+    if record.tree.find(revision).is_some() {
+        return None;
+    }
+    let live = record.tree.leaves().filter(|leaf| !leaf.is_deleted());
+    live.map(crate::rev_tree::Node::revision).find(|leaf| {
+        let steps = steps_between(key, database, id, leaf, revision);
+        steps.is_some_and(|steps| steps % 2 == 0)
+    })
+}
+
 /// Whether a path, newest first, whose newest revision has generation `start`, begins with a virtual
 /// revision that nobody stored: then what it brings is known, and nothing new.
 #[must_use]
@@ -122,10 +142,11 @@ pub fn begins_virtual(
         if steps_between(key, database, id, &of, &newest).is_some() {
             return true;
         }
-        // Below a revision with content nothing is virtual, nor above many that nobody knows.
-        match record.tree.find(&of).map(crate::rev_tree::Node::body) {
-            Some(Some(_)) => break,
-            Some(None) => {}
+        // Below a revision with content nothing is virtual, but for the end of a chain; nor above many
+        // that nobody knows.
+        match record.tree.find(&of) {
+            Some(node) if node.body().is_some() && !node.is_deleted() => break,
+            Some(_) => {}
             None if unknown >= UNKNOWN_MAX => break,
             None => unknown += 1,
         }
@@ -170,6 +191,30 @@ impl Reader<'_> {
         sight: &Arc<dyn Sight>,
         labelled: &Labelled,
     ) -> Result<Vec<Span>, EngineError> {
+        self.intervals_where(sight, labelled, 0, |_| true)
+    }
+
+    /// When the reader could see a leaf whose body has `label`: while its document stood under the
+    /// same one. Before the last change of rule that is not known: then whenever he saw the document,
+    /// and as often as that changed its label he may have lost the leaf and got it back.
+    fn leaf_intervals(
+        &self,
+        sight: &Arc<dyn Sight>,
+        labelled: &Labelled,
+        label: u64,
+    ) -> Result<Vec<Span>, EngineError> {
+        self.intervals_where(sight, labelled, labelled.ruled_at, |era| {
+            era.label == label || era.until <= labelled.ruled_at
+        })
+    }
+
+    fn intervals_where(
+        &self,
+        sight: &Arc<dyn Sight>,
+        labelled: &Labelled,
+        apart_before: u64,
+        shown: impl Fn(&Era) -> bool,
+    ) -> Result<Vec<Span>, EngineError> {
         let mut intervals: Vec<Span> = Vec::new();
         let now = Era {
             label: labelled.label,
@@ -177,6 +222,9 @@ impl Reader<'_> {
             until: Span::OPEN,
         };
         for era in labelled.earlier.iter().chain([&now]) {
+            if !shown(era) {
+                continue;
+            }
             for span in self.spans(sight, era.label)?.iter() {
                 let (from, to) = (span.from.max(era.from), span.to.min(era.until));
                 if from >= to {
@@ -184,7 +232,7 @@ impl Reader<'_> {
                 }
                 match intervals.last_mut() {
                     // He saw it before and went on seeing it.
-                    Some(last) if last.to == from => {
+                    Some(last) if last.to == from && from >= apart_before => {
                         last.to = to;
                         last.times += span.times - 1;
                     }
@@ -217,11 +265,13 @@ impl Reader<'_> {
         match intervals.last() {
             None => Ok(None),
             Some(last) if last.is_open() => self.visible(sight, id, record, &intervals).map(Some),
-            Some(last) => Ok(self.gone(sight, id, record, &intervals, last.to)),
+            Some(last) => self.gone(sight, id, record, &intervals, last.to),
         }
     }
 
-    /// A document that the reader sees: without what is not for him, and with his revivals.
+    /// A document that the reader sees: without what is not for him, and with his revivals. A leaf that
+    /// lost is shown if it has the label of the winner: so whether it is shown changes with the
+    /// document only.
     fn visible(
         &self,
         sight: &Arc<dyn Sight>,
@@ -230,40 +280,57 @@ impl Reader<'_> {
         intervals: &[Span],
     ) -> Result<Record, EngineError> {
         let labelled = record.labelled.clone().unwrap_or_default();
-        if !labelled.others.is_empty() {
-            let mut hidden = Vec::new();
-            for (body, label) in &labelled.others {
-                let open = self.spans(sight, *label)?.last().is_some_and(Span::is_open);
-                if !open {
-                    hidden.push(*body);
-                }
-            }
-            let leaves = record.tree.leaves();
-            let unseen: Vec<Revision> = leaves
-                .filter(|leaf| leaf.body().is_some_and(|body| hidden.contains(&body)))
-                .map(Node::revision)
-                .collect();
-            record.tree.remove_leaves(&unseen);
-            record.tree.forget_bodies(&hidden);
-        }
-        if intervals.len() == 1 && intervals.iter().all(|span| span.times == 1) {
+        if record.tree.leaf_count() == 1 && is_unbroken(intervals) && labelled.others.is_empty() {
             return Ok(record);
         }
-        let live: Vec<(Revision, u64)> = record
+        let leaves: Vec<(Revision, bool, Option<u64>)> = record
             .tree
             .leaves()
-            .filter(|leaf| !leaf.is_deleted())
-            .filter_map(|leaf| Some((leaf.revision(), leaf.body()?)))
+            .map(|leaf| (leaf.revision(), leaf.is_deleted(), leaf.body()))
             .collect();
-        for (leaf, body) in live {
-            let steps = 2 * returns_since(intervals, body);
-            if steps == 0 {
+        let mut hidden = Vec::new();
+        for (body, label) in &labelled.others {
+            let open = self.spans(sight, *label)?;
+            if !open.last().is_some_and(Span::is_open) {
+                hidden.push(*body);
+            }
+        }
+        let stored = record.tree.clone();
+        for (leaf, deleted, body) in leaves {
+            let Some(body) = body.filter(|_| !deleted) else {
+                continue;
+            };
+            let label = labelled.label_of(body);
+            if label == labelled.label {
+                let seen = self.leaf_intervals(sight, &labelled, label)?;
+                let steps = 2 * returns_since(&seen, body);
+                if steps > 0 {
+                    let (start, path) = chain(sight.key(), self.database, id, &leaf, steps);
+                    // A tree that has no room for it shows what it has.
+                    let _ = record.tree.merge(&path, start, false, body);
+                }
                 continue;
             }
-            let (start, path) = chain(sight.key(), self.database, id, &leaf, steps);
-            // A tree that has no room for it shows what it has.
-            let _ = record.tree.merge(&path, start, false, body);
+            record.tree.remove_leaves(std::slice::from_ref(&leaf));
+            hidden.push(body);
+            let seen = self.last_seen(sight, &labelled, &stored, &leaf, (intervals, Span::OPEN))?;
+            let Some((seen, steps)) = seen else { continue };
+            let goes_on = |of: &Node| {
+                let shown = of
+                    .body()
+                    .is_some_and(|body| labelled.label_of(body) == labelled.label);
+                of.is_deleted() || shown
+            };
+            // What others follow that he sees is no leaf of his.
+            if stored.leaves_under(&seen).into_iter().any(goes_on) {
+                continue;
+            }
+            let (start, mut path) = chain(sight.key(), self.database, id, &seen, steps);
+            let older = stored.ancestors(&seen).skip(1);
+            path.extend(older.map(|node| node.id().clone()));
+            let _ = record.tree.merge(&path, start, true, NOTHING);
         }
+        record.tree.forget_bodies(&hidden, NOTHING);
         Ok(record)
     }
 
@@ -276,31 +343,66 @@ impl Reader<'_> {
         record: Record,
         intervals: &[Span],
         end: u64,
-    ) -> Option<Record> {
+    ) -> Result<Option<Record>, EngineError> {
+        let labelled = record.labelled.clone().unwrap_or_default();
         let mut tree = RevTree::new();
         for leaf in record.tree.leaves() {
             let revision = leaf.revision();
-            let mut path = record.tree.ancestors(&revision);
-            // What was written since he did not see.
-            let Some(last) = path.find(|node| node.body().is_none_or(|body| body < end)) else {
-                continue;
-            };
-            let seen = last.revision();
-            let steps = if last.is_deleted() {
-                0
-            } else {
-                2 * returns_since(intervals, last.body().unwrap_or(0)) + 1
-            };
+            let shown = (intervals, end);
+            let seen = self.last_seen(sight, &labelled, &record.tree, &revision, shown)?;
+            let Some((seen, steps)) = seen else { continue };
             let (start, mut ids) = chain(sight.key(), self.database, id, &seen, steps);
-            ids.extend(path.map(|node| node.id().clone()));
+            let older = record.tree.ancestors(&seen).skip(1);
+            ids.extend(older.map(|node| node.id().clone()));
             let _ = tree.merge(&ids, start, true, NOTHING);
         }
-        (!tree.is_empty()).then_some(Record {
+        Ok((!tree.is_empty()).then_some(Record {
             external_bytes: 0,
             tree,
             ..record
-        })
+        }))
     }
+}
+
+impl Reader<'_> {
+    /// The newest revision on the way down from `leaf` that the reader saw before `end`, and how many
+    /// steps below it his tombstone is: none if it is one itself.
+    fn last_seen(
+        &self,
+        sight: &Arc<dyn Sight>,
+        labelled: &Labelled,
+        tree: &RevTree,
+        leaf: &Revision,
+        (intervals, end): (&[Span], u64),
+    ) -> Result<Option<(Revision, u64)>, EngineError> {
+        for node in tree.ancestors(leaf) {
+            let as_leaf;
+            let (shown, body) = match node.body() {
+                // What was written since he did not see.
+                Some(body) if body >= end => continue,
+                Some(body) => {
+                    as_leaf = self.leaf_intervals(sight, labelled, labelled.label_of(body))?;
+                    (as_leaf.as_slice(), body)
+                }
+                // It was compacted: then it is as its document was.
+                None => (intervals, 0),
+            };
+            if shown.iter().any(|span| span.to > body) {
+                let steps = if node.is_deleted() {
+                    0
+                } else {
+                    2 * returns_since(shown, body) + 1
+                };
+                return Ok(Some((node.revision(), steps)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the reader saw something once and sees it still.
+fn is_unbroken(intervals: &[Span]) -> bool {
+    matches!(intervals, [span] if span.is_open() && span.times == 1)
 }
 
 /// The path from the `steps`th revision of the chain under `of` down to `of`, and its generation.

@@ -391,10 +391,14 @@ impl<'w, 't> Writer<'w, 't> {
             generation: self.settings.labels,
             label,
             others,
+            ruled_at: self.tx.sequence() + 1,
             ..old.unwrap_or_default()
         };
         if stays {
-            record.labelled = Some(now);
+            record.labelled = Some(Labelled {
+                ruled_at: before.labelled.as_ref().map_or(0, |old| old.ruled_at),
+                ..now
+            });
         } else {
             let sequence = self.tx.next_sequence();
             record.sequence = sequence;

@@ -1,5 +1,6 @@
 //! `CouchDB`'s API, a file a kind of resource.
 
+pub(crate) mod access;
 pub(crate) mod attachment;
 pub(crate) mod bulk;
 pub(crate) mod changes;

@@ -3,6 +3,7 @@
 //! The matches have no catch-all: a new fault does not compile until it has its answer. What can go
 //! wrong with accounts and what belongs to them stands in one file an area, in `error/`.
 
+mod access;
 mod account;
 mod app;
 mod factor;
@@ -11,6 +12,7 @@ mod mail;
 mod organisation;
 mod provider;
 mod session;
+mod writing;
 
 use std::borrow::Cow;
 
@@ -20,7 +22,7 @@ use adea_documents::json::{DraftError, JsonError, write_json_string};
 use adea_documents::revision::InvalidRevision;
 use adea_documents::{DatabaseError, WriteError};
 use adea_files::{ReadError, UploadError};
-use adea_pod::{FindError, InvalidPartitionedId, PodError};
+use adea_pod::{AccessError, FindError, InvalidPartitionedId, PodError};
 use adea_replication::ReplicationError;
 use adea_script::ScriptError;
 use adea_store::CommitError;
@@ -191,7 +193,14 @@ impl ApiError {
     pub(crate) fn response(&self) -> Response {
         let ((status, _), error) = (self.status(), self.word());
         // A function that throws is its author's matter.
-        let told = matches!(self, Self::Pod(PodError::Script(ScriptError::Threw { .. })));
+        let told = matches!(
+            self,
+            Self::Pod(
+                PodError::Script(ScriptError::Threw { .. })
+                    // It is no fault, and everybody who reads meets it.
+                    | PodError::Access(AccessError::Rebuilding { .. })
+            )
+        );
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && !told {
             tracing::error!(error = %self, "a request failed");
         }
@@ -272,6 +281,8 @@ fn of_pod(error: &PodError) -> (StatusCode, &'static str) {
         PodError::Provider(error) => provider::status(error),
         PodError::Organisation(error) => organisation::status(error),
         PodError::App(error) => app::status(error),
+        PodError::NotTaken(refused) => writing::status(refused),
+        PodError::Access(error) => access::status(error),
         PodError::Mail(error) => mail::status(error),
         PodError::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
         PodError::Description(_) => (StatusCode::BAD_REQUEST, "bad_request"),

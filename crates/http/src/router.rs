@@ -20,8 +20,8 @@ use crate::challenge::Challenge;
 use crate::cors::ForeignOrigin;
 use crate::couch::intake::Intake;
 use crate::couch::{
-    attachment, bulk, changes, database, design, document, find, inbox, listing, local, partition,
-    server, session, view,
+    access, attachment, bulk, changes, database, design, document, find, inbox, listing, local,
+    partition, server, session, view,
 };
 use crate::error::ApiError;
 use crate::reply;
@@ -330,17 +330,14 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         {
             return inbox::route(exchange, name.clone(), id).await;
         }
-        // Before it is known whether there is such a database: that, too, is the app's own matter.
-        exchange.app.pod.may_enter(&exchange.caller, name)?;
     }
     exchange.database = first;
     let Some((second, more)) = rest.split_first() else {
-        return database::route(exchange, name?).await;
+        return one_database(exchange, name?).await;
     };
     let name = name.map_err(|_| adea_documents::DatabaseError::Missing)?;
-    let entry = exchange.app.pod.database(&name)?;
-    let access = entry.access(&exchange.caller);
-    access.require_member()?;
+    let entry = exchange.app.pod.enter(&name, &exchange.caller).await?;
+    access::allow(&exchange, &entry, second, more)?;
     match (second.as_str(), more) {
         ("_design", [ddoc, function @ ..]) => {
             design_document(exchange, entry, ddoc, function).await
@@ -362,6 +359,9 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
             find::route(exchange, entry, second, more, None).await
         }
         ("_partition", more) => partition::route(exchange, entry, more).await,
+        ("_access" | "_why" | "_partitions" | "_signature" | "_sync", more) => {
+            access::route(exchange, entry, second, more).await
+        }
         (special, _)
             if special.starts_with('_')
                 && !special.starts_with("_design/")
@@ -370,6 +370,18 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
             database::special(exchange, entry, special, more).await
         }
         (id, attachment) => any_document(exchange, entry, id, attachment).await,
+    }
+}
+
+/// A database itself.
+async fn one_database(exchange: Exchange, name: DatabaseName) -> Result<Response, ApiError> {
+    // Before it is known whether there is such a database: that, too, is the app's own matter.
+    exchange.app.pod.may_enter(&exchange.caller, &name)?;
+    if access::answers(&exchange, &name)? {
+        // Boxed, so that a connection keeps no room for it while it is idle.
+        Box::pin(access::root(exchange, name)).await
+    } else {
+        database::route(exchange, name).await
     }
 }
 

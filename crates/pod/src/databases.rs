@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use adea_access::AccessSettings;
 use adea_accounts::apps::AppRoles;
 use adea_accounts::audit::{self, AuditEntry};
 use adea_accounts::{Access, Security};
@@ -12,9 +13,10 @@ use adea_documents::database::{
 };
 use adea_documents::reader::Reader;
 use adea_documents::{DATABASES_TOPIC, DatabaseError, DatabaseNumber, everything};
-use adea_store::{Decline, Direction, EngineError, Space, Subscription, View};
+use adea_store::{Decline, Direction, EngineError, Space, Subscription, Transaction, View};
 use parking_lot::RwLock;
 
+use crate::access::writing::Writing;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::sign_in::USERS;
@@ -38,8 +40,13 @@ pub struct DatabaseEntry {
     pub sequence_tag: String,
     /// What is asked of it: all, what the caller may read, or a partition.
     pub face: DatabaseFace,
-    /// Which of its documents are read in the name of who asks.
+    /// Which of its documents are read in the name of who asks; none, where documents say who may read
+    /// them and nobody was let in yet.
     pub(crate) scope: Scope,
+    /// What is set for access, read; its text in `settings` is empty.
+    pub access: Option<Arc<AccessSettings>>,
+    /// What the database says of writing.
+    pub(crate) writing: Arc<Writing>,
     /// What judges each document that is written.
     pub(crate) validators: Arc<Validators>,
     /// Where the store stood before all this was read.
@@ -58,9 +65,15 @@ impl DatabaseEntry {
     /// [`Pod::may_enter`].
     #[must_use]
     pub fn access(&self, caller: &Caller) -> Access {
-        match &self.app {
+        let access = match &self.app {
             Some(app) if app.administers(caller) => Access::Admin,
             Some(_) | None => self.security.access(caller),
+        };
+        // Where documents say who may read them, whoever has a name is let in, unless it was set who is.
+        let unset = self.has_access_control() && self.settings.security.is_empty();
+        match access {
+            Access::Denied403 if unset => Access::Member,
+            access => access,
         }
     }
 
@@ -136,7 +149,7 @@ impl DatabaseCache {
         known.changes += 1;
     }
 
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         let mut known = self.known.write();
         known.entries.remove(name);
         known.changes += 1;
@@ -144,7 +157,8 @@ impl DatabaseCache {
 }
 
 impl Pod {
-    /// Finds a database.
+    /// Finds a database, for the server's own work: where documents say who may read them, none is read
+    /// through what this finds. Who asks in somebody's name calls [`Pod::enter`].
     ///
     /// # Errors
     /// [`DatabaseError::Missing`] if there is none of that name.
@@ -191,18 +205,34 @@ impl Pod {
                 .map_err(|error| EngineError::Corrupt(format!("security of {name}: {error}")))?
         };
         let seed = format!("{} {}", self.inner.identity.instance, found.number.0);
+        let writing = Arc::new(self.writing(found.number, &found.settings)?);
+        let mut settings = found.settings;
+        // It may be long, and is read once.
+        let access = std::mem::take(&mut settings.access);
         Ok(DatabaseEntry {
             name: name.clone(),
             number: found.number,
-            settings: found.settings,
             security,
             app: self.roles_of_app(name),
             sequence_tag: sequence_tag(&seed),
             face: DatabaseFace::Whole,
-            scope: adea_access::aggregate(),
+            scope: crate::access::unprepared(&settings),
+            access: crate::access::read_settings(name, &access)?,
+            settings,
+            writing,
             validators: Arc::new(self.validators(found.number)?),
             read_at,
         })
+    }
+
+    fn writing(&self, number: DatabaseNumber, settings: &Settings) -> Result<Writing, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: number,
+            scope: adea_access::aggregate(),
+        };
+        Writing::load(&reader, settings)
     }
 
     fn validators(&self, number: DatabaseNumber) -> Result<Validators, PodError> {
@@ -260,6 +290,24 @@ impl Pod {
         partitioned: bool,
         told: Option<AuditEntry>,
     ) -> Result<(), PodError> {
+        let with = |_: &mut Transaction<'_>, _: &DatabaseName, _| Ok(());
+        self.create_with(name, partitioned, told, with).await
+    }
+
+    /// Makes a database and, in the same commit, does what `with` does.
+    pub(crate) async fn create_with(
+        &self,
+        name: &DatabaseName,
+        partitioned: bool,
+        told: Option<AuditEntry>,
+        with: impl FnOnce(
+            &mut Transaction<'_>,
+            &DatabaseName,
+            DatabaseNumber,
+        ) -> Result<(), Decline<PodError>>
+        + Send
+        + 'static,
+    ) -> Result<(), PodError> {
         let settings = Settings {
             created_unix_s: self.inner.clock.now_unix_s(),
             revisions_limit: REVISIONS_LIMIT,
@@ -274,8 +322,10 @@ impl Pod {
         Self::to_the_end(async move {
             let wanted = name.clone();
             let created = pod.inner.store.transact(Self::permit(), move |tx| {
+                crate::access::refuse_face_names(tx, &wanted)?;
                 let number = database::create(tx, &wanted, &settings).map_err(no_database)?;
                 crate::apps::keep_quota(tx, &wanted)?;
+                with(tx, &wanted, number)?;
                 if let Some(entry) = &told {
                     audit::append(tx, entry)?;
                 }
@@ -316,8 +366,9 @@ impl Pod {
             });
             let number = dropped.await?;
             pod.inner.databases.forget(name.as_str());
-            pod.inner.store.watch().close(number.0);
+            pod.dismiss_listeners(number);
             pod.inner.design_changes.forget(number);
+            pod.inner.access.forget(number);
             let accounts = name.as_str() == USERS;
             tokio::spawn(async move {
                 if accounts {
@@ -374,6 +425,7 @@ impl Pod {
             });
             changed.await?;
             pod.inner.databases.forget(name.as_str());
+            pod.rouse_listeners(number);
             Ok(())
         })
         .await
@@ -385,6 +437,16 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn database_info(&self, entry: &DatabaseEntry) -> Result<DatabaseInfo, PodError> {
         let statistics = self.statistics(entry)?;
+        if entry.face != DatabaseFace::Whole {
+            let statistics = self.counts_seen(entry, statistics)?;
+            let active_bytes = statistics.external_bytes + 64 * statistics.changes();
+            return Ok(DatabaseInfo {
+                statistics,
+                file_bytes: active_bytes,
+                active_bytes,
+                compacting: false,
+            });
+        }
         let range = everything(entry.number);
         let on_disk: u64 = [Space::Index, Space::Body]
             .into_iter()

@@ -123,6 +123,12 @@ pub enum PodError {
     /// Of apps.
     #[error(transparent)]
     App(#[from] crate::apps::AppError),
+    /// By what the database says of writing.
+    #[error(transparent)]
+    NotTaken(#[from] crate::access::WriteRefused),
+    /// Of databases with access control.
+    #[error(transparent)]
+    Access(#[from] crate::access::AccessError),
     /// Of mail.
     #[error(transparent)]
     Mail(#[from] crate::mail::MailError),

@@ -4,6 +4,7 @@
 //! document is, who may enter and where bytes lie is decided there; what a request looks like is
 //! decided above.
 
+mod access;
 mod admins;
 mod apps;
 mod audit;
@@ -13,6 +14,7 @@ mod background;
 mod backup;
 mod begin_session;
 mod configuration;
+mod counts;
 mod database_updates;
 mod databases;
 mod design_function;
@@ -24,6 +26,7 @@ mod follow_changes;
 mod indexing;
 mod limits;
 mod links;
+mod local_names;
 mod mail;
 mod maintain;
 mod organisations;
@@ -46,6 +49,7 @@ mod views;
 mod write_document;
 mod write_user;
 
+pub use access::{AccessError, AccessState, Partition, PartitionPage, RebuildProgress, Stood, Stretch, Why, WhySource, WriteRefused};
 pub use admins::FirstAdmin;
 pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{
@@ -71,7 +75,9 @@ pub use find::{
     FindPlan, FindQuery, FindStatistics, FindWalk, GROUPS_MAX, Group, MadeIndex, MangoIndex,
     NewIndex, Reach, Reason, primary_index_json,
 };
-pub use follow_changes::{Batch, ChangeRow, ChangesRange, Named, RowDocument, ShownChange};
+pub use follow_changes::{
+    Batch, ChangeRow, ChangesRange, Course, Marks, Named, Part, RowDocument, ShownChange,
+};
 pub use indexing::IndexTask;
 pub use limits::LimitKind;
 pub use links::{LinkError, MailProof, MailStarted, MailWanted, Promoted, Promoting};

@@ -170,6 +170,7 @@ impl Pod {
             }
             Err(error) => tracing::error!(%error, "dropped databases cannot be listed: {error}"),
         }
+        self.resume_rebuilds().await;
         self.erase_void_accounts_logged().await;
         if let Err(error) = self.forget_long_gone().await {
             tracing::warn!(%error, "databases that are long gone stay remembered: {error}");

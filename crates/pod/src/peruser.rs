@@ -20,7 +20,7 @@ use crate::admins::ADMIN_ROLE;
 use crate::auth_settings::PerUserSettings;
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::follow_changes::ChangesRange;
+use crate::follow_changes::{ChangesRange, Part};
 use crate::pod::{Pod, put};
 use crate::sign_in::USERS;
 
@@ -127,6 +127,7 @@ impl Pod {
             after,
             until: u64::MAX,
             direction: Direction::Forward,
+            part: Part::Kept,
             bodies: false,
             leaf_bodies: false,
             conflicts: false,

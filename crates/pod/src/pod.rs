@@ -17,6 +17,7 @@ use adea_store::{
 };
 use parking_lot::{Mutex, RwLock};
 
+use crate::access::AccessMemory;
 use crate::admins::Admins;
 use crate::apps::AppRegistry;
 use crate::auth_settings::AuthSettings;
@@ -130,6 +131,7 @@ pub(crate) struct Inner {
     pub(crate) providers: crate::providers::ProviderMemory,
     pub(crate) links: crate::links::LinkMemory,
     pub(crate) databases: DatabaseCache,
+    pub(crate) access: AccessMemory,
     pub(crate) maintenance: Maintenance,
     pub(crate) scripts: Scripts,
     pub(crate) design_changes: Arc<DesignChanges>,
@@ -267,6 +269,7 @@ impl Pod {
                 providers: crate::providers::ProviderMemory::default(),
                 links: crate::links::LinkMemory::default(),
                 databases: DatabaseCache::default(),
+                access: AccessMemory::default(),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
                 design_changes: Arc::default(),

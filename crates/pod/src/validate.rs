@@ -11,9 +11,13 @@
 //! functions that were in force at its commit. See docs/adr/0011.
 
 mod changes;
+mod labels;
 mod shown;
+mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -24,6 +28,7 @@ use adea_documents::json::{for_each_member, normalise, read_text};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::Body;
 use adea_documents::render::{Meta, Rendering};
+use adea_documents::revision::Revision;
 use adea_documents::selector::Selector;
 use adea_script::{DesignProgram, Owner, Purpose, ScriptError, Verdict};
 use adea_store::Direction;
@@ -34,6 +39,7 @@ use tokio::task::spawn_blocking;
 pub(crate) use changes::DesignChanges;
 pub(crate) use shown::user_context;
 use shown::{Plan, Shown};
+use standing::Question;
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
@@ -189,48 +195,65 @@ pub(crate) type Placed = (usize, Prepared);
 /// A draft that was refused, by its place among the others.
 pub(crate) type Refused = (usize, PodError);
 
+/// What came of judging drafts.
+#[derive(Default)]
+pub(crate) struct Judged {
+    /// Those that may be written, with the sequence of the record that each was judged against.
+    pub(crate) accepted: Vec<Placed>,
+    /// Those that may not.
+    pub(crate) refused: Vec<Refused>,
+    /// Those that bring nothing new, and their revisions.
+    pub(crate) known: Vec<(usize, Revision)>,
+}
+
 /// A draft that is being judged, and what the functions are shown of it.
 struct Case {
     at: usize,
     draft: Prepared,
+    /// What the rules ask once a function has said who may read it.
+    question: Option<Question>,
     shown: Option<Shown>,
 }
 
 impl Pod {
-    /// Judges drafts as the database stands now: those that may be written, with the sequence of
-    /// the record that each was judged against, and those that may not.
+    /// Judges drafts as the database stands now.
     pub(crate) async fn judge(
         &self,
         entry: &Arc<DatabaseEntry>,
         drafts: Vec<Placed>,
-    ) -> Result<(Vec<Placed>, Vec<Refused>), PodError> {
-        let (mut cases, mut refused) = self.show(entry, drafts).await?;
+    ) -> Result<Judged, PodError> {
+        let (mut cases, mut judged) = self.show(entry, drafts).await?;
+        if cases.iter().any(|case| case.question.is_some()) {
+            self.label_by_function(entry, &mut cases, &mut judged).await;
+        }
         for validator in &entry.validators.0 {
-            let judged: Vec<usize> = cases
+            let asked: Vec<usize> = cases
                 .iter()
                 .enumerate()
                 .filter_map(|(n, case)| case.shown.is_some().then_some(n))
                 .collect();
-            if judged.is_empty() {
+            if asked.is_empty() {
                 break;
             }
             let errors = match &validator.rule {
-                Rule::Broken(reason) => judged
+                Rule::Broken(reason) => asked
                     .iter()
                     .map(|n| (*n, broken(&validator.design, reason)))
                     .collect(),
                 Rule::Selector(selector) => {
-                    by_selector(selector, &cases, &judged, entry.security.as_text())
+                    by_selector(selector, &cases, &asked, entry.security.as_text())
                 }
-                Rule::Function(program) => self.by_function(entry, program, &cases, &judged).await,
+                Rule::Function(program) => self.by_function(entry, program, &cases, &asked).await,
             };
             for (n, error) in errors.into_iter().rev() {
                 let case = cases.remove(n);
-                refused.push((case.at, error));
+                judged.refused.push((case.at, error));
             }
         }
         let accepted = cases.into_iter().map(|case| (case.at, case.draft));
-        Ok((accepted.collect(), refused))
+        judged.accepted.extend(accepted);
+        self.plan_merges(entry, &mut judged.accepted).await?;
+        Ok(judged)
     }
 
     /// Reads what the drafts follow, and makes what the functions are shown.
@@ -238,7 +261,7 @@ impl Pod {
         &self,
         entry: &Arc<DatabaseEntry>,
         drafts: Vec<Placed>,
-    ) -> Result<(Vec<Case>, Vec<Refused>), PodError> {
+    ) -> Result<(Vec<Case>, Judged), PodError> {
         if drafts.len() <= FEW {
             return self.show_now(entry, drafts);
         }
@@ -252,27 +275,28 @@ impl Pod {
         &self,
         entry: &DatabaseEntry,
         drafts: Vec<Placed>,
-    ) -> Result<(Vec<Case>, Vec<Refused>), PodError> {
+    ) -> Result<(Vec<Case>, Judged), PodError> {
         let view = self.view();
-        let (mut cases, mut refused) = (Vec::with_capacity(drafts.len()), Vec::new());
+        let key = match &entry.writing.labelling {
+            Some(_) => Some(self.virtual_key()?),
+            None => None,
+        };
+        let (mut cases, mut judged) = (Vec::with_capacity(drafts.len()), Judged::default());
         for (at, mut draft) in drafts {
-            let (sequence, plan) = shown::plan(view.as_ref(), entry, &draft)?;
+            let (sequence, plan) = shown::plan(view.as_ref(), entry, key.as_ref(), &mut draft)?;
             draft.judged = sequence;
             match plan {
-                Plan::Refused(error) => refused.push((at, error)),
-                Plan::Free => cases.push(Case {
+                Plan::Refused(error) => judged.refused.push((at, error)),
+                Plan::Known(revision) => judged.known.push((at, revision)),
+                Plan::Asked { question, shown } => cases.push(Case {
                     at,
                     draft,
-                    shown: None,
-                }),
-                Plan::Shown(shown) => cases.push(Case {
-                    at,
-                    draft,
-                    shown: Some(shown),
+                    question,
+                    shown,
                 }),
             }
         }
-        Ok((cases, refused))
+        Ok((cases, judged))
     }
 
     /// What a function says of the cases named; one refused is named with the error.

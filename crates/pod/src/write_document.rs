@@ -1,6 +1,9 @@
 //! Writing documents: what was drafted is prepared outside, judged outside (`validate.rs`), decided
 //! inside one transaction (`portions.rs`), and answered when that is durable.
 
+mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod portions;
 #[cfg(test)]
 mod tests;
@@ -20,8 +23,10 @@ use bytes::Bytes;
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
+use crate::local_names;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
+use merging::Merging;
 
 /// How a draft is to be written.
 #[derive(Clone, Debug)]
@@ -42,6 +47,10 @@ pub struct Prepared {
     pub(crate) caller: Caller,
     /// The body as it was sent, where the rules of accounts ask about it.
     pub(crate) account: Option<Vec<u8>>,
+    /// What the client takes for the document's access signature, if it says so.
+    pub(crate) signature: Option<String>,
+    /// How the fork that it leaves is ended, if the database merges.
+    pub(crate) merging: Option<Merging>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
     /// Whether what stands for the password is made anew from the same password.
@@ -59,6 +68,12 @@ impl Prepared {
     #[must_use]
     pub fn id(&self) -> &DocumentId {
         &self.draft.id
+    }
+
+    /// The same, to be refused unless the document's access signature is this one.
+    #[must_use]
+    pub fn of_signature(self, signature: Option<String>) -> Self {
+        Self { signature, ..self }
     }
 
     /// Whether it deletes the document.
@@ -117,6 +132,8 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account,
+            signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -191,6 +208,7 @@ impl Pod {
             let written = pod.write_in_portions(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })
@@ -213,6 +231,7 @@ impl Pod {
             let written = pod.write_at_once(&entry, drafts).await;
             if designs {
                 pod.forget_database(&entry);
+                pod.rebuild_if_due(&entry.name, entry.number);
             }
             written
         })
@@ -247,6 +266,8 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account: None,
+            signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -307,6 +328,8 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account: None,
+            signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -328,7 +351,7 @@ impl Pod {
         name: &str,
         document: LocalDocument,
     ) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let written = self.inner.store.transact(Self::permit(), move |tx| {
             local::put(tx, number, &name, &document)
         });
@@ -340,7 +363,7 @@ impl Pod {
     /// # Errors
     /// [`PodError::Missing`] if there is none.
     pub async fn delete_local(&self, entry: &DatabaseEntry, name: &str) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let existed = self
             .inner
             .store

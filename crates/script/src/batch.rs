@@ -53,6 +53,8 @@ pub(crate) enum Inputs<'b> {
     Documents(&'b [Bytes]),
     Reduces(&'b [ReduceCall]),
     Validations(&'b [[Bytes; 4]]),
+    /// The arguments of each call.
+    Calls(&'b [Vec<Bytes>]),
     /// The arguments of the only call.
     Arguments(&'b [String]),
 }
@@ -64,6 +66,7 @@ impl Inputs<'_> {
             Self::Documents(documents) => documents.len(),
             Self::Reduces(calls) => calls.len(),
             Self::Validations(calls) => calls.len(),
+            Self::Calls(calls) => calls.len(),
             Self::Arguments(_) => 1,
         }
     }
@@ -85,6 +88,9 @@ impl Inputs<'_> {
             }
             Self::Validations(calls) => {
                 frame.array(calls.get(at).map(|call| &call[..]).unwrap_or_default());
+            }
+            Self::Calls(calls) => {
+                frame.array(calls.get(at).map(Vec::as_slice).unwrap_or_default());
             }
             Self::Arguments(arguments) => {
                 frame.array(arguments);

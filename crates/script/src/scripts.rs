@@ -49,6 +49,8 @@ pub enum Purpose {
     Reduce,
     /// `validate_doc_update`.
     Validate,
+    /// Access lists of documents, and merges of them.
+    Access,
     /// Filters of `_changes`.
     Filter,
     /// Shows, lists, updates, rewrites.
@@ -383,6 +385,42 @@ impl Scripts {
         let answers = self.batch(owner, &batch, reading).await?;
         let nothing = || Err(ScriptError::Crashed("it answered nothing".to_owned()));
         answers.into_iter().next().unwrap_or_else(nothing)
+    }
+
+    /// Calls the function at `path` once for each list of arguments, JSON texts: what it returned
+    /// as JSON text, or why there is nothing of the kind. `undefined` counts as null.
+    ///
+    /// # Errors
+    ///
+    /// When the process gave no answer.
+    pub async fn answers(
+        &self,
+        owner: &Owner,
+        program: &Arc<DesignProgram>,
+        path: &[&str],
+        calls: &[Vec<Bytes>],
+    ) -> Result<Vec<Result<String, ScriptError>>, ScriptError> {
+        let reading: Reading<Result<String, ScriptError>> = Reading {
+            line: |line| match line.strip_prefix('!') {
+                Some(json) => {
+                    let (error, reason) = lines::thrown(json);
+                    Err(ScriptError::Threw { error, reason })
+                }
+                None => lines::value(line).ok_or_else(|| {
+                    ScriptError::Crashed("what it returned has no JSON".to_owned())
+                }),
+            },
+            stopped: |error| Err(error.clone()),
+        };
+        let batch = Batch {
+            program: &**program,
+            action: Action::Answer,
+            path,
+            shared: None,
+            inputs: Inputs::Calls(calls),
+            units: 1,
+        };
+        self.batch(owner, &batch, reading).await
     }
 
     /// A list function: rows (JSON texts) are taken from `rows` as it asks for them, text comes

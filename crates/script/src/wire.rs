@@ -6,7 +6,7 @@
 //! allows or that ends in the middle of a field.
 
 /// Both sides say it first; a binary replaced under a running server is noticed by it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes before the fields: the length of what follows it, and the kind.
 pub(crate) const HEAD_BYTES: usize = 5;
@@ -101,6 +101,9 @@ kinds! {
         ViewFilter = 5,
         /// The input is the array of arguments; the action has the path.
         Call = 6,
+        /// The input is the array of arguments of a function that answers with a value; the
+        /// action has the path.
+        Answer = 7,
     }
 }
 

@@ -23,7 +23,8 @@ use crate::counter::{SEQUENCE, TERM, counter_value, first_sequence, read_counter
 use crate::engine::{Engine, EngineError, KeyRange, Space, View};
 use crate::error::{CommitError, TransactError};
 use crate::permit::WritePermit;
-use crate::transaction::{Pending, Transaction, touch};
+use crate::touched::Touched;
+use crate::transaction::{Pending, Transaction};
 use crate::watch::Watch;
 
 /// The most transactions that share one sync.
@@ -92,7 +93,7 @@ struct Group {
     pending: Pending,
     sequence: u64,
     bytes: usize,
-    topics: Vec<(u64, u64)>,
+    topics: Touched,
 }
 
 struct Shared {
@@ -352,8 +353,8 @@ impl Attempt<'_> {
                 group.bytes += tx.ops().iter().map(Op::size).sum::<usize>();
                 let (sequence, touched) = tx.keep();
                 group.sequence = sequence;
-                for (topic, reached) in touched {
-                    touch(&mut group.topics, topic, reached);
+                for (topic, reached) in touched.topics() {
+                    group.topics.add(*topic, *reached);
                 }
                 Some(Box::new(move |done| {
                     drop(answer.send(done.map(|()| value).map_err(TransactError::Commit)));
@@ -389,7 +390,7 @@ impl Committer {
                 pending: Pending::new(),
                 sequence,
                 bytes: 0,
-                topics: Vec::new(),
+                topics: Touched::default(),
             },
             unsynced: false,
         }
@@ -505,7 +506,7 @@ impl Committer {
                 self.shared
                     .sequence
                     .store(self.group.sequence, Ordering::Release);
-                self.shared.watch.publish(&topics);
+                self.shared.watch.publish(topics.topics());
                 Ok(())
             }
             Err(error) => {

@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 
 use crate::commit::Op;
 use crate::engine::{Direction, EngineError, KeyRange, Space, View};
+use crate::touched::Touched;
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -152,7 +153,7 @@ pub struct Transaction<'t> {
     pending: &'t mut Pending,
     begin: usize,
     sequence: u64,
-    touched: Vec<(u64, u64)>,
+    touched: Touched,
 }
 
 impl<'t> Transaction<'t> {
@@ -164,7 +165,7 @@ impl<'t> Transaction<'t> {
             pending,
             begin,
             sequence,
-            touched: Vec::new(),
+            touched: Touched::default(),
         }
     }
 
@@ -275,7 +276,7 @@ impl<'t> Transaction<'t> {
     /// Wakes who waits for `topic` once this is durable, and tells him that it reaches up to the
     /// last sequence handed out so far.
     pub fn touch(&mut self, topic: u64) {
-        touch(&mut self.touched, topic, self.sequence);
+        self.touched.add(topic, self.sequence);
     }
 
     /// What this transaction decided so far.
@@ -285,21 +286,13 @@ impl<'t> Transaction<'t> {
     }
 
     /// Keeps the decision: the sequence it ended at and the topics it touched.
-    pub(crate) fn keep(self) -> (u64, Vec<(u64, u64)>) {
+    pub(crate) fn keep(self) -> (u64, Touched) {
         (self.sequence, self.touched)
     }
 
     /// Takes the decision back.
     pub(crate) fn undo(self) {
         self.pending.truncate(self.begin);
-    }
-}
-
-/// Notes that `topic` reaches up to `sequence`.
-pub(crate) fn touch(topics: &mut Vec<(u64, u64)>, topic: u64, sequence: u64) {
-    match topics.iter_mut().find(|(known, _)| *known == topic) {
-        Some((_, reached)) => *reached = (*reached).max(sequence),
-        None => topics.push((topic, sequence)),
     }
 }
 

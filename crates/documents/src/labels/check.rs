@@ -132,12 +132,21 @@ impl LabelCheck {
         }
         self.counts.remove(&NOBODY);
         for label in self.counts.keys() {
-            self.faults
-                .push(format!("documents stand under label {label}, which is none"));
+            self.faults.push(format!(
+                "documents stand under label {label}, which is none"
+            ));
         }
         for (what, expected, range) in [
-            ("entries", self.entries, keys::all_label_changes(reader.database)),
-            ("documents", self.documents, keys::all_label_documents(reader.database)),
+            (
+                "entries",
+                self.entries,
+                keys::all_label_changes(reader.database),
+            ),
+            (
+                "documents",
+                self.documents,
+                keys::all_label_documents(reader.database),
+            ),
             ("members", members, keys::all_label_members(reader.database)),
         ] {
             let found = rows(range)?;
@@ -171,8 +180,9 @@ impl LabelCheck {
         for member in label.members.iter() {
             let key = keys::label_member(reader.database, member, number);
             if reader.view.get(Space::Index, &key)?.is_none() {
-                self.faults
-                    .push(format!("label {number} is not found by its member {member:?}"));
+                self.faults.push(format!(
+                    "label {number} is not found by its member {member:?}"
+                ));
             }
         }
         Ok(())

@@ -250,6 +250,8 @@ impl LabelChanges {
                 of_winner
             }
             Some((new, label)) if new == body => label,
+            // The end of a chain of revivals, written with this change.
+            _ if body > record.sequence => of_winner,
             // What was written before documents had labels waits for the rule to be applied to it.
             _ => before
                 .labelled

@@ -85,11 +85,13 @@ impl RevTree {
         dropped
     }
 
-    /// Takes the bodies written under `sequences` for missing, as after a compaction.
-    pub fn forget_bodies(&mut self, sequences: &[u64]) {
-        for node in &mut self.nodes {
+    /// Takes the bodies written under `sequences` for missing, as after a compaction; a tombstone that
+    /// is a leaf has the body written under `instead` then.
+    pub fn forget_bodies(&mut self, sequences: &[u64], instead: u64) {
+        let is_leaf = self.marked_leaves();
+        for (node, is_leaf) in self.nodes.iter_mut().zip(is_leaf) {
             if node.body.is_some_and(|body| sequences.contains(&body)) {
-                node.body = None;
+                node.body = (is_leaf && node.deleted).then_some(instead);
             }
         }
     }

@@ -10,3 +10,4 @@ mod command;
 mod history;
 mod model;
 mod regressions;
+mod sight;

@@ -16,7 +16,7 @@ mod shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adea_pod::{DatabaseEntry, PodError};
+use adea_pod::{Course, DatabaseEntry, PodError};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
@@ -47,7 +47,7 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) form: Form,
-    since: u64,
+    since: Course,
     limit: u64,
     descending: bool,
     all_leaves: bool,
@@ -61,23 +61,25 @@ pub(crate) struct Asked {
     filter: Filter,
 }
 
-/// Reads a token: a sequence that this database gave out, or a bare number. One that it did not
-/// give out, or has not reached, means nothing here: the reader starts anew and misses nothing.
+/// Reads a token: a place that this database gave out to this reader, or a bare number where all read
+/// the same. One that it did not give out, or has not reached, means nothing here: the reader starts
+/// anew and misses nothing.
 fn read_since(
     exchange: &Exchange,
     text: &str,
     entry: &DatabaseEntry,
     newest: u64,
-) -> Result<u64, ApiError> {
+) -> Result<Course, ApiError> {
     let malformed = || ApiError::bad("Malformed sequence supplied in 'since' parameter.");
     let text = text.trim().trim_matches('"');
     if text == "now" {
-        return Ok(newest);
+        return Ok(Course::behind(entry, newest));
     }
     // A moment: what was changed after it is told, and rather too much than too little.
     if let Some(unix_s) = crate::wire::time::parse(text) {
         let sequence = exchange.app.pod.sequence_at(entry, unix_s)?;
-        return Ok(sequence.map_or(newest, |sequence| sequence.min(newest)));
+        let sequence = sequence.map_or(newest, |sequence| sequence.min(newest));
+        return Ok(Course::since_moment(entry, sequence));
     }
     let (number, tag) = match text.split_once('-') {
         Some((number, tag)) => (number, Some(tag)),
@@ -91,7 +93,12 @@ fn read_since(
     }) {
         return Err(malformed());
     }
-    Ok(if known && number <= newest { number } else { 0 })
+    if entry.tells_each_his_own() {
+        let place = Course::from_token(entry, text, newest);
+        return Ok(place.unwrap_or_else(|| Course::from_beginning(entry)));
+    }
+    let known = known && number <= newest;
+    Ok(Course::behind(entry, if known { number } else { 0 }))
 }
 
 fn read_asked(
@@ -129,7 +136,7 @@ fn read_asked(
         .filter(|id| !id.is_empty())
         .or(query.any(&["since", "last-event-id"]))
     {
-        None | Some("" | "0") => 0,
+        None | Some("" | "0") => Course::from_beginning(entry),
         Some(text) => read_since(exchange, text, entry, newest)?,
     };
     let heartbeat = match query.get("heartbeat") {
@@ -184,7 +191,7 @@ pub(crate) async fn route(
         _ => return Err(ApiError::MethodNotAllowed("GET,HEAD,POST")),
     };
     // Listening begins before reading: what changes meanwhile is noticed after it.
-    let subscription = exchange.app.pod.watch_database(&entry);
+    let subscription = exchange.app.pod.watch_changes(&entry)?;
     // A database that was dropped before that would never be told to end.
     if exchange.app.pod.database(&entry.name)?.number != entry.number {
         return Err(PodError::from(adea_documents::DatabaseError::Missing).into());
@@ -210,7 +217,8 @@ async fn normal(
     asked: Asked,
     newest: u64,
 ) -> Result<Response, ApiError> {
-    let seed = format!("{} {newest} {}", entry.sequence_tag, exchange.raw_query);
+    let (tag, reading) = (&entry.sequence_tag, entry.reading());
+    let seed = format!("{tag} {newest} {reading} {}", exchange.raw_query);
     let etag = reply::fingerprint(0, seed.as_bytes());
     let cacheable = exchange.reads();
     if cacheable && matches_etag(exchange, &etag) {

@@ -289,6 +289,22 @@ fn active_tasks(exchange: &Exchange) -> Result<Response, ApiError> {
             .as_bytes(),
         );
     }
+    for task in exchange.app.pod.rebuilds() {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        let told = serde_json::json!({
+            "node": "adea@127.0.0.1",
+            "type": "access_rebuild",
+            "database": task.database,
+            "started_on": task.started_on,
+            "changes_done": task.done,
+            "total_changes": task.total,
+            "failed": task.failed,
+            "progress": task.percent(),
+        });
+        out.extend_from_slice(told.to_string().as_bytes());
+    }
     for task in exchange.app.pod.index_tasks() {
         if out.len() > 1 {
             out.push(b',');

@@ -15,10 +15,8 @@ use adea_base::Caller;
 use adea_store::Subscription;
 use tokio::time::Instant;
 
-use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::write_user::may_list_users;
 
 /// The longest time until the end of a session is looked at again.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(86_400);
@@ -93,24 +91,6 @@ impl Pod {
         let now = (record.epoch, record.password_fingerprint.clone());
         let same = *standing.proved.get_or_insert_with(|| now.clone()) == now;
         Ok(same.then_some(holder.caller))
-    }
-}
-
-impl Pod {
-    /// Whether `caller` may read the changes of a database now, as [`Pod::caller_again`] found him.
-    ///
-    /// # Errors
-    /// [`PodError::Engine`] if the store cannot be read.
-    pub fn may_listen(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<bool, PodError> {
-        // What is set for the database may have changed as well.
-        let now = match self.database(&entry.name) {
-            Ok(now) => now,
-            Err(PodError::Database(_)) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let users = !now.name.is_users() || may_list_users(&now, caller).is_ok();
-        let member = now.access(caller).require_member().is_ok();
-        Ok(users && member && self.may_enter(caller, &now.name).is_ok())
     }
 }
 

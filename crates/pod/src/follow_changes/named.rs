@@ -14,7 +14,7 @@ use adea_documents::record::{Leaf, Record, split_body};
 use adea_documents::rev_tree::Node;
 use adea_store::Direction;
 
-use super::{ChangeRow, ChangesRange, RowDocument};
+use super::{ChangeRow, ChangesRange, RowDocument, is_removal};
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -44,6 +44,7 @@ impl Pod {
         through: u64,
     ) -> Result<Named, PodError> {
         let view = self.view();
+        self.require_standing(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         let mut named = Named::up_to(through);
         for id in ids {
@@ -66,6 +67,7 @@ impl Pod {
         through: u64,
     ) -> Result<Named, PodError> {
         let view = self.view();
+        self.require_standing(view.as_ref(), entry)?;
         let mut named = Named::up_to(through);
         let designs = IdRange {
             first: Some("_design/".to_owned()),
@@ -96,6 +98,7 @@ impl Pod {
         mut visit: impl FnMut(&ChangeRow<'_>) -> ControlFlow<()>,
     ) -> Result<bool, PodError> {
         let view = self.view();
+        self.require_standing(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         while let Some((sequence, id)) = named.next(range.direction) {
             let record = reader.record(&id)?.unwrap_or_default();
@@ -107,6 +110,7 @@ impl Pod {
                 continue;
             };
             let body = record.tree.winner().and_then(Node::body);
+            let removal = is_removal(body);
             let stored = match body.filter(|_| range.bodies) {
                 Some(body) => reader.body(body)?,
                 None => None,
@@ -143,6 +147,7 @@ impl Pod {
                 leaves,
                 document,
                 losing: &[],
+                removal,
             };
             if visit(&row).is_break() {
                 break;

@@ -3,14 +3,15 @@
 use std::ops::ControlFlow;
 
 use adea_base::Caller;
-use adea_documents::record::{Body, Leaf, Record};
+use adea_documents::reader::Reader;
+use adea_documents::record::{Body, Change, Leaf, Record};
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::Revision;
 use adea_store::EngineError;
 use bytes::Bytes;
 
-use super::ChangesRange;
+use super::{ChangesRange, is_removal, walk_part};
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
 use crate::pod::Pod;
@@ -34,6 +35,9 @@ pub struct ShownChange {
     pub body: Option<Body>,
     /// The winner's live conflicts, if asked for.
     pub conflicts: Vec<Revision>,
+    /// Whether the document is not deleted, but gone from the reader's sight: no function is asked
+    /// whether that is told.
+    pub removal: bool,
 }
 
 /// Changes that were read together.
@@ -60,62 +64,76 @@ impl Pod {
         bytes_max: usize,
     ) -> Result<Batch, PodError> {
         let view = self.view();
+        self.require_standing(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         let (mut batch, mut bytes) = (Batch::default(), 0);
-        let secrets = is_replicator(&entry.name);
-        reader.walk_changes(
-            range.after,
-            range.until,
-            range.direction,
-            |sequence, change| {
-                if batch.changes.len() >= changes_max || bytes >= bytes_max {
-                    batch.more = true;
-                    return Ok(ControlFlow::Break(()));
-                }
-                let record = reader.record(change.id)?.unwrap_or_default();
-                let told = if range.leaves { usize::MAX } else { 1 };
-                let mut shown = ShownChange {
-                    sequence,
-                    id: change.id.to_owned(),
-                    leaves: Vec::new(),
-                    documents: Vec::new(),
-                    body: None,
-                    conflicts: Vec::new(),
-                };
-                if range.conflicts {
-                    shown.conflicts = record.tree.conflicts().map(Node::revision).collect();
-                }
-                for (n, node) in record.tree.leaves().take(told).enumerate() {
-                    let stored = match node.body() {
-                        Some(body) => reader.body(body)?,
-                        None => None,
-                    };
-                    let mut body = stored.map(|stored| Body::decode(&stored)).transpose()?;
-                    if let Some(body) = body.as_mut().filter(|_| secrets) {
-                        let seen = visible_description(entry, caller, &body.json);
-                        body.json = seen.unwrap_or(std::mem::take(&mut body.json));
-                    }
-                    shown.leaves.push(Leaf {
-                        revision: node.revision(),
-                        deleted: node.is_deleted(),
-                    });
-                    let document = body
-                        .as_ref()
-                        .map(|body| shown_document(change.id, &record, node, body));
-                    bytes += document.as_ref().map_or(0, Bytes::len);
-                    shown.documents.push(document);
-                    if n == 0 && range.bodies {
-                        shown.body = body;
-                    }
-                }
-                if !shown.leaves.is_empty() {
-                    batch.changes.push(shown);
-                }
-                Ok::<_, EngineError>(ControlFlow::Continue(()))
-            },
-        )?;
+        walk_part(&reader, &range, |sequence, change| {
+            if batch.changes.len() >= changes_max || bytes >= bytes_max {
+                batch.more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            let shown = show(&reader, entry, caller, range, sequence, &change)?;
+            bytes += shown
+                .documents
+                .iter()
+                .flatten()
+                .map(Bytes::len)
+                .sum::<usize>();
+            if !shown.leaves.is_empty() {
+                batch.changes.push(shown);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(batch)
     }
+}
+
+/// A change with its documents.
+fn show(
+    reader: &Reader<'_>,
+    entry: &DatabaseEntry,
+    caller: &Caller,
+    range: ChangesRange,
+    sequence: u64,
+    change: &Change<'_>,
+) -> Result<ShownChange, EngineError> {
+    let secrets = is_replicator(&entry.name);
+    let record = reader.record(change.id)?.unwrap_or_default();
+    let told = if range.leaves { usize::MAX } else { 1 };
+    let mut shown = ShownChange {
+        sequence,
+        id: change.id.to_owned(),
+        leaves: Vec::new(),
+        documents: Vec::new(),
+        body: None,
+        conflicts: Vec::new(),
+        removal: is_removal(change.body),
+    };
+    if range.conflicts {
+        shown.conflicts = record.tree.conflicts().map(Node::revision).collect();
+    }
+    for (n, node) in record.tree.leaves().take(told).enumerate() {
+        let stored = match node.body() {
+            Some(body) => reader.body(body)?,
+            None => None,
+        };
+        let mut body = stored.map(|stored| Body::decode(&stored)).transpose()?;
+        if let Some(body) = body.as_mut().filter(|_| secrets) {
+            let seen = visible_description(entry, caller, &body.json);
+            body.json = seen.unwrap_or(std::mem::take(&mut body.json));
+        }
+        shown.leaves.push(Leaf {
+            revision: node.revision(),
+            deleted: node.is_deleted(),
+        });
+        let judged = body.as_ref().filter(|_| !shown.removal);
+        let document = judged.map(|body| shown_document(change.id, &record, node, body));
+        shown.documents.push(document);
+        if n == 0 && range.bodies {
+            shown.body = body;
+        }
+    }
+    Ok(shown)
 }
 
 /// The document of a revision, with its `_revisions` as `CouchDB` shows it to functions.

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::follow_changes::ChangesRange;
+use crate::follow_changes::{ChangesRange, Part};
 use crate::pod::Pod;
 use crate::read_document::{Told, Which};
 use crate::replicate::Origin;
@@ -146,6 +146,7 @@ impl Pod {
             after,
             until,
             direction: Direction::Forward,
+            part: Part::Kept,
             bodies: false,
             conflicts: false,
             leaves: false,

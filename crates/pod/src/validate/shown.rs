@@ -5,10 +5,12 @@
 //! edited, or the nearest ancestor of a replicated revision whose body is here; `null` for a new
 //! document, and for one that is made again over a tombstone.
 
+use adea_access::AccessList;
 use adea_base::Caller;
 use adea_documents::WriteError;
 use adea_documents::json::write_json_string;
-use adea_documents::record::{Attachment, Body, Record};
+use adea_documents::reader::Reader;
+use adea_documents::record::{Attachment, Record};
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::{Revision, RevisionId};
@@ -16,7 +18,10 @@ use adea_documents::writer::DraftAttachment;
 use adea_store::View;
 use bytes::Bytes;
 
-use crate::databases::{DatabaseEntry, reader};
+use super::standing::{self, Bodies, Question, virtual_revision};
+use crate::access::WriteRefused;
+use crate::access::label::label_of;
+use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::follow_changes::{PATH_TOLD_MAX, shown_document};
 use crate::write_document::{DraftedEdit, Prepared};
@@ -26,10 +31,15 @@ use crate::write_user::judge_user;
 pub(super) enum Plan {
     /// Nothing: it will not be written.
     Refused(PodError),
-    /// Nothing: it may be written.
-    Free,
-    /// The validation functions.
-    Shown(Shown),
+    /// Nothing: it is known, and brings nothing new.
+    Known(Revision),
+    /// What it needs to be asked.
+    Asked {
+        /// What the rules of access are asked, if a function must be asked first who may read it.
+        question: Option<Question>,
+        /// What the validation functions are shown, if there are any.
+        shown: Option<Shown>,
+    },
 }
 
 /// What a validation function is shown, as JSON texts.
@@ -39,56 +49,149 @@ pub(super) struct Shown {
     pub(super) user: Bytes,
 }
 
-/// What is to be asked of `draft`, and the sequence of the record that says so; `None` where the
-/// record does not matter.
+const FREE: Plan = Plan::Asked {
+    question: None,
+    shown: None,
+};
+
+/// What is to be asked of `draft`, which gets its label if that is known already, and the sequence of
+/// the record that says so; `None` where the record does not matter. `key` makes virtual revisions.
 pub(super) fn plan(
     view: &dyn View,
     entry: &DatabaseEntry,
-    draft: &Prepared,
+    key: Option<&[u8; 32]>,
+    draft: &mut Prepared,
 ) -> Result<(Option<u64>, Plan), PodError> {
     if draft.id().is_design() {
-        return Ok((None, Plan::Free));
+        label_design(entry, draft);
+        return Ok((None, FREE));
     }
-    let record = reader(view, entry, &draft.caller).record(draft.id().as_str())?;
-    let record = record.unwrap_or_default();
-    let sequence = Some(record.sequence);
+    // What is judged is what is there, whoever may see it.
+    let reader = Reader {
+        view,
+        database: entry.number,
+        scope: adea_access::aggregate(),
+    };
+    let record = reader.record(draft.id().as_str())?.unwrap_or_default();
+    let planned = plan_by(&reader, entry, key, &record, draft)?;
+    Ok((Some(record.sequence), planned.unwrap_or_else(Plan::Refused)))
+}
+
+/// The plan by what is there; an error within is of the draft alone.
+fn plan_by(
+    reader: &Reader<'_>,
+    entry: &DatabaseEntry,
+    key: Option<&[u8; 32]>,
+    record: &Record,
+    draft: &mut Prepared,
+) -> Result<Result<Plan, PodError>, PodError> {
     if let Some(account) = &draft.account {
-        match judge_user(view, entry, draft, account) {
+        match judge_user(reader.view, entry, draft, account) {
             Ok(()) => {}
-            Err(PodError::Refused(refusal)) => {
-                return Ok((sequence, Plan::Refused(refusal.into())));
-            }
+            Err(PodError::Refused(refusal)) => return Ok(Err(refusal.into())),
             Err(error) => return Err(error),
         }
     }
-    if entry.validators.is_empty() {
-        return Ok((sequence, Plan::Free));
+    let mut bodies = Bodies::of(reader);
+    let mut revived = None;
+    if let Some(key) = key {
+        if let Some(known) = virtual_revision(entry, key, record, draft) {
+            return Ok(Ok(Plan::Known(known)));
+        }
+        revived = standing::revived(entry, key, record, draft);
     }
-    let follows = match Follows::of(&record, draft) {
+    let mut question = None;
+    if let Some(labelling) = &entry.writing.labelling {
+        let asked = Question::of(entry, labelling, record, &mut bodies, draft, revived.as_ref())?;
+        question = match asked {
+            Ok(question) => Some(question),
+            Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
+        };
+    }
+    if entry.validators.is_empty() && question.is_none() {
+        return Ok(Ok(FREE));
+    }
+    let follows = match Follows::of(record, draft, revived.as_ref()) {
         Ok(Some(follows)) => follows,
-        Ok(None) => return Ok((sequence, Plan::Free)),
-        Err(error) => return Ok((sequence, Plan::Refused(error.into()))),
+        // It is here already. A label it has, too; this one is for a body that is here by name only.
+        Ok(None) => {
+            draft.draft.label = question.map(|_| label_of(&AccessList::admin()));
+            return Ok(Ok(FREE));
+        }
+        Err(error) => {
+            let error = error.into();
+            return Ok(Err(match &question {
+                Some(question) => question.conflict(error),
+                None => error,
+            }));
+        }
     };
-    let body = match follows.stored.and_then(Node::body) {
+    let question = match settled(entry, question, draft) {
+        Ok(question) => question,
+        Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
+    };
+    if entry.validators.is_empty() {
+        let shown = None;
+        return Ok(Ok(Plan::Asked { question, shown }));
+    }
+    let shown = shown(entry, record, &follows, &mut bodies, draft)?;
+    Ok(shown.map(|shown| Plan::Asked {
+        question,
+        shown: Some(shown),
+    }))
+}
+
+/// A design document is for admins to write; who reads it, it may say itself.
+fn label_design(entry: &DatabaseEntry, draft: &mut Prepared) {
+    if let Some(labelling) = &entry.writing.labelling {
+        let list = labelling.of_design(&draft.draft.json);
+        draft.draft.label = Some(label_of(&list));
+        draft.draft.creator = standing::author_of(draft, true);
+    }
+}
+
+/// Settles what can be told at once; gives the question back if a function must be asked.
+fn settled(
+    entry: &DatabaseEntry,
+    question: Option<Question>,
+    draft: &mut Prepared,
+) -> Result<Option<Question>, WriteRefused> {
+    let (Some(mut question), Some(labelling)) = (question, &entry.writing.labelling) else {
+        return Ok(None);
+    };
+    if question.read(labelling, draft)? {
+        return Ok(Some(question));
+    }
+    question.settle(None, draft)?;
+    Ok(None)
+}
+
+/// What the validation functions are shown; an error within is of the draft alone.
+fn shown(
+    entry: &DatabaseEntry,
+    record: &Record,
+    follows: &Follows<'_>,
+    bodies: &mut Bodies<'_, '_>,
+    draft: &Prepared,
+) -> Result<Result<Shown, PodError>, PodError> {
+    let body = match follows.stored {
         None => None,
-        Some(body) => reader(view, entry, &draft.caller).body(body)?,
+        Some(node) => bodies.get(node)?,
     };
-    let body = body.map(|stored| Body::decode(&stored)).transpose()?;
     let inherited = body.as_ref().map_or(&[][..], |body| &body.attachments);
-    let attachments = match attachments(draft, &follows, inherited) {
+    let attachments = match attachments(draft, follows, inherited) {
         Ok(attachments) => attachments,
-        Err(error) => return Ok((sequence, Plan::Refused(error.into()))),
+        Err(error) => return Ok(Err(error.into())),
     };
     let old = match (follows.old(), &body) {
-        (Some(node), Some(body)) => shown_document(draft.id().as_str(), &record, node, body),
+        (Some(node), Some(body)) => shown_document(draft.id().as_str(), record, node, body),
         _ => Bytes::from_static(b"null"),
     };
-    let shown = Shown {
-        new: new_document(draft, &follows, &attachments),
+    Ok(Ok(Shown {
+        new: new_document(draft, follows, &attachments),
         old,
         user: user_context(entry, &draft.caller),
-    };
-    Ok((sequence, Plan::Shown(shown)))
+    }))
 }
 
 /// What a draft follows.
@@ -105,8 +208,18 @@ struct Follows<'r> {
 
 impl<'r> Follows<'r> {
     /// `None` if the revision is here already.
-    fn of(record: &'r Record, draft: &Prepared) -> Result<Option<Self>, WriteError> {
+    fn of(
+        record: &'r Record,
+        draft: &Prepared,
+        revived: Option<&Revision>,
+    ) -> Result<Option<Self>, WriteError> {
         match &draft.edit {
+            DraftedEdit::Edit(Some(named)) if revived.is_some() => Ok(Some(Self {
+                named: Some((named.clone(), vec![named.id.clone()])),
+                generation: named.generation + 1,
+                stored: revived.and_then(|leaf| record.tree.find(leaf)),
+                shown: true,
+            })),
             DraftedEdit::Edit(based_on) => {
                 let parent = record
                     .tree

@@ -15,7 +15,7 @@ use crate::error::PodError;
 use crate::pod::Pod;
 use crate::write_document::{DraftedEdit, Prepared};
 use crate::write_user::tests::over;
-use crate::{ChangesRange, Told, Which};
+use crate::{ChangesRange, Part, Told, Which};
 
 fn root() -> Caller {
     Caller::named("root", vec!["_admin".to_owned()])
@@ -258,6 +258,7 @@ async fn what_is_accepted_satisfies_the_rule_at_its_commit() {
         after: 0,
         until: u64::MAX,
         direction: adea_store::Direction::Forward,
+        part: Part::Kept,
         bodies: true,
         conflicts: false,
         leaves: false,

@@ -7,14 +7,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use adea_access::AccessList;
 use adea_accounts::directory::Ground;
+use adea_documents::database::{self, Settings};
+use adea_documents::labels;
 use adea_documents::revision::{Revision, RevisionId};
-use adea_documents::writer::Writer;
+use adea_documents::writer::{Draft, Writer};
 use adea_documents::{DatabaseNumber, WriteError};
 use adea_files::{Digest, references};
 use adea_store::{Decline, EngineError, TransactError, Transaction};
 
+use super::merging::would_fork;
 use super::{DraftedEdit, Outcome, Prepared};
+use crate::access::WriteRefused;
+use crate::access::label::label_of;
+use crate::access::writing::{Forks, Writing};
 use crate::databases::{DatabaseEntry, no_database};
 use crate::directory::life::Touched;
 use crate::error::PodError;
@@ -63,6 +70,8 @@ struct Premise {
     number: DatabaseNumber,
     read_at: u64,
     changes: Arc<DesignChanges>,
+    /// What the database says of writing.
+    writing: Arc<Writing>,
     /// Whether each draft must have been judged.
     judged: bool,
     /// There if the documents are accounts, whose records follow.
@@ -81,7 +90,7 @@ impl Fate {
 impl DatabaseEntry {
     /// Whether documents are judged before they are written.
     fn judges(&self) -> bool {
-        !self.validators.is_empty() || self.name.is_users()
+        !self.validators.is_empty() || self.name.is_users() || self.writing.judges()
     }
 }
 
@@ -103,6 +112,7 @@ impl Pod {
             number: entry.number,
             read_at: entry.read_at,
             changes: Arc::clone(&self.inner.design_changes),
+            writing: Arc::clone(&entry.writing),
             judged: entry.judges(),
             accounts: (entry.name.as_str() == USERS).then(|| self.ground_of(entry.number)),
         }
@@ -173,8 +183,8 @@ impl Pod {
             if !premise.holds() {
                 return Ok((Decided::Outdated, portion));
             }
-            let (fates, released) = decide(tx, &premise, &portion)?;
-            Ok((Decided::Written { fates, released }, portion))
+            let decided = decide(tx, &premise, &portion)?;
+            Ok((decided, portion))
         })
     }
 
@@ -195,11 +205,15 @@ impl Pod {
             if attempt > 0 {
                 entry = self.reread_database(&entry)?;
             }
-            let (accepted, refused) = self.judge(&entry, open).await?;
-            for (at, error) in refused {
+            let judged = self.judge(&entry, open).await?;
+            for (at, error) in judged.refused {
                 settle(at, Err(error));
             }
-            let (places, drafts): (Vec<usize>, Vec<Prepared>) = accepted.into_iter().unzip();
+            for (at, revision) in judged.known {
+                settle(at, Ok(revision));
+            }
+            let accepted = judged.accepted.into_iter();
+            let (places, drafts): (Vec<usize>, Vec<Prepared>) = accepted.unzip();
             if drafts.is_empty() {
                 open = Vec::new();
                 break;
@@ -245,11 +259,12 @@ impl Pod {
             }
             if entry.judges() {
                 let placed = drafts.into_iter().enumerate().collect();
-                let (accepted, refused) = self.judge(&entry, placed).await?;
-                if !refused.is_empty() {
-                    return Ok(Err(named(count, refused)));
+                let judged = self.judge(&entry, placed).await?;
+                if !judged.refused.is_empty() {
+                    return Ok(Err(named(count, judged.refused)));
                 }
-                drafts = accepted.into_iter().map(|(_, draft)| draft).collect();
+                // None is known: these are edits.
+                drafts = judged.accepted.into_iter().map(|(_, draft)| draft).collect();
             }
             let premise = self.premise(&entry);
             let decided = self
@@ -309,7 +324,9 @@ fn decide_all(
         Decline::Refused(error) => Decline::Refused(Undone::Pod(error)),
         Decline::Engine(error) => Decline::Engine(error),
     });
-    let (fates, released) = decided?;
+    let Decided::Written { fates, released } = decided? else {
+        return Err(Decline::Refused(Undone::Outdated(drafts)));
+    };
     let revisions: Option<Vec<Revision>> = fates
         .iter()
         .map(|fate| match fate {
@@ -323,19 +340,23 @@ fn decide_all(
     }
 }
 
-/// What becomes of each draft, and the files that nobody refers to any more.
+/// What becomes of each draft, and the files that nobody refers to any more; nothing if it was set
+/// otherwise meanwhile how documents are written.
 fn decide(
     tx: &mut Transaction<'_>,
     premise: &Premise,
     drafts: &[Prepared],
-) -> Result<(Vec<Fate>, Vec<Digest>), Decline<PodError>> {
+) -> Result<Decided, Decline<PodError>> {
     let mut gone = Vec::with_capacity(drafts.len());
     for prepared in drafts {
         gone.push(carried_and_gone(tx, prepared)?);
     }
     let begun_at = tx.sequence();
     let mut writer = Writer::open(tx, premise.number).map_err(no_database)?;
-    let (mut fates, mut designs) = (Vec::with_capacity(drafts.len()), false);
+    if !premise.writing.is_of(writer.settings()) {
+        return Ok(Decided::Outdated);
+    }
+    let (mut fates, mut designs, mut rule) = (Vec::with_capacity(drafts.len()), false, false);
     let mut touched = Touched::default();
     for (prepared, gone) in drafts.iter().zip(gone) {
         let stale = if premise.judged {
@@ -346,9 +367,10 @@ fn decide(
         fates.push(match (stale, gone) {
             (Some(stale), _) => stale,
             (None, Some(error)) => Fate::Done(Err(error.into())),
-            (None, None) => Fate::Done(write_one(&mut writer, prepared)?),
+            (None, None) => Fate::Done(write_one(&mut writer, premise, prepared)?),
         });
         designs |= prepared.id().is_design();
+        rule |= premise.writing.is_labelled_by(prepared.id().as_str());
         if premise.accounts.is_some() && matches!(fates.last(), Some(Fate::Done(Ok(_)))) {
             touched.note(prepared.id(), &prepared.caller, prepared.same_password);
         }
@@ -358,6 +380,13 @@ fn decide(
     if let Some(ground) = &premise.accounts {
         touched.follow(tx, ground)?;
     }
+    if rule {
+        // What said who may read says it otherwise: nobody is shown anything by the old.
+        let generation = tx.next_sequence();
+        let again = |settings: &mut Settings| settings.labels = generation;
+        database::change_settings(tx, premise.number, again).map_err(no_database)?;
+        tx.touch(labels::member_topic(premise.number, ""));
+    }
     if designs {
         premise.changes.note(premise.number, tx.sequence());
     }
@@ -366,7 +395,7 @@ fn decide(
             .iter()
             .find_map(|prepared| prepared.inline.get(address).cloned())
     })?;
-    Ok((fates, released))
+    Ok(Decided::Written { fates, released })
 }
 
 impl Prepared {
@@ -407,14 +436,28 @@ fn carried_and_gone(
 
 fn write_one(
     writer: &mut Writer<'_, '_>,
+    premise: &Premise,
     prepared: &Prepared,
 ) -> Result<Outcome, Decline<PodError>> {
+    if matches!(premise.writing.forks, Forks::Refused) && would_fork(writer, prepared)? {
+        return Ok(Err(WriteRefused::Fork.into()));
+    }
+    let mut closed = None;
+    if prepared.draft.label.is_none() && writer.settings().labels != 0 {
+        // It came past the judges: it is for admins alone.
+        let label = Some(label_of(&AccessList::admin()));
+        closed = Some(Draft {
+            label,
+            ..prepared.draft.clone()
+        });
+    }
+    let draft = closed.as_ref().unwrap_or(&prepared.draft);
     let written = match &prepared.edit {
-        DraftedEdit::Edit(based_on) => writer.edit(&prepared.draft, based_on.as_ref()),
+        DraftedEdit::Edit(based_on) => writer.edit(draft, based_on.as_ref()),
         DraftedEdit::Replicated(start, path) => {
             let newest = path.first().cloned();
             writer
-                .replicate(&prepared.draft, *start, path)
+                .replicate(draft, *start, path)
                 .map(|()| Revision {
                     generation: *start,
                     id: newest.unwrap_or(RevisionId::Md5([0; 16])),
@@ -422,7 +465,12 @@ fn write_one(
         }
     };
     match written {
-        Ok(revision) => Ok(Ok(revision)),
+        Ok(revision) => {
+            if let Some(merging) = &prepared.merging {
+                merging.write(writer)?;
+            }
+            Ok(Ok(revision))
+        }
         Err(Decline::Refused(error)) => Ok(Err(error.into())),
         Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
     }

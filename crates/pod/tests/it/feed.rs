@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adea_base::{Caller, DatabaseName};
 use adea_documents::revision::Revision;
-use adea_pod::{ChangesRange, DatabaseEntry, Pod};
+use adea_pod::{ChangesRange, DatabaseEntry, Part, Pod};
 use adea_store::{Direction, Subscription};
 
 use crate::scratch::{Scratch, database, options, put};
@@ -49,6 +49,7 @@ impl Follower {
             after: self.position,
             until,
             direction: Direction::Forward,
+            part: Part::Kept,
             bodies,
             conflicts: false,
             leaves: bodies,
@@ -136,6 +137,7 @@ async fn every_follower_sees_the_last_revision_of_every_document() {
         after: 0,
         until: u64::MAX,
         direction: Direction::Reverse,
+        part: Part::Kept,
         bodies: false,
         conflicts: false,
         leaves: false,

@@ -397,6 +397,17 @@
     return emitted ? 'true' : 'false';
   }
 
+  // ---- Functions that answer with a value ----
+
+  function answer(called) {
+    try {
+      const line = stringify(apply(chosen, design, called));
+      return line === undefined ? 'null' : line;
+    } catch (error) {
+      return faultOf(error);
+    }
+  }
+
   // ---- Shows, lists, updates, rewrites ----
 
   const render = host.render({
@@ -418,7 +429,7 @@
   return {
     load, loadDesign, choose,
     setRequest: (value) => { request = value; },
-    map, stopped, reduce, validate, filter, viewFilter,
+    map, stopped, reduce, validate, filter, viewFilter, answer,
     call: render.call, list: render.list,
   };
 })

@@ -165,6 +165,7 @@ impl<'js> Work<'_, 'js> {
             Action::Filter => "filter",
             Action::ViewFilter => "viewFilter",
             Action::Call => "call",
+            Action::Answer => "answer",
         })?;
         let mut inputs = self.run.inputs;
         let mut skip = self.run.skip;
@@ -175,7 +176,8 @@ impl<'js> Work<'_, 'js> {
                 | Action::Validate
                 | Action::Filter
                 | Action::ViewFilter
-                | Action::Call => self.line(&entry, input),
+                | Action::Call
+                | Action::Answer => self.line(&entry, input),
             };
             if ending != Ending::Whole {
                 return Ok(ending);

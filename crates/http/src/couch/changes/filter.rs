@@ -59,6 +59,8 @@ impl Filter {
             Self::All | Self::Function(_) => Passing::All,
             Self::Design => row.id.starts_with("_design/").into(),
             Self::Ids(ids) => ids.contains(row.id).into(),
+            // What is gone from sight is not the filter's to know.
+            Self::Selector(_) if row.removal => Passing::All,
             Self::Selector(selector) => {
                 let passing = row.matching(selector);
                 match passing.len() {

@@ -3,10 +3,12 @@
 //! The feed is a position, what was asked, and a subscription; views are opened for a page and
 //! closed with it, so a listener that waits holds nothing back. Each step tells what is there or
 //! waits: for a change, a heartbeat, the end of its time, or the end of the database or the server.
-//! Everything up to `position` was told or did not pass the filter, and only what was read moves
-//! it: no change is missed. Documents that are named are looked up (`follow/named.rs`); what a function
+//! Everything that the course has behind it was told or did not pass the filter, and only what was read
+//! moves it: no change is missed. Who may listen, and to what, is asked anew whenever that may have
+//! changed (`follow/hearing.rs`). Documents that are named are looked up (`follow/named.rs`); what a function
 //! must judge is judged in batches (`follow/judged.rs`).
 
+mod hearing;
 mod judged;
 mod named;
 
@@ -16,11 +18,15 @@ use std::sync::Arc;
 
 use adea_base::Caller;
 use adea_documents::render::Piece;
-use adea_pod::{ChangesRange, DatabaseEntry, Named, PodError, Standing};
+use adea_pod::{
+    AccessError, ChangesRange, Course, DatabaseEntry, Marks, Named, PodError, Standing,
+};
 use adea_store::{Direction, Subscription};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use hearing::Again;
 
 use crate::App;
 use crate::couch::changes::filter::Filter;
@@ -67,8 +73,10 @@ pub(crate) struct Feed {
     subscription: Option<Subscription>,
     /// What may end the feed besides, where it has a listener whose rights may end.
     standing: Option<Box<Standing>>,
-    /// Everything up to here was told or passed over.
-    position: u64,
+    /// The database as it was when it was last asked who may listen.
+    known: Option<Arc<DatabaseEntry>>,
+    /// Where it is.
+    course: Course,
     /// Where a walk downwards is.
     below: u64,
     /// Up to here there may be something to tell.
@@ -101,8 +109,11 @@ impl Feed {
         newest: u64,
         subscription: Option<Subscription>,
     ) -> Self {
-        // One that does not wait is over before long.
-        let listens = subscription.is_some() || asked.heartbeat.is_some() || asked.attachments;
+        // One that does not wait is over before long, unless it has much to tell of what may be lost.
+        let listens = subscription.is_some()
+            || asked.heartbeat.is_some()
+            || asked.attachments
+            || entry.tells_each_his_own();
         let pod = &exchange.app.pod;
         let standing = listens.then(|| pod.follow_caller(&exchange.caller));
         Self {
@@ -110,7 +121,12 @@ impl Feed {
             entry,
             caller: exchange.caller.clone(),
             standing: standing.flatten(),
-            position: asked.since,
+            known: None,
+            course: if asked.descending {
+                asked.since.downwards()
+            } else {
+                asked.since
+            },
             below: newest,
             until: newest,
             asked: Box::new(asked),
@@ -144,19 +160,21 @@ impl Feed {
     /// Writes what stands behind the last row.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         self.ended = true;
-        let last = if self.asked.descending && self.told > 0 {
-            self.below
+        let mut last = Vec::new();
+        let marks = Marks::new(&self.entry, &self.course);
+        if self.asked.descending && self.told > 0 {
+            marks.row(&mut last, self.below);
         } else {
-            self.position
-        };
+            marks.end(&mut last);
+        }
+        let last = String::from_utf8_lossy(&last);
         let pending = self.pending().unwrap_or(0);
-        let tag = &self.entry.sequence_tag;
         let end = match self.asked.form {
             Form::Normal | Form::Longpoll => {
-                format!("\n],\n\"last_seq\":\"{last}-{tag}\",\"pending\":{pending}}}\n\n")
+                format!("\n],\n\"last_seq\":\"{last}\",\"pending\":{pending}}}\n\n")
             }
             Form::Continuous => {
-                format!("{{\"last_seq\":\"{last}-{tag}\",\"pending\":{pending}}}\n\n")
+                format!("{{\"last_seq\":\"{last}\",\"pending\":{pending}}}\n\n")
             }
             Form::EventSource => "\n".to_owned(),
         };
@@ -166,11 +184,15 @@ impl Feed {
     /// How many changes are left behind the last one told.
     fn pending(&self) -> Result<u64, PodError> {
         let pod = &self.app.pod;
-        if self.asked.descending {
-            let all = pod.statistics(&self.entry)?.changes();
-            return Ok(all.saturating_sub(self.told));
+        if !self.asked.descending {
+            return pod.rows_left(&self.entry, &self.caller, self.course);
         }
-        pod.changes_after(&self.entry, &self.caller, self.position)
+        let all = if self.entry.tells_each_his_own() {
+            pod.changes_after(&self.entry, &self.caller, 0)?
+        } else {
+            pod.statistics(&self.entry)?.changes()
+        };
+        Ok(all.saturating_sub(self.told))
     }
 
     /// Whether no more rows may be told.
@@ -197,31 +219,84 @@ impl Feed {
 
     /// The first page of a feed that is not sent before it is known whether it is the only one.
     pub(super) async fn first_page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
-        if matches!(self.asked.filter, Filter::Function(_)) {
-            return Box::pin(self.first_judged_page(out)).await;
+        let mut turns = 0;
+        loop {
+            let page = if matches!(self.asked.filter, Filter::Function(_)) {
+                Box::pin(self.first_judged_page(out)).await
+            } else {
+                self.in_turn(|feed| feed.page(out)).await
+            };
+            match page {
+                Ok(more) => return Ok(more),
+                Err(error) => match self.after_failing(error, &mut turns).await? {
+                    Again::Read => {}
+                    Again::Wait | Again::Over => return Err(AccessError::Turned.into()),
+                },
+            }
         }
-        self.in_turn(|feed| feed.page(out)).await
     }
 
     /// What is left to walk through: behind which sequence, up to which, and which way.
     fn span(&self) -> (u64, u64, Direction) {
         if self.asked.descending {
-            let after = self.asked.since.min(self.below);
+            let after = self.course.position().min(self.below);
             (after, self.below, Direction::Reverse)
+        } else if self.course.is_turning() {
+            (self.course.after(), self.course.end(), Direction::Forward)
         } else if self.asked.form == Form::Normal {
             // To the end of what is read: a document that is changed while it is walked to moves
             // behind `until`, and whoever asks only once would miss it.
-            (self.position, u64::MAX, Direction::Forward)
+            (self.course.position(), u64::MAX, Direction::Forward)
         } else {
-            (self.position, self.until, Direction::Forward)
+            (self.course.position(), self.until, Direction::Forward)
         }
     }
 
     /// Reads and writes rows until a page is full; true if there may be more right away.
     fn page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
-        if self.is_full() {
-            return Ok(false);
+        let begin = out.len();
+        loop {
+            if self.is_full() {
+                return Ok(false);
+            }
+            match self.part_page(out) {
+                Ok(false) => {}
+                // What was written before was told by the rights of its moment.
+                Err(PodError::Access(_)) if out.len() > begin => return Ok(true),
+                more => return more,
+            }
+            // At the end of what was lost comes what was gained, and then what has changed.
+            if self.is_full() || !self.next_part() {
+                return Ok(false);
+            }
+            if out.len().saturating_sub(begin) >= PAGE_BYTES || !self.pieces.is_empty() {
+                return Ok(true);
+            }
         }
+    }
+
+    /// Goes on to the next part of what is told, if there is one.
+    fn next_part(&mut self) -> bool {
+        let turning = self.course.is_turning();
+        if turning {
+            self.course.next_part();
+        }
+        turning
+    }
+
+    /// Everything up to `at`, the last row, was told, and nothing lies behind it.
+    fn walked_through(&mut self, at: Option<u64>, after: u64) {
+        let end = self.until;
+        self.course.reach(match at {
+            None => end.max(after),
+            // To look again is dear where it is looked in many places.
+            Some(at) if self.entry.tells_each_his_own() => end.max(at),
+            Some(at) => at,
+        });
+    }
+
+    /// Reads and writes rows of one part; true if there may be more of it right away.
+    fn part_page(&mut self, out: &mut Vec<u8>) -> Result<bool, PodError> {
         let (after, until, direction) = self.span();
         if after >= until {
             return Ok(false);
@@ -234,7 +309,7 @@ impl Feed {
         let begin = out.len();
         let mut page = Page {
             asked: &self.asked,
-            tag: &self.entry.sequence_tag,
+            marks: Marks::new(&self.entry, &self.course),
             out,
             pieces: VecDeque::new(),
             told: self.told,
@@ -242,6 +317,7 @@ impl Feed {
         };
         let (mut looked, mut selected, mut more) = (0, 0, false);
         let (mut late, end) = (self.late, self.until);
+        let turning = self.course.is_turning();
         self.app
             .pod
             .read_changes(&self.entry, &self.caller, range, |row| {
@@ -251,7 +327,7 @@ impl Feed {
                     selected += row.document.as_ref().map_or(0, |found| found.json.len());
                 }
                 page.row(row);
-                if direction == Direction::Forward && row.sequence > end {
+                if direction == Direction::Forward && !turning && row.sequence > end {
                     late = late.saturating_sub(1);
                 }
                 let full = page.told >= page.asked.limit || late == 0;
@@ -270,15 +346,15 @@ impl Feed {
             told, at, pieces, ..
         } = page;
         self.told = told;
-        self.pieces = pieces;
+        self.pieces.extend(pieces);
         self.late = late;
         let full = self.is_full() || late == 0;
         match (direction, at) {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
             (Direction::Reverse, None) => self.below = after,
-            (Direction::Forward, Some(at)) if full || more => self.position = at,
-            // Walked to its end: nothing lies behind the last row up to there.
-            (Direction::Forward, at) => self.position = at.unwrap_or(end.max(after)),
+            (Direction::Forward, Some(at)) if full || more => self.course.reach(at),
+            (Direction::Forward, _) if turning => {}
+            (Direction::Forward, at) => self.walked_through(at, after),
         }
         Ok(more)
     }
@@ -291,6 +367,7 @@ impl Feed {
             after,
             until,
             direction,
+            part: self.course.part(),
             bodies: asked.include_docs || inside,
             conflicts: asked.conflicts && asked.include_docs,
             leaves: asked.all_leaves,
@@ -308,11 +385,15 @@ impl Feed {
             && asked.sequence_interval == 1
             && !asked.attachments
             && asked.limit == u64::MAX
+            && !self.entry.tells_each_his_own()
             // Descriptions of replications are shown to each as he may see them.
             && !(asked.include_docs && self.entry.holds_descriptions());
-        (alike && self.position < self.until).then(|| PageKey {
+        let after = self.course.position();
+        (alike && after < self.until).then(|| PageKey {
             database: self.entry.number.0,
-            after: self.position,
+            face: self.entry.face.clone(),
+            labels: self.entry.settings.labels,
+            after,
             until: self.until,
             form: asked.form,
             all_leaves: asked.all_leaves,
@@ -329,7 +410,7 @@ impl Feed {
         if let Some(key) = &key
             && let Some(page) = self.app.feeds.get(key)
         {
-            self.position = page.position;
+            self.course.reach(page.position);
             self.told += page.rows;
             let SharedPage { text, framed, .. } = page;
             return Ok((Some(Told::Shared { text, framed }), false));
@@ -351,7 +432,7 @@ impl Feed {
                 text: text.clone(),
                 framed: framed.clone(),
                 rows: self.told - before,
-                position: self.position,
+                position: self.course.position(),
             };
             self.app.feeds.insert(key, page);
             return Ok((Some(Told::Shared { text, framed }), more));
@@ -375,8 +456,9 @@ impl Feed {
                 return Ok(Some(Told::Own(Bytes::from(out))));
             }
         }
+        let mut turns = 0;
         loop {
-            if !self.is_heard()? {
+            if !self.is_heard().await? {
                 return Ok(Some(self.over()));
             }
             if let Some(subscription) = &mut self.subscription {
@@ -384,9 +466,17 @@ impl Feed {
                 self.until = self.until.max(subscription.position());
             }
             let told = if matches!(self.asked.filter, Filter::Function(_)) {
-                Box::pin(self.advance_judged()).await?
+                Box::pin(self.advance_judged()).await
             } else {
-                self.in_turn(Self::advance).await?
+                self.in_turn(Self::advance).await
+            };
+            let told = match told {
+                Ok(told) => told,
+                Err(error) => match self.after_failing(error, &mut turns).await? {
+                    Again::Read => continue,
+                    Again::Wait => None,
+                    Again::Over => return Ok(Some(self.over())),
+                },
             };
             if let Some(piece) = told {
                 return Ok(Some(piece));
@@ -398,24 +488,6 @@ impl Feed {
                 return Ok(Some(piece));
             }
         }
-    }
-
-    /// Whether the listener may still listen; it is looked at again if that may have changed, and
-    /// what is told from then on is told to him as he is then.
-    fn is_heard(&mut self) -> Result<bool, PodError> {
-        let Some(standing) = &mut self.standing else {
-            return Ok(true);
-        };
-        if !standing.is_due() {
-            return Ok(true);
-        }
-        let pod = &self.app.pod;
-        let Some(caller) = pod.caller_again(&self.caller, standing)? else {
-            return Ok(false);
-        };
-        let may = pod.may_listen(&self.entry, &caller)?;
-        self.caller = caller;
-        Ok(may)
     }
 
     /// The end of the feed, in good order.

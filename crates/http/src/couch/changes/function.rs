@@ -150,8 +150,9 @@ fn with_passing(changes: Vec<ShownChange>, passes: &[bool]) -> Vec<(ShownChange,
         .into_iter()
         .map(|change| {
             let leaves = change.leaves.iter().zip(&change.documents);
+            let removal = change.removal;
             let passing = leaves.filter(|(_, document)| {
-                document.is_some() && passes.next().copied().unwrap_or(false)
+                removal || document.is_some() && passes.next().copied().unwrap_or(false)
             });
             let passing = passing.map(|(leaf, _)| leaf.clone()).collect();
             (change, passing)

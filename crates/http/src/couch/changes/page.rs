@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use adea_documents::json::write_json_string;
 use adea_documents::record::Leaf;
 use adea_documents::render::{Meta, Piece, Rendering, Shown, write_revision};
-use adea_pod::{ChangeRow, RowDocument, ShownChange};
+use adea_pod::{ChangeRow, Marks, RowDocument, ShownChange};
 
 use crate::couch::changes::filter::Passing;
 use crate::couch::changes::{Asked, Form};
@@ -18,7 +18,7 @@ use crate::couch::changes::{Asked, Form};
 /// Rows being written.
 pub(super) struct Page<'p> {
     pub(super) asked: &'p Asked,
-    pub(super) tag: &'p str,
+    pub(super) marks: Marks<'p>,
     pub(super) out: &'p mut Vec<u8>,
     /// What was written before `out`, where contents stand in between.
     pub(super) pieces: VecDeque<Piece>,
@@ -52,6 +52,7 @@ impl Page<'_> {
                 conflicts: change.conflicts.clone(),
             }),
             losing: &[],
+            removal: change.removal,
         };
         self.write(&row, leaves);
     }
@@ -66,7 +67,9 @@ impl Page<'_> {
         }
         out.extend_from_slice(b"{\"seq\":");
         if self.told.is_multiple_of(self.asked.sequence_interval) {
-            write_sequence(out, row.sequence, self.tag);
+            out.push(b'"');
+            self.marks.row(out, row.sequence);
+            out.push(b'"');
         } else {
             out.extend_from_slice(b"null");
         }
@@ -93,7 +96,9 @@ impl Page<'_> {
             Form::Continuous => out.push(b'\n'),
             Form::EventSource => {
                 out.extend_from_slice(b"\nid: ");
-                write_sequence(out, row.sequence, self.tag);
+                out.push(b'"');
+                self.marks.row(out, row.sequence);
+                out.push(b'"');
                 out.extend_from_slice(b"\n\n");
             }
         }
@@ -125,12 +130,4 @@ impl Page<'_> {
         self.pieces.push_back(Piece::Text(before));
         self.pieces.extend(rendering.pieces(|_| Shown::Data));
     }
-}
-
-fn write_sequence(out: &mut Vec<u8>, sequence: u64, tag: &str) {
-    out.push(b'"');
-    out.extend_from_slice(itoa::Buffer::new().format(sequence).as_bytes());
-    out.push(b'-');
-    out.extend_from_slice(tag.as_bytes());
-    out.push(b'"');
 }

@@ -5,6 +5,7 @@
 //! have written itself when it was woken; what has changed since has a later sequence and is told
 //! after it. A bounded number of pages is kept, the oldest go first; one that is gone is read again.
 
+use adea_pod::DatabaseFace;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -34,10 +35,13 @@ impl Default for FeedCache {
     }
 }
 
-/// What a page's bytes depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a page's bytes depend on, where all who read the same face of a database are told the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageKey {
     pub(super) database: u64,
+    pub(super) face: DatabaseFace,
+    /// The generation of the rule that says who may read what.
+    pub(super) labels: u64,
     pub(super) after: u64,
     pub(super) until: u64,
     pub(super) form: Form,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adea_documents::render::Piece;
-use adea_pod::PodError;
+use adea_pod::{Marks, PodError};
 use adea_store::Direction;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -74,6 +74,7 @@ impl Feed {
                     self.close(&mut out);
                     return Ok(Some(Told::Own(Bytes::from(out))));
                 }
+                Err(PodError::Access(error)) => return Err(error.into()),
                 Err(error) => return self.failed(error),
             }
         }
@@ -89,8 +90,11 @@ impl Feed {
         let Filter::Function(called) = &self.asked.filter else {
             return Ok(Step::Page(false));
         };
-        if self.is_full() || after >= until {
+        if self.is_full() {
             return Ok(Step::Page(false));
+        }
+        if after >= until {
+            return Ok(Step::Page(self.next_part()));
         }
         let (due, range) = (self.due(), self.range(after, until, direction));
         let judging = self.judging.get_or_insert_with(|| {
@@ -125,18 +129,19 @@ impl Feed {
     ) -> bool {
         let mut page = Page {
             asked: &self.asked,
-            tag: &self.entry.sequence_tag,
+            marks: Marks::new(&self.entry, &self.course),
             out,
             pieces: VecDeque::new(),
             told: self.told,
             at: None,
         };
         let (mut late, end) = (self.late, self.until);
+        let turning = self.course.is_turning();
         let mut full = false;
         for (change, leaves) in &judged.changes {
             page.at = Some(change.sequence);
             page.judged(change, leaves);
-            if direction == Direction::Forward && change.sequence > end {
+            if direction == Direction::Forward && !turning && change.sequence > end {
                 late = late.saturating_sub(1);
             }
             full = page.told >= page.asked.limit || late == 0;
@@ -154,8 +159,9 @@ impl Feed {
         match (direction, at) {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
             (Direction::Reverse, None) => self.below = after,
-            (Direction::Forward, Some(at)) if full || more => self.position = at,
-            (Direction::Forward, at) => self.position = at.unwrap_or(end.max(after)),
+            (Direction::Forward, at) if full || more => self.course.reach(at.unwrap_or(after)),
+            (Direction::Forward, _) if self.next_part() => return true,
+            (Direction::Forward, at) => self.walked_through(at, after),
         }
         more
     }

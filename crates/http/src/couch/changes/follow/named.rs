@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use adea_pod::{ChangesRange, Named, PodError};
+use adea_pod::{ChangesRange, Marks, Named, PodError};
 use adea_store::Direction;
 
 use super::{Feed, PAGE_BYTES, PAGE_PIECES};
@@ -27,6 +27,9 @@ impl Feed {
     pub(super) fn looks_up(&self, after: u64) -> Result<bool, PodError> {
         if self.named.is_some() {
             return Ok(true);
+        }
+        if self.course.is_turning() {
+            return Ok(false);
         }
         let pod = &self.app.pod;
         let changes = || pod.changes_after(&self.entry, &self.caller, after);
@@ -69,7 +72,7 @@ impl Feed {
         let begin = out.len();
         let mut page = Page {
             asked: &self.asked,
-            tag: &self.entry.sequence_tag,
+            marks: Marks::new(&self.entry, &self.course),
             out,
             pieces: VecDeque::new(),
             told: self.told,
@@ -93,14 +96,14 @@ impl Feed {
             told, at, pieces, ..
         } = page;
         self.told = told;
-        self.pieces = pieces;
+        self.pieces.extend(pieces);
         let full = self.is_full();
         let more = left && !full;
         match (range.direction, at) {
             (Direction::Reverse, Some(at)) => self.below = at.saturating_sub(u64::from(more)),
             (Direction::Reverse, None) => self.below = range.after,
-            (Direction::Forward, Some(at)) if broken && (left || full) => self.position = at,
-            (Direction::Forward, _) => self.position = named.through,
+            (Direction::Forward, Some(at)) if broken && (left || full) => self.course.reach(at),
+            (Direction::Forward, _) => self.course.reach(named.through),
         }
         if more {
             self.named = Some(named);

@@ -1,0 +1,77 @@
+//! By which rights a page is read: those in force at the moment of its view.
+//!
+//! Rights change while a feed goes on. Who follows it learns of that a moment later than the store
+//! does; a page that was read between by the old rights would tell what he has already lost, with
+//! nothing left that takes it back. So each page asks its own view. What it finds to be otherwise it
+//! does not tell, and who reads enters anew.
+
+use std::sync::Arc;
+
+use adea_base::Caller;
+use adea_documents::{database, kept_for_reader};
+use adea_store::View;
+
+use crate::access::AccessError;
+use crate::databases::{DatabaseEntry, DatabaseFace};
+use crate::error::PodError;
+use crate::pod::Pod;
+use crate::write_user::may_list_users;
+
+impl Pod {
+    /// Whether what `view` shows may be told by the rights of `entry`.
+    ///
+    /// # Errors
+    /// [`AccessError::Turned`] if they are not those of that moment; [`AccessError::Rebuilding`] while
+    /// it is worked out what can be seen.
+    pub(super) fn require_standing(
+        &self,
+        view: &dyn View,
+        entry: &DatabaseEntry,
+    ) -> Result<(), PodError> {
+        let Some(settings) = database::settings(view, entry.number)? else {
+            return Ok(());
+        };
+        if settings.labels != entry.settings.labels {
+            return Err(AccessError::Turned.into());
+        }
+        let Some(sight) = entry.scope.sight() else {
+            return Ok(());
+        };
+        if settings.labelled != settings.labels {
+            let told = self.rebuilding(entry);
+            return Err(told.unwrap_or(AccessError::Turned).into());
+        }
+        // Without a history nothing turns: whoever has no name, and who may see nothing.
+        let Some(sight) = entry.own_sight().filter(|_| sight.turned_at() != 0) else {
+            return Ok(());
+        };
+        let key = kept_for_reader(entry.number, sight.reader());
+        if adea_access::last_event(view, &key)? == sight.turned_at() {
+            Ok(())
+        } else {
+            Err(AccessError::Turned.into())
+        }
+    }
+
+    /// Lets the caller of a feed of `entry` in again; `None` if he may not read it any more.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read, or what he may read cannot be written down.
+    pub async fn listen_again(
+        &self,
+        entry: &DatabaseEntry,
+        caller: &Caller,
+    ) -> Result<Option<Arc<DatabaseEntry>>, PodError> {
+        let again = match self.enter_again(entry, caller).await {
+            Ok(again) => again,
+            Err(PodError::Database(_) | PodError::Refused(_) | PodError::App(_)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let users = !again.name.is_users() || may_list_users(&again, caller).is_ok();
+        // The whole of a database where documents say who may read them is read by who sees all.
+        let whole = again.face == DatabaseFace::Whole && again.scope.sight().is_some();
+        Ok((users && !whole).then_some(again))
+    }
+}
