@@ -577,7 +577,7 @@ class History {
 
   /** Everybody syncs until nobody has anything to say any more. */
   async settle() {
-    for (const device of this.devices) { await device.rest(); device.budget = Infinity; }
+    for (const device of this.devices) await device.rest();
     for (let round = 0; round < 8; round += 1) {
       let written = 0;
       for (const device of this.devices) written += await device.sync();
