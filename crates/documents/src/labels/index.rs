@@ -137,6 +137,8 @@ pub(crate) struct Written<'w> {
     pub(crate) body: Option<u64>,
     /// The label that came with it.
     pub(crate) label: Option<&'w DraftLabel>,
+    /// The label under which its author saw it, if that is not the one.
+    pub(crate) author: Option<&'w DraftLabel>,
     pub(crate) creator: Option<&'w Arc<str>>,
     /// The generation of the rule that said so.
     pub(crate) generation: u64,
@@ -269,7 +271,16 @@ impl LabelChanges {
         }
         others.sort_unstable();
         labelled.others = others;
-        if first {
+        let is_drafted = written.body.is_some() && winner_body == written.body;
+        if let (Some(author), Some(body), true) = (written.author, written.body, is_drafted) {
+            let seen_by_author = self.number_of(tx, database, author, body)?;
+            if first {
+                (labelled.label, labelled.since) = (seen_by_author, body);
+            } else if seen_by_author != labelled.label {
+                self.move_to(tx, database, id, &mut labelled, seen_by_author, body);
+            }
+        }
+        if first && written.author.is_none() {
             labelled.label = of_winner;
         } else if of_winner != labelled.label {
             self.move_to(tx, database, id, &mut labelled, of_winner, record.sequence);
