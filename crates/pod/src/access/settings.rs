@@ -134,6 +134,7 @@ impl Pod {
         settings: AccessSettings,
         told: Option<AuditEntry>,
     ) -> Result<Switch, AccessError> {
+        super::writing::check(&settings)?;
         let text = settings.to_text();
         if text.len() > SETTINGS_BYTES_MAX {
             let reason = format!("What is set is longer than {SETTINGS_BYTES_MAX} bytes.");

@@ -376,6 +376,7 @@ fn drafted(
         json,
         term,
         label,
+        author: None,
         creator: of.draft.creator.as_ref().map(Arc::clone),
     }
 }
