@@ -29,6 +29,7 @@ mod position;
 mod reader;
 mod recount;
 mod row;
+mod scoped;
 mod state;
 mod tree;
 

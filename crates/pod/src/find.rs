@@ -20,6 +20,8 @@ mod project;
 mod query;
 mod rows;
 mod sum;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use aggregate::{Aggregate, AggregateQuery, Aggregated, GROUPS_MAX, Group};

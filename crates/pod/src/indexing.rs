@@ -342,4 +342,4 @@ impl Pod {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ mod background;
 mod backup;
 mod begin_session;
 mod configuration;
+mod counts;
 mod database_updates;
 mod databases;
 mod design_function;
@@ -25,6 +26,7 @@ mod follow_changes;
 mod indexing;
 mod limits;
 mod links;
+mod local_names;
 mod mail;
 mod maintain;
 mod organisations;
@@ -47,7 +49,7 @@ mod views;
 mod write_document;
 mod write_user;
 
-pub use access::{AccessError, AccessState, RebuildProgress, WriteRefused};
+pub use access::{AccessError, AccessState, Partition, PartitionPage, RebuildProgress, Stood, Stretch, Why, WhySource, WriteRefused};
 pub use admins::FirstAdmin;
 pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{

@@ -15,6 +15,7 @@ use adea_store::Direction;
 
 use crate::databases::{DatabaseEntry, reader};
 use crate::error::PodError;
+use crate::local_names;
 use crate::pod::Pod;
 use crate::replicate::{is_replicator, visible_description};
 
@@ -312,11 +313,12 @@ impl Pod {
     pub fn walk_heads(
         &self,
         entry: &DatabaseEntry,
+        caller: &Caller,
         range: &IdRange,
         mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
     ) -> Result<(), PodError> {
         let view = self.view();
-        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
+        let reader = reader(view.as_ref(), entry, caller);
         Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
     }
 
@@ -388,8 +390,9 @@ impl Pod {
         caller: &Caller,
         name: &str,
     ) -> Result<LocalDocument, PodError> {
+        let name = local_names::stored(entry, name).ok_or(PodError::Missing)?;
         let view = self.view();
-        let found = reader(view.as_ref(), entry, caller).local(name)?;
+        let found = reader(view.as_ref(), entry, caller).local(&name)?;
         found.ok_or(PodError::Missing)
     }
 
@@ -406,15 +409,29 @@ impl Pod {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<(String, LocalDocument)>, PodError> {
+        if !entry.shows_all() && caller.name().is_none() {
+            // All who have no name would see those of the others.
+            return Ok(Vec::new());
+        }
+        let (from, to) = local_names::range(entry, from, to);
         let view = self.view();
-        Ok(reader(view.as_ref(), entry, caller).locals(from, to, direction, limit)?)
+        let reader = reader(view.as_ref(), entry, caller);
+        let mut found = reader.locals(Some(&from), to.as_deref(), direction, limit)?;
+        for (name, _) in &mut found {
+            *name = local_names::shown(entry, name);
+        }
+        Ok(found)
     }
 
-    /// The purges remembered.
+    /// The purges remembered; none of them is told to who does not see all documents.
     ///
     /// # Errors
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn purges(&self, entry: &DatabaseEntry, caller: &Caller) -> Result<Vec<Purge>, PodError> {
+        // What is gone has no readers any more.
+        if !entry.shows_all() {
+            return Ok(Vec::new());
+        }
         let view = self.view();
         Ok(reader(view.as_ref(), entry, caller).purges()?)
     }

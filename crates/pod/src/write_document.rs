@@ -1,6 +1,9 @@
 //! Writing documents: what was drafted is prepared outside, judged outside (`validate.rs`), decided
 //! inside one transaction (`portions.rs`), and answered when that is durable.
 
+mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod portions;
 #[cfg(test)]
 mod tests;
@@ -20,8 +23,10 @@ use bytes::Bytes;
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
+use crate::local_names;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
+use merging::Merging;
 
 /// How a draft is to be written.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub struct Prepared {
     pub(crate) account: Option<Vec<u8>>,
     /// What the client takes for the document's access signature, if it says so.
     pub(crate) signature: Option<String>,
+    /// How the fork that it leaves is ended, if the database merges.
+    pub(crate) merging: Option<Merging>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
     /// Whether what stands for the password is made anew from the same password.
@@ -120,12 +127,14 @@ impl Pod {
                 json: draft.body,
                 term: draft.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -253,12 +262,14 @@ impl Pod {
                 json: parsed.body,
                 term: parsed.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -314,12 +325,14 @@ impl Pod {
                 json: parsed.body,
                 term: parsed.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -341,7 +354,7 @@ impl Pod {
         name: &str,
         document: LocalDocument,
     ) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let written = self.inner.store.transact(Self::permit(), move |tx| {
             local::put(tx, number, &name, &document)
         });
@@ -353,7 +366,7 @@ impl Pod {
     /// # Errors
     /// [`PodError::Missing`] if there is none.
     pub async fn delete_local(&self, entry: &DatabaseEntry, name: &str) -> Result<(), PodError> {
-        let (number, name) = (entry.number, name.to_owned());
+        let (number, name) = (entry.number, local_names::writable(entry, name)?);
         let existed = self
             .inner
             .store

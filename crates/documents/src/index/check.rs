@@ -82,12 +82,7 @@ impl Counting<'_> {
 impl<'v> Check<'v> {
     fn new(view: &'v dyn View, database: DatabaseNumber, index: &'v IndexState) -> Self {
         Self {
-            reader: IndexReader {
-                view,
-                database,
-                scope: crate::reader::whole(),
-                index,
-            },
+            reader: IndexReader::new(view, database, crate::reader::whole(), index),
             faults: Vec::new(),
         }
     }
@@ -118,7 +113,7 @@ impl<'v> Check<'v> {
             });
         }
         let (mut rows, mut sound) = (0, true);
-        let mut feed = self.reader.feed_between(&[], None, Direction::Forward)?;
+        let mut feed = self.reader.stored_between(&[], None, Direction::Forward)?;
         while sound && let Some(position) = feed.skip()? {
             rows += 1;
             let begins = usize::from(tree::level_of(index, position));
@@ -215,7 +210,9 @@ impl<'v> Check<'v> {
         let to = to.as_deref();
         let material = if level == 1 {
             let mut rows = Vec::new();
-            let mut feed = self.reader.feed_between(boundary, to, Direction::Forward)?;
+            let mut feed = self
+                .reader
+                .stored_between(boundary, to, Direction::Forward)?;
             while let Some(row) = feed.next()? {
                 rows.push(row.to_owned_row());
             }

@@ -52,7 +52,7 @@ impl IndexReader<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         let tree = self.tree_of(reduce);
-        let height = tree.map_or(0, |_| self.index.height);
+        let height = tree.map_or(0, |_| self.height());
         let to = range.to.as_ref().map(RowPosition::as_bytes);
         let mut cover = Cover {
             reader: self,

@@ -7,7 +7,7 @@
 
 use adea_store::{Decline, Direction, EngineError, Space, Transaction, View};
 
-use super::reader::{IndexReader, RowFeed};
+use super::reader::{IndexReader, StoredFeed};
 use super::row::OwnedRow;
 use super::state::{IndexState, Signature, find_in, mark_built};
 use super::tree::{Level, Segment};
@@ -76,14 +76,9 @@ pub fn stale_nodes(
     let Some(known) = known.filter(|_| index.rows > 0 && index.height > 0) else {
         return Ok(Vec::new());
     };
-    let reader = IndexReader {
-        view,
-        database,
-        scope: crate::reader::whole(),
-        index,
-    };
+    let reader = IndexReader::new(view, database, crate::reader::whole(), index);
     let mut search = Search {
-        rows: reader.feed_between(&[], None, Direction::Forward)?,
+        rows: reader.stored_between(&[], None, Direction::Forward)?,
         passed: None,
         reader: reader.clone(),
         tree: known.tree,
@@ -106,7 +101,7 @@ pub fn stale_nodes(
 
 struct Search<'v> {
     reader: IndexReader<'v>,
-    rows: RowFeed<'v>,
+    rows: StoredFeed<'v>,
     /// The row behind those of the last node, which was read to see that they end, and where it is.
     passed: Option<(Vec<u8>, OwnedRow)>,
     tree: u64,

@@ -1,4 +1,8 @@
 //! Reading an index: rows in either direction, and counts that need not walk them.
+//!
+//! In a scope, rows of documents that the reader may not see are not there for anything that is read:
+//! each row's document is judged on the way (`scoped.rs`), and stored nodes, which know no readers,
+//! are not used.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +11,7 @@ use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
 use super::position::{RowPosition, RowRange};
 use super::row::{self, RowRef};
+use super::scoped::{FewFeed, FewRows, JudgedFeed};
 use super::state::IndexState;
 use super::tree::Trees;
 use crate::keys::DatabaseNumber;
@@ -22,9 +27,36 @@ pub struct IndexReader<'v> {
     pub scope: Scope,
     /// The index, as this moment shows it.
     pub index: &'v IndexState,
+    /// The rows that may be seen, where they are few.
+    pub(super) few: FewRows,
 }
 
 impl<'v> IndexReader<'v> {
+    /// Reads `index` in a scope.
+    #[must_use]
+    pub fn new(
+        view: &'v dyn View,
+        database: DatabaseNumber,
+        scope: Scope,
+        index: &'v IndexState,
+    ) -> Self {
+        Self {
+            view,
+            database,
+            scope,
+            index,
+            few: FewRows::default(),
+        }
+    }
+
+    /// How many levels of nodes may be read: none in a scope.
+    pub(super) fn height(&self) -> u8 {
+        match self.scope.sight() {
+            None => self.index.height,
+            Some(_) => 0,
+        }
+    }
+
     /// Walks the rows of `range`, until `visit` breaks off. To go on later, walk
     /// [`RowRange::after`] or [`RowRange::before`] the last row's position.
     ///
@@ -50,17 +82,22 @@ impl<'v> IndexReader<'v> {
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn count_rows(&self, range: &RowRange) -> Result<u64, EngineError> {
-        if *range == RowRange::all() {
+        if *range == RowRange::all() && self.scope.sight().is_none() {
             return Ok(self.index.rows);
         }
         if range.is_empty() {
             return Ok(0);
         }
         let to = range.to.as_ref().map(RowPosition::as_bytes);
-        self.count_at(self.index.height, range.from.as_bytes(), to)
+        self.count_at(self.height(), range.from.as_bytes(), to)
     }
 
-    fn count_at(&self, level: u8, from: &[u8], to: Option<&[u8]>) -> Result<u64, EngineError> {
+    pub(super) fn count_at(
+        &self,
+        level: u8,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<u64, EngineError> {
         let mut count = 0;
         if level == 0 {
             let mut feed = self.feed_between(from, to, Direction::Forward)?;
@@ -87,16 +124,28 @@ impl<'v> IndexReader<'v> {
         &self,
         range: &RowRange,
         direction: Direction,
-        count: u64,
+        mut count: u64,
+    ) -> Result<RowRange, EngineError> {
+        self.pass_over(range, direction, &mut count)
+    }
+
+    /// As [`IndexReader::skip_rows`]; takes what was passed over off `left`.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn pass_over(
+        &self,
+        range: &RowRange,
+        direction: Direction,
+        left: &mut u64,
     ) -> Result<RowRange, EngineError> {
         let range = range.clone();
-        if count == 0 || range.is_empty() {
+        if *left == 0 || range.is_empty() {
             return Ok(range);
         }
         let to = range.to.as_ref().map(RowPosition::as_bytes);
-        let (from, height) = (range.from.as_bytes(), self.index.height);
-        let mut left = count;
-        let last = self.nth(height, from, to, direction, &mut left)?;
+        let (from, height) = (range.from.as_bytes(), self.height());
+        let last = self.nth(height, from, to, direction, left)?;
         Ok(match (last, direction) {
             (Some(last), Direction::Forward) => range.after(last),
             (Some(last), Direction::Reverse) => range.before(last),
@@ -189,6 +238,25 @@ impl<'v> IndexReader<'v> {
         to: Option<&[u8]>,
         direction: Direction,
     ) -> Result<RowFeed<'v>, EngineError> {
+        if self.scope.sight().is_none() {
+            return Ok(RowFeed::Whole(self.stored_between(from, to, direction)?));
+        }
+        Ok(match self.few_between(from, to)? {
+            Some(few) => RowFeed::Few(FewFeed::new(self, few, from, to, direction)),
+            None => {
+                let stored = self.stored_between(from, to, direction)?;
+                RowFeed::Judged(JudgedFeed::new(self, stored))
+            }
+        })
+    }
+
+    /// Rows as they are stored, whoever may see them.
+    pub(super) fn stored_between(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Result<StoredFeed<'v>, EngineError> {
         let prefix = row::rows(self.database, self.index.number, from.len());
         let range = KeyRange {
             to: to.map_or_else(
@@ -197,7 +265,7 @@ impl<'v> IndexReader<'v> {
             ),
             from: [prefix.as_slice(), from].concat(),
         };
-        Ok(RowFeed {
+        Ok(StoredFeed {
             cursor: self.view.range(Space::Index, range, direction)?,
             prefix,
             index: self.index,
@@ -205,26 +273,59 @@ impl<'v> IndexReader<'v> {
     }
 }
 
-/// Rows one after the other.
-pub(super) struct RowFeed<'v> {
+/// Rows one after the other, of those that may be seen.
+pub(super) enum RowFeed<'v> {
+    /// All may be.
+    Whole(StoredFeed<'v>),
+    /// Each is judged when it comes.
+    Judged(JudgedFeed<'v>),
+    /// All that may be are known.
+    Few(FewFeed<'v>),
+}
+
+impl RowFeed<'_> {
+    pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
+        match self {
+            Self::Whole(feed) => feed.next(),
+            Self::Judged(feed) => feed.next(),
+            Self::Few(feed) => feed.next(),
+        }
+    }
+
+    /// As [`RowFeed::next`], of a row of which only the position matters.
+    pub(super) fn skip(&mut self) -> Result<Option<&[u8]>, EngineError> {
+        match self {
+            Self::Whole(feed) => feed.skip(),
+            Self::Judged(feed) => Ok(feed.next()?.map(|row| row.position)),
+            Self::Few(feed) => Ok(feed.skip()),
+        }
+    }
+}
+
+/// Rows one after the other, as they are stored.
+pub(super) struct StoredFeed<'v> {
     cursor: Box<dyn Cursor + 'v>,
     prefix: Vec<u8>,
     index: &'v IndexState,
 }
 
-impl RowFeed<'_> {
-    pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
-        let Some((key, stored)) = self.cursor.next()? else {
-            return Ok(None);
-        };
-        let position = key.get(self.prefix.len()..).unwrap_or_default();
-        row::decode(self.index.collation, position, stored).map(Some)
+impl StoredFeed<'_> {
+    /// The next row's position and what is stored there.
+    pub(super) fn entry(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError> {
+        let row = self.cursor.next()?;
+        Ok(row.map(|(key, stored)| (key.get(self.prefix.len()..).unwrap_or_default(), stored)))
     }
 
-    /// As [`RowFeed::next`], of a row of which only the position matters.
+    pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
+        let collation = self.index.collation;
+        let Some((position, stored)) = self.entry()? else {
+            return Ok(None);
+        };
+        row::decode(collation, position, stored).map(Some)
+    }
+
     pub(super) fn skip(&mut self) -> Result<Option<&[u8]>, EngineError> {
-        let row = self.cursor.next()?;
-        Ok(row.map(|(key, _)| key.get(self.prefix.len()..).unwrap_or_default()))
+        Ok(self.entry()?.map(|(position, _)| position))
     }
 
     /// Goes on at `position`, which is not behind where it stands.

@@ -146,12 +146,12 @@ impl Bench {
 
     fn read<T>(&self, read: impl FnOnce(&IndexReader<'_>) -> T) -> T {
         let (state, view) = (self.state(), self.store.view());
-        read(&IndexReader {
-            view: view.as_ref(),
-            database: self.database,
-            scope: crate::reader::whole(),
-            index: &state,
-        })
+        read(&IndexReader::new(
+            view.as_ref(),
+            self.database,
+            crate::reader::whole(),
+            &state,
+        ))
     }
 
     fn assert_sound(&self) {
@@ -632,12 +632,7 @@ fn a_hundred_thousand_rows_are_reduced_by_reading_few() {
         reads: Cell::new(0),
     };
     let state = bench.state();
-    let reader = IndexReader {
-        view: &counted,
-        database: bench.database,
-        scope: crate::reader::whole(),
-        index: &state,
-    };
+    let reader = IndexReader::new(&counted, bench.database, crate::reader::whole(), &state);
     let key = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let (low, high) = (key("[2,500]"), key("[7,77777]"));
     let bound = |key| {

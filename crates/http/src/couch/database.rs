@@ -8,7 +8,7 @@ use adea_accounts::{Access, Refusal, Security};
 use adea_base::{DatabaseName, DocumentId};
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
 use adea_documents::revision::Revision;
-use adea_pod::{DatabaseEntry, PodError};
+use adea_pod::{DatabaseEntry, DatabaseFace, PodError};
 use http::{Method, StatusCode, header};
 
 use crate::body::Response;
@@ -124,17 +124,17 @@ pub(crate) fn write_info(
     entry: &DatabaseEntry,
 ) -> Result<(), ApiError> {
     let pod = &exchange.app.pod;
-    let info = pod.database_info(entry)?;
+    let info = pod.told_info(entry)?;
     let statistics = info.statistics;
     let tag = &entry.sequence_tag;
     let start = entry.instance_start_time(pod.identity().restored_unix_s);
     out.extend_from_slice(format!("{{\"instance_start_time\":\"{start}\",\"db_name\":").as_bytes());
-    write_json_string(out, entry.name.as_str());
+    write_json_string(out, &entry.face_name());
     out.extend_from_slice(
         format!(
-            ",\"purge_seq\":\"{}-{tag}\",\"update_seq\":\"{}-{tag}\",\"sizes\":{{\"file\":{},\"external\":{},\"active\":{}}},\"props\":{{{}}},\"doc_del_count\":{},\"doc_count\":{},\"disk_format_version\":8,\"compact_running\":{},\"cluster\":{{\"q\":1,\"n\":1,\"w\":1,\"r\":1}}}}",
+            ",\"purge_seq\":\"{}-{tag}\",\"update_seq\":\"{}\",\"sizes\":{{\"file\":{},\"external\":{},\"active\":{}}},\"props\":{{{}}},\"doc_del_count\":{},\"doc_count\":{},\"disk_format_version\":8,\"compact_running\":{},\"cluster\":{{\"q\":1,\"n\":1,\"w\":1,\"r\":1}}}}",
             statistics.purge_sequence,
-            statistics.update_sequence,
+            entry.place(statistics.update_sequence),
             info.file_bytes,
             statistics.external_bytes,
             info.active_bytes,

@@ -203,7 +203,7 @@ async fn write(
 
 /// The path of a document, as `Location` has it.
 pub(crate) fn document_path(entry: &DatabaseEntry, id: &str) -> String {
-    let database = reply::path_segment(entry.name.as_str());
+    let database = reply::path_segment(&entry.face_name());
     match id.strip_prefix("_design/") {
         Some(name) => format!("/{database}/_design/{}", reply::path_segment(name)),
         None => format!("/{database}/{}", reply::path_segment(id)),

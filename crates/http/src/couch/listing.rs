@@ -405,7 +405,7 @@ fn head(
     listing: &Listing,
 ) -> Result<Vec<u8>, ApiError> {
     let pod = &exchange.app.pod;
-    let statistics = pod.statistics(entry)?;
+    let statistics = pod.told_counts(entry)?;
     let count = |range: &IdRange| pod.count(entry, &exchange.caller, range, OFFSET_COUNTED_MAX);
     if listing.unsorted {
         return Ok(b"{\"rows\":[\r\n".to_vec());
@@ -452,10 +452,8 @@ fn head(
         None => out.extend_from_slice(b"null"),
     }
     if listing.update_seq {
-        let sequence = statistics.update_sequence;
-        out.extend_from_slice(
-            format!(",\"update_seq\":\"{sequence}-{}\"", entry.sequence_tag).as_bytes(),
-        );
+        let place = entry.place(statistics.update_sequence);
+        out.extend_from_slice(format!(",\"update_seq\":\"{place}\"").as_bytes());
     }
     out.extend_from_slice(b",\"rows\":[\r\n");
     Ok(out)
@@ -467,7 +465,8 @@ async fn list(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     // What stands before the first row may have to be counted.
-    let counted = listing.range.first.is_some() || listing.range.last.is_some();
+    let counted =
+        listing.range.first.is_some() || listing.range.last.is_some() || !entry.shows_all();
     let mut out = if counted {
         aside(|| head(&exchange, &entry, &listing))?
     } else {

@@ -111,7 +111,7 @@ async fn put(
     exchange.app.pod.write_local(&entry, name, document).await?;
     let id = format!("_local/{name}");
     let mut response = reply::written(StatusCode::CREATED, &id, &revision);
-    let database = reply::path_segment(entry.name.as_str());
+    let database = reply::path_segment(&entry.face_name());
     let location = exchange.url(&format!("/{database}/{}", reply::path_segment(&id)));
     reply::set(&mut response, header::LOCATION, &location);
     reply::set_etag(&mut response, &etag);

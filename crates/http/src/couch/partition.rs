@@ -62,7 +62,8 @@ fn info(exchange: &Exchange, entry: &DatabaseEntry, partition: &str) -> Result<R
     let (mut living, mut deleted, mut bytes) = (0_u64, 0_u64, 0_u64);
     aside(|| {
         let pod = &exchange.app.pod;
-        pod.walk_heads(entry, &listing::partition_range(partition), |head| {
+        let range = listing::partition_range(partition);
+        pod.walk_heads(entry, &exchange.caller, &range, |head| {
             if head.winner.deleted {
                 deleted += 1;
             } else {
@@ -81,7 +82,7 @@ fn info(exchange: &Exchange, entry: &DatabaseEntry, partition: &str) -> Result<R
     out.extend_from_slice(
         format!(",\"doc_del_count\":{deleted},\"doc_count\":{living},\"db_name\":").as_bytes(),
     );
-    write_json_string(&mut out, entry.name.as_str());
+    write_json_string(&mut out, &entry.face_name());
     out.extend_from_slice(b"}\n");
     Ok(reply::json(StatusCode::OK, out))
 }

@@ -208,7 +208,8 @@ impl Pod {
         let reader = Reader {
             view: view.as_ref(),
             database: entry.number,
-            scope: adea_access::aggregate(),
+            // None, where documents say who may read them.
+            scope: entry.scope.clone(),
         };
         let (mut documents, mut bytes, mut cut, mut fault) = (Vec::new(), 0, false, None);
         reader.walk_documents(&IdRange::default(), Direction::Forward, |id, _| {

@@ -306,11 +306,10 @@ impl Tally {
         query: &AggregateQuery,
         find: &Arc<FindQuery>,
     ) -> Result<Option<Self>, PodError> {
-        let counts = query.aggregates.iter();
-        if !counts
-            .into_iter()
-            .all(|(_, one)| matches!(one, Aggregate::Count(None)))
-        {
+        let mut counts = query.aggregates.iter();
+        let only_counts = counts.all(|(_, one)| matches!(one, Aggregate::Count(None)));
+        // The tree knows no readers.
+        if !only_counts || !entry.shows_all() {
             return Ok(None);
         }
         let plan = pod.plan_aside(entry, find).await?;
@@ -349,12 +348,8 @@ impl Tally {
         let Some(state) = found else {
             return Ok(self.or_none(groups));
         };
-        let reader = IndexReader {
-            view: view.as_ref(),
-            database: number,
-            scope: adea_access::aggregate(),
-            index: &state,
-        };
+        let scope = self.entry.scope.clone();
+        let reader = IndexReader::new(view.as_ref(), number, scope, &state);
         let (mut total, mut last) = (0, None);
         for range in &self.ranges {
             if self.grouped == 0 {

@@ -66,6 +66,36 @@ impl Pod {
         Ok(indexes)
     }
 
+    /// Those of them whose design documents are seen through `entry`: a definition is a part of its
+    /// document.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn mango_indexes_seen(&self, entry: &DatabaseEntry) -> Result<Indexes, PodError> {
+        let all = self.mango_indexes(entry)?;
+        if entry.shows_all() {
+            return Ok(all);
+        }
+        let mut seen = Vec::new();
+        for index in all.iter() {
+            if self.sees(entry, &index.design)? {
+                seen.push(Arc::clone(index));
+            }
+        }
+        Ok(Arc::new(seen))
+    }
+
+    /// Whether document `id` is there and seen through `entry`.
+    pub(super) fn sees(&self, entry: &DatabaseEntry, id: &str) -> Result<bool, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: entry.number,
+            scope: entry.scope.clone(),
+        };
+        Ok(reader.sees(id, u64::MAX)?)
+    }
+
     fn design_bodies(&self, entry: &DatabaseEntry) -> Result<Vec<u64>, PodError> {
         let view = self.view();
         let reader = Reader {

@@ -127,7 +127,7 @@ impl Pod {
         let design = design.strip_prefix("_design/").unwrap_or(design);
         let design = format!("_design/{design}");
         for _ in 0..ATTEMPTS_MAX {
-            let indexes = self.mango_indexes(entry)?;
+            let indexes = self.mango_indexes_seen(entry)?;
             let named = indexes.iter().filter(|index| {
                 index.design == design && name.is_none_or(|name| index.name == name)
             });

@@ -82,6 +82,8 @@ pub struct Explained {
     pub plan: Option<FindPlan>,
     /// All other indexes.
     pub candidates: Vec<Candidate>,
+    /// Whether the index is defined where whoever asks may not read: then nothing is told of it.
+    pub hidden: bool,
 }
 
 /// A usable index on its way to being chosen.
@@ -115,7 +117,26 @@ impl Pod {
             query,
             counts: true,
         };
-        planner.explain()
+        let mut explained = planner.explain()?;
+        if entry.shows_all() {
+            return Ok(explained);
+        }
+        let index = explained.plan.as_ref().and_then(FindPlan::index);
+        explained.hidden = match index {
+            Some(index) => !self.sees(entry, &index.design)?,
+            None => false,
+        };
+        let mut seen = Vec::new();
+        for candidate in explained.candidates {
+            if match &candidate.index {
+                Some(index) => self.sees(entry, &index.design)?,
+                None => true,
+            } {
+                seen.push(candidate);
+            }
+        }
+        explained.candidates = seen;
+        Ok(explained)
     }
 
     /// Chooses how a query is answered.
@@ -176,6 +197,7 @@ impl Planner<'_> {
             return Ok(Explained {
                 plan: None,
                 candidates,
+                hidden: false,
             });
         }
         let (plan, runners) = self.best(&field)?;
@@ -183,6 +205,7 @@ impl Planner<'_> {
         Ok(Explained {
             plan: Some(plan),
             candidates,
+            hidden: false,
         })
     }
 
@@ -250,7 +273,10 @@ impl Planner<'_> {
         let by_id = field.primary.is_none()
             && self.query.use_index.is_empty()
             && !access::is_everything(&id_ranges(&self.query.selector, None));
-        if self.counts || runners.len() > 1 || by_id && !runners.is_empty() {
+        // In a scope they are not counted: which plan is chosen shows in answers, and must not tell of
+        // documents that the reader does not see.
+        let counted = self.counts || runners.len() > 1 || by_id && !runners.is_empty();
+        if counted && self.entry.shows_all() {
             // Counting takes its time, too: the likely ones only.
             runners.sort_by(|a, b| a.rank().cmp(&b.rank()));
             for (place, runner) in runners.iter_mut().enumerate() {
@@ -341,12 +367,8 @@ impl Planner<'_> {
         let Some(state) = found else {
             return Ok(newest.documents);
         };
-        let reader = IndexReader {
-            view: self.view,
-            database: number,
-            scope: adea_access::aggregate(),
-            index: &state,
-        };
+        let scope = self.entry.scope.clone();
+        let reader = IndexReader::new(self.view, number, scope, &state);
         let counted = part.ranges.iter().take(RANGES_COUNTED_MAX);
         let mut rows = 0;
         for range in counted {
@@ -366,8 +388,7 @@ impl Planner<'_> {
     fn count_ids(&self, ranges: &[IdRange], most: u64) -> Result<u64, PodError> {
         let reader = self.reader();
         if access::is_everything(ranges) {
-            let newest = adea_documents::database::statistics(self.view, self.entry.number)?;
-            return Ok(newest.documents);
+            return Ok(self.pod.told_counts(self.entry)?.documents);
         }
         let (mut rows, most) = (0_u64, most.min(COUNTED_IDS_MAX));
         for range in ranges {
@@ -383,7 +404,7 @@ impl Planner<'_> {
         Reader {
             view: self.view,
             database: self.entry.number,
-            scope: adea_access::aggregate(),
+            scope: self.entry.scope.clone(),
         }
     }
 

@@ -377,12 +377,8 @@ impl Work {
                     self.left = Left::Ids(VecDeque::new());
                     return Ok(Vec::new());
                 };
-                let index_reader = IndexReader {
-                    view,
-                    database: self.entry.number,
-                    scope: adea_access::aggregate(),
-                    index: &state,
-                };
+                let scope = self.entry.scope.clone();
+                let index_reader = IndexReader::new(view, self.entry.number, scope, &state);
                 let with_keys = self.covered.is_some();
                 let (direction, portion) = (self.direction, self.portion);
                 let mut found = index_rows(&index_reader, ranges, direction, portion, with_keys)?;

@@ -11,6 +11,7 @@
 use adea_accounts::Refusal;
 use adea_accounts::directory::topic_of;
 use adea_base::Caller;
+use adea_store::Subscription;
 
 use crate::directory::Holder;
 use crate::error::PodError;
@@ -102,12 +103,19 @@ impl Pod {
         })
     }
 
+    /// Listens for changes of the account of a job's author, if he has one.
+    pub(super) fn watch_author(&self, author: &Author) -> Option<Subscription> {
+        let Bond::Account(id, _) = &author.bond else {
+            return None;
+        };
+        Some(self.inner.store.watch().subscribe(topic_of(id)))
+    }
+
     /// Waits until the author of a job may do nothing any more.
     pub(super) async fn author_lost(&self, author: &Author) {
-        let Bond::Account(id, _) = &author.bond else {
+        let Some(mut subscription) = self.watch_author(author) else {
             return std::future::pending().await;
         };
-        let mut subscription = self.inner.store.watch().subscribe(topic_of(id));
         loop {
             subscription.mark_seen();
             if let Err(PodError::Refused(_)) = self.author_now(author) {

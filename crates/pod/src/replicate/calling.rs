@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
-use crate::follow_changes::{Batch, ChangesRange, Part};
+use crate::follow_changes::Batch;
 use crate::pod::Pod;
 use crate::replicate::following::Page;
 use crate::replicate::peer::{LocalPeer, blocking, of_pod};
@@ -72,7 +72,7 @@ impl LocalPeer {
             .pod
             .design_functions(entry, &self.caller, &called.design);
         let design = design.map_err(of_pod)?;
-        let range = Self::judged_range(&page, newest);
+        let range = page.range(newest, false, false);
         let (peer, known) = (self.clone(), Arc::clone(entry));
         let most = JUDGED_MAX.min(page.limit - page.rows.len());
         let Batch { changes, more } = blocking(move || {
@@ -81,8 +81,10 @@ impl LocalPeer {
             batch.map_err(of_pod)
         })
         .await?;
+        // What is gone from the reader's sight is told whatever a function would say of it.
         let documents = changes
             .iter()
+            .filter(|change| !change.removal)
             .flat_map(|change| change.documents.iter().flatten());
         let documents: Vec<Bytes> = documents.cloned().collect();
         let passes = if documents.is_empty() {
@@ -100,32 +102,18 @@ impl LocalPeer {
             judged.await.map_err(of_script)?
         };
         let mut passes = passes.into_iter();
-        page.more = more;
-        page.at = if more { page.at } else { newest };
+        let mut at = page.course.after();
         for change in &changes {
             let leaves = change.leaves.iter().zip(&change.documents);
-            let passing =
-                leaves.filter(|(_, document)| document.is_some() && passes.next().unwrap_or(false));
+            let passing = leaves.filter(|(_, document)| {
+                change.removal || document.is_some() && passes.next().unwrap_or(false)
+            });
             let passing: Vec<_> = passing.map(|(leaf, _)| leaf).collect();
             page.take(entry, &change.id, change.sequence, passing);
-            if more {
-                page.at = change.sequence;
-            }
+            at = change.sequence;
         }
+        page.looked(more.then_some(at), newest);
         Ok(page)
-    }
-
-    fn judged_range(page: &Page, newest: u64) -> ChangesRange {
-        ChangesRange {
-            after: page.at,
-            until: newest,
-            direction: adea_store::Direction::Forward,
-            part: Part::Kept,
-            bodies: false,
-            conflicts: false,
-            leaves: !page.winners_only,
-            leaf_bodies: false,
-        }
     }
 
     /// The request object that the function is given: there is no request, but there is who asks, and

@@ -48,8 +48,8 @@ impl<'a> LocalRows<'a> {
         if self.ready.is_empty() && !self.wanted.is_empty() {
             let few = self.wanted.get(..READ_MAX).unwrap_or(self.wanted).to_vec();
             let peer = self.peer.now()?;
+            let entry = peer.readable().await?;
             self.ready = blocking(move || {
-                let entry = peer.readable()?;
                 let (mut rows, mut bytes) = (VecDeque::with_capacity(few.len()), 0);
                 for wanted in &few {
                     let row = peer.read_row(&entry, wanted)?;

@@ -26,8 +26,12 @@ pub(super) struct LocalSending {
 }
 
 impl LocalSending {
-    pub(super) fn open(peer: &LocalPeer, wanted: &Wanted, all: bool) -> Result<Self, PeerError> {
-        let entry = peer.readable()?;
+    pub(super) async fn open(
+        peer: &LocalPeer,
+        wanted: &Wanted,
+        all: bool,
+    ) -> Result<Self, PeerError> {
+        let entry = peer.readable().await?;
         let found = peer
             .read_leaves(&entry, wanted)?
             .ok_or(PeerError::Missing)?;

@@ -21,8 +21,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
+use crate::access::AccessError;
 use crate::apps::Actor;
-use crate::databases::DatabaseEntry;
+use crate::databases::{DatabaseEntry, DatabaseFace};
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::read_document::{Told, Which};
@@ -50,25 +51,30 @@ impl LocalPeer {
         Ok(Self { caller, ..again })
     }
 
-    /// The database as it is now, if the author may still enter.
-    pub(crate) fn entry(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
+    /// The database, or the face of one, as it is now, if the author may still enter: with the right to
+    /// what he may read.
+    pub(crate) async fn entry(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
         let caller = self.pod.author_now(&self.author).map_err(of_pod)?;
         let may = self.pod.may_still_enter(&caller, &self.name);
         may.map_err(of_pod)?;
-        let entry = self.pod.database(&self.name).map_err(of_pod)?;
-        let access = entry.access(&caller);
-        access
-            .require_member()
-            .map_err(|refusal| of_pod(refusal.into()))?;
-        Ok(entry)
+        let entry = self.pod.enter(&self.name, &caller).await;
+        entry.map_err(of_pod)
     }
 
-    /// The same, to read all of it.
-    pub(crate) fn readable(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
-        let entry = self.entry()?;
+    /// The same, to read all that there is behind that name.
+    pub(crate) async fn readable(&self) -> Result<Arc<DatabaseEntry>, PeerError> {
+        let entry = self.entry().await?;
         let may = crate::write_user::may_list_users(&entry, &self.caller);
         may.map_err(|refusal| of_pod(refusal.into()))?;
-        Ok(entry)
+        if entry.face == DatabaseFace::Whole && !entry.shows_all() {
+            let closed = AccessError::WholeIsClosed(entry.name.clone());
+            return Err(of_pod(closed.into()));
+        }
+        match self.pod.rebuilding(&entry) {
+            // It passes.
+            Some(rebuilding) if !entry.shows_all() => Err(of_pod(rebuilding.into())),
+            Some(_) | None => Ok(entry),
+        }
     }
 
     /// What changes whenever places given out before mean nothing any more.
@@ -76,19 +82,19 @@ impl LocalPeer {
         format!("{}-{}", entry.number.0, entry.sequence_tag)
     }
 
-    fn read_info(&self) -> Result<Info, PeerError> {
-        let entry = self.entry()?;
-        let statistics = self.pod.statistics(&entry).map_err(of_pod)?;
-        let number = statistics.update_sequence;
+    async fn read_info(&self) -> Result<Info, PeerError> {
+        let entry = self.entry().await?;
+        let statistics = self.pod.told_counts(&entry).map_err(of_pod)?;
+        let place = entry.place(statistics.update_sequence);
         Ok(Info {
-            update_sequence: sequence(number, &entry),
+            update_sequence: Sequence::of_json(&Value::from(place).to_string()),
             instance: self.instance(&entry),
         })
     }
 
     async fn make(&self, parameters: &[(String, String)]) -> Result<(), PeerError> {
         if !self.pod.may_make(&self.caller, &self.name) {
-            if self.entry().is_ok() {
+            if self.entry().await.is_ok() {
                 return Ok(());
             }
             return Err(PeerError::Unauthorized(
@@ -106,8 +112,8 @@ impl LocalPeer {
         }
     }
 
-    fn read_filter_code(&self, design: &str, name: &str) -> Result<String, PeerError> {
-        let entry = self.readable()?;
+    async fn read_filter_code(&self, design: &str, name: &str) -> Result<String, PeerError> {
+        let entry = self.readable().await?;
         let id = format!("_design/{design}");
         let found = self
             .pod
@@ -142,8 +148,8 @@ impl LocalPeer {
             })
             .collect();
         let (peer, asking) = (self.clone(), asking?);
+        let entry = self.entry().await?;
         let (asking, found) = blocking(move || {
-            let entry = peer.entry()?;
             let found = peer
                 .pod
                 .lacking(&entry, &peer.caller, &asking)
@@ -173,7 +179,7 @@ impl LocalPeer {
     }
 
     async fn get_local(&self, name: &str) -> Result<Option<Checkpoint>, PeerError> {
-        let entry = self.entry()?;
+        let entry = self.entry().await?;
         let found = match self.pod.read_local(&entry, &self.caller, name) {
             Ok(found) => found,
             Err(PodError::Missing) => return Ok(None),
@@ -190,7 +196,7 @@ impl LocalPeer {
     }
 
     async fn put_local(&self, name: &str, document: &Checkpoint) -> Result<String, PeerError> {
-        let entry = self.entry()?;
+        let entry = self.entry().await?;
         let before = document
             .revision
             .as_deref()
@@ -214,7 +220,7 @@ impl LocalPeer {
 
     async fn commit_all(&self) -> Result<String, PeerError> {
         self.pod.sync().await.map_err(of_pod)?;
-        Ok(self.instance(&*self.entry()?))
+        Ok(self.instance(&*self.entry().await?))
     }
 }
 
@@ -228,9 +234,7 @@ impl Peer for LocalPeer {
     }
 
     fn info(&self) -> Later<'_, Info> {
-        Box::pin(std::future::ready(
-            self.now().and_then(|now| now.read_info()),
-        ))
+        Box::pin(async move { self.now()?.read_info().await })
     }
 
     fn create<'a>(&'a self, parameters: &'a [(String, String)]) -> Later<'a, ()> {
@@ -247,10 +251,7 @@ impl Peer for LocalPeer {
     }
 
     fn filter_code<'a>(&'a self, design: &'a str, name: &'a str) -> Later<'a, String> {
-        let code = self
-            .now()
-            .and_then(|now| now.read_filter_code(design, name));
-        Box::pin(std::future::ready(code))
+        Box::pin(async move { self.now()?.read_filter_code(design, name).await })
     }
 
     fn lacking<'a>(&'a self, rows: &'a [ChangeRow]) -> Later<'a, Vec<Wanted>> {
@@ -265,7 +266,7 @@ impl Peer for LocalPeer {
     fn open<'a>(&'a self, wanted: &'a Wanted, all: bool) -> Later<'a, Box<dyn Sending + 'a>> {
         Box::pin(async move {
             let sending: Box<dyn Sending + 'a> =
-                Box::new(LocalSending::open(&self.now()?, wanted, all)?);
+                Box::new(LocalSending::open(&self.now()?, wanted, all).await?);
             Ok(sending)
         })
     }
@@ -296,11 +297,6 @@ impl Peer for LocalPeer {
     }
 }
 
-/// A place in a feed as this database writes it.
-pub(crate) fn sequence(number: u64, entry: &DatabaseEntry) -> Sequence {
-    Sequence::of_json(&format!("\"{number}-{}\"", entry.sequence_tag))
-}
-
 /// Work that takes a while, off the threads that serve.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PeerError> + Send + 'static,
@@ -324,6 +320,9 @@ pub(crate) fn of_pod(error: PodError) -> PeerError {
         PodError::Refused(Refusal::Forbidden(reason)) => PeerError::Forbidden(reason.into_owned()),
         PodError::Refused(Refusal::NotFound) => PeerError::Missing,
         PodError::App(error) => PeerError::Forbidden(error.to_string()),
+        PodError::Access(error @ (AccessError::WholeIsClosed(_) | AccessError::NotOfPart(_))) => {
+            PeerError::Forbidden(error.to_string())
+        }
         PodError::Write(WriteError::MissingStub { id, name }) => {
             PeerError::MissingStub(format!("{name} of {id}"))
         }

@@ -30,7 +30,7 @@ impl LocalPeer {
         &self,
         documents: &[Bytes],
     ) -> Result<Vec<WriteFailure>, PeerError> {
-        let entry = self.entry()?;
+        let entry = self.entry().await?;
         let (texts, longest) = (documents.to_vec(), self.document_max);
         let drafted: Vec<Drafted> =
             blocking(move || Ok(texts.iter().map(|text| drafted(text, longest)).collect())).await?;
@@ -86,7 +86,7 @@ impl LocalPeer {
         json: Bytes,
         contents: &mut Contents<'_>,
     ) -> Result<(), PeerError> {
-        let entry = self.entry()?;
+        let entry = self.entry().await?;
         let longest = self.document_max;
         let drafted = blocking(move || Ok(drafted(&json, longest))).await?;
         let (named, draft, edit) = drafted.map_err(|(_, error)| error)?;

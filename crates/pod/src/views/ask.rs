@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use adea_documents::collation::Collation;
 use adea_documents::index::{GroupLevel, KeyBound, RowPosition, RowRange, Signature};
+use adea_script::ScriptError;
 use adea_store::Direction;
 use serde_json::Value;
 
@@ -99,7 +100,11 @@ impl Pod {
             }
             Update::Before => {
                 let sequence = self.statistics(&ask.entry)?.update_sequence;
-                self.bring_along(ask, sequence).await
+                let brought = self.bring_along(ask, sequence).await;
+                if ask.entry.shows_all() {
+                    return brought;
+                }
+                brought.map_err(without_words)
             }
         }
     }
@@ -129,6 +134,19 @@ impl Pod {
                 Err(error)
             }
         }
+    }
+}
+
+/// What a function said on its way through all documents is not for who does not see them all.
+fn without_words(error: PodError) -> PodError {
+    match error {
+        PodError::Script(
+            ScriptError::Compilation { .. }
+            | ScriptError::Missing(_)
+            | ScriptError::Threw { .. }
+            | ScriptError::Crashed(_),
+        ) => ScriptError::Crashed("the view cannot be built".to_owned()).into(),
+        error => error,
     }
 }
 

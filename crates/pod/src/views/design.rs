@@ -30,6 +30,18 @@ pub enum Language {
     Other(String),
 }
 
+impl Language {
+    /// Its name, as design documents have it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Javascript => "javascript",
+            Self::Query => "query",
+            Self::Other(other) => other,
+        }
+    }
+}
+
 /// A view: an index, and perhaps a reduce over it.
 #[derive(Clone, Debug)]
 pub struct DesignView {

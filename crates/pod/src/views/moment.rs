@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use adea_documents::database;
 use adea_documents::index::{self, IndexReader, IndexState, RowRange, RowRef};
 use adea_documents::reader::Reader;
 use adea_documents::record::{RecordHead, split_body};
@@ -10,6 +9,7 @@ use adea_documents::render::{Meta, Rendering};
 use adea_documents::revision::Revision;
 use adea_store::{Direction, View};
 
+use crate::counts::told_sequence;
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::views::ask::{ViewAsk, ViewCursor};
@@ -24,12 +24,9 @@ pub struct ViewMoment<'p> {
 /// What is told in front of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewHead {
-    /// Rows of the whole index.
-    pub total_rows: u64,
-    /// How many of them come before the first that is told.
-    pub offset: u64,
-    /// How far the index is.
-    pub sequence: u64,
+    /// Rows of the whole index, as far as they may be seen, and how many of them come before the first
+    /// that is told; `None` where it would be much work to count them.
+    pub counts: Option<(u64, u64)>,
 }
 
 /// A row, as clients read it.
@@ -68,12 +65,9 @@ impl Pod {
 
 impl ViewMoment<'_> {
     pub(super) fn reader(&self, ask: &ViewAsk) -> Option<IndexReader<'_>> {
-        Some(IndexReader {
-            view: self.view.as_ref(),
-            database: ask.entry.number,
-            scope: adea_access::aggregate(),
-            index: self.state.as_ref()?,
-        })
+        let (view, scope) = (self.view.as_ref(), ask.entry.scope.clone());
+        let state = self.state.as_ref()?;
+        Some(IndexReader::new(view, ask.entry.number, scope, state))
     }
 
     /// What is told in front of the rows.
@@ -82,52 +76,48 @@ impl ViewMoment<'_> {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn head(&self, ask: &ViewAsk) -> Result<ViewHead, PodError> {
         let Some(reader) = self.reader(ask) else {
-            return Ok(ViewHead {
-                total_rows: 0,
-                offset: 0,
-                sequence: 0,
-            });
+            return Ok(told(0, 0));
         };
         let everything = ask.everything();
-        let total_rows = reader.count_rows(&everything)?;
-        let before = match first_with_rows(&reader, ask)? {
-            None => 0,
-            Some(first) => {
-                let before = match ask.direction() {
-                    Direction::Forward => RowRange {
-                        from: everything.from,
-                        to: Some(first.from),
-                    },
-                    Direction::Reverse => match first.to {
-                        Some(to) => RowRange {
-                            from: to,
-                            to: everything.to,
-                        },
-                        None => return Ok(self.told(total_rows, ask.query.skip)),
-                    },
-                };
-                if before.is_empty() {
-                    0
-                } else {
-                    reader.count_rows(&before)?
-                }
-            }
+        let Some(total_rows) = reader.count_if_few(&everything)? else {
+            return Ok(ViewHead { counts: None });
         };
-        Ok(self.told(total_rows, before.saturating_add(ask.query.skip)))
-    }
-
-    fn told(&self, total_rows: u64, offset: u64) -> ViewHead {
-        ViewHead {
-            total_rows,
-            offset: offset.min(total_rows),
-            sequence: self.sequence(),
-        }
+        let Some(first) = first_with_rows(&reader, ask)? else {
+            return Ok(told(total_rows, ask.query.skip));
+        };
+        let before = match ask.direction() {
+            Direction::Forward => RowRange {
+                from: everything.from,
+                to: Some(first.from),
+            },
+            Direction::Reverse => match first.to {
+                Some(to) => RowRange {
+                    from: to,
+                    to: everything.to,
+                },
+                None => return Ok(told(total_rows, ask.query.skip)),
+            },
+        };
+        let before = if before.is_empty() {
+            0
+        } else {
+            reader.count_rows(&before)?
+        };
+        Ok(told(total_rows, before.saturating_add(ask.query.skip)))
     }
 
     /// How far the index is.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.sequence)
+    }
+
+    /// How far the index is, as a place in the feed of the database.
+    ///
+    /// # Errors
+    /// [`PodError::Engine`] if the store cannot be read.
+    pub fn told_sequence(&self, ask: &ViewAsk) -> Result<String, PodError> {
+        told_sequence(self.view.as_ref(), &ask.entry, self.sequence())
     }
 
     /// Gives the next rows to `visit`, until it has enough.
@@ -208,7 +198,7 @@ impl ViewMoment<'_> {
         let reader = Reader {
             view: self.view.as_ref(),
             database: ask.entry.number,
-            scope: adea_access::aggregate(),
+            scope: ask.entry.scope.clone(),
         };
         let conflicts = ask.query.conflicts == Some(true);
         let (shown, body, meta) = match (revision, conflicts) {
@@ -262,15 +252,6 @@ impl ViewMoment<'_> {
         .write(out);
         Ok(Written::Whole)
     }
-
-    /// How far the database is.
-    ///
-    /// # Errors
-    /// [`PodError::Engine`] if the store cannot be read.
-    pub fn database_sequence(&self, ask: &ViewAsk) -> Result<u64, PodError> {
-        let statistics = database::statistics(self.view.as_ref(), ask.entry.number)?;
-        Ok(statistics.update_sequence)
-    }
 }
 
 /// Passes over rows that are to be skipped; false if the range at the front held none but those.
@@ -285,15 +266,18 @@ fn skip(
     let Some(range) = cursor.ranges.pop_front() else {
         return Ok(false);
     };
-    let count = reader.count_rows(&range)?;
-    if count <= cursor.skip {
-        cursor.skip -= count;
+    let rest = reader.pass_over(&range, direction, &mut cursor.skip)?;
+    if rest.is_empty() {
         return Ok(false);
     }
-    let rest = reader.skip_rows(&range, direction, cursor.skip)?;
     cursor.ranges.push_front(rest);
-    cursor.skip = 0;
     Ok(true)
+}
+
+fn told(total_rows: u64, offset: u64) -> ViewHead {
+    ViewHead {
+        counts: Some((total_rows, offset.min(total_rows))),
+    }
 }
 
 /// The first range that has rows, or the last that has none.

@@ -9,7 +9,6 @@ use adea_documents::reader::Reader;
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
-use crate::views::design::Language;
 
 /// What is told of a design document's indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +39,10 @@ pub struct DesignInfo {
     pub collator_version: String,
 }
 
+fn collator_version() -> String {
+    format!("adea-{}", adea_documents::collation::SORT_KEY_VERSION)
+}
+
 /// Bytes that a row takes besides what it says; an estimate where the engine has none.
 const ROW_BYTES: u64 = 64;
 
@@ -49,6 +52,9 @@ impl Pod {
     /// # Errors
     /// [`PodError::Missing`] or [`PodError::Deleted`].
     pub fn design_info(&self, entry: &DatabaseEntry, id: &str) -> Result<DesignInfo, PodError> {
+        if !entry.shows_all() {
+            return self.design_info_seen(entry, id);
+        }
         let design = self.design(entry, id)?;
         let view = self.view();
         let newest = database::statistics(view.as_ref(), entry.number)?;
@@ -80,11 +86,7 @@ impl Pod {
         let active_bytes = rows * ROW_BYTES;
         Ok(DesignInfo {
             signature: design.signature(),
-            language: match &design.language {
-                Language::Javascript => "javascript".to_owned(),
-                Language::Query => "query".to_owned(),
-                Language::Other(other) => other.clone(),
-            },
+            language: design.language.name().to_owned(),
             file_bytes: file_bytes.max(active_bytes),
             active_bytes,
             external_bytes: active_bytes,
@@ -94,7 +96,36 @@ impl Pod {
             running: !waiting.is_empty(),
             waiting_clients: waiting.into_iter().max().unwrap_or(0),
             compacting: false,
-            collator_version: format!("adea-{}", adea_documents::collation::SORT_KEY_VERSION),
+            collator_version: collator_version(),
+        })
+    }
+
+    /// What is told to who does not see all documents: nothing that follows from others'.
+    fn design_info_seen(&self, entry: &DatabaseEntry, id: &str) -> Result<DesignInfo, PodError> {
+        let view = self.view();
+        let reader = Reader {
+            view: view.as_ref(),
+            database: entry.number,
+            scope: entry.scope.clone(),
+        };
+        let head = reader.record_head(id)?.ok_or(PodError::Missing)?;
+        if head.winner.deleted {
+            return Err(PodError::Deleted);
+        }
+        let design = self.design(entry, id)?;
+        Ok(DesignInfo {
+            signature: design.signature(),
+            language: design.language.name().to_owned(),
+            file_bytes: 0,
+            active_bytes: 0,
+            external_bytes: 0,
+            update_sequence: 0,
+            purge_sequence: 0,
+            updates_pending: 0,
+            running: false,
+            waiting_clients: 0,
+            compacting: false,
+            collator_version: collator_version(),
         })
     }
 

@@ -44,7 +44,8 @@ pub(super) async fn rewrite(
     let design = pod.design_functions(entry, &exchange.caller, ddoc.as_str())?;
     let rules = design.rewrites.as_deref().map(rules_of);
     let name = ddoc.as_str().strip_prefix("_design/").unwrap_or("");
-    let prefix = [entry.name.as_str(), "_design", name];
+    let database = entry.face_name();
+    let prefix = [database.as_str(), "_design", name];
     match rules {
         Some(Value::Array(rules)) => {
             let query = exchange.query.pairs().map(|(name, value)| {

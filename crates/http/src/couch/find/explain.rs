@@ -44,12 +44,18 @@ fn show(entry: &DatabaseEntry, request: &FindRequest, explained: &adea_pod::Expl
     let plan = explained.plan.as_ref();
     let index = plan.map_or(Value::Null, |plan| {
         let index = plan.index();
-        index.map_or_else(primary_index_json, |index| index.to_json())
+        index.map_or_else(primary_index_json, |index| {
+            if explained.hidden {
+                hidden_index_json()
+            } else {
+                index.to_json()
+            }
+        })
     });
     let candidates = explained.candidates.iter();
     let fields = query.fields.iter().flatten().map(FieldPath::name);
     let mut shown = json!({
-        "dbname": entry.name.as_str(),
+        "dbname": entry.face_name(),
         "index": index,
         "partitioned": entry.settings.partitioned,
         "selector": query.selector.to_json(),
@@ -61,7 +67,8 @@ fn show(entry: &DatabaseEntry, request: &FindRequest, explained: &adea_pod::Expl
         "selector_hints": [selector_hints(query)],
     });
     if let (Some(plan), Some(members)) = (plan, shown.as_object_mut()) {
-        members.insert("mrargs".to_owned(), range_arguments(request, plan));
+        let arguments = range_arguments(request, plan, explained.hidden);
+        members.insert("mrargs".to_owned(), arguments);
         members.insert("covering".to_owned(), plan.covering.into());
     }
     shown
@@ -102,9 +109,15 @@ fn selector_hints(query: &FindQuery) -> Value {
     })
 }
 
-fn range_arguments(request: &FindRequest, plan: &FindPlan) -> Value {
+/// Stands for an index whose definition is not for who asks.
+fn hidden_index_json() -> Value {
+    json!({"ddoc": null, "name": "_hidden", "type": "json", "def": {"fields": []}})
+}
+
+fn range_arguments(request: &FindRequest, plan: &FindPlan, hidden: bool) -> Value {
     let query = &request.query;
     let (mut start, mut end) = match plan.index() {
+        Some(_) if hidden => (Value::Null, Value::Null),
         Some(index) => keys_of(index, query),
         None => ids_of(query),
     };

@@ -40,7 +40,7 @@ pub(super) async fn route(
 }
 
 fn list(exchange: &Exchange, entry: &DatabaseEntry) -> Result<Response, ApiError> {
-    let indexes = exchange.app.pod.mango_indexes(entry)?;
+    let indexes = exchange.app.pod.mango_indexes_seen(entry)?;
     let total = indexes.len() + 1;
     let number = |name: &str, default: usize, least: usize| {
         let given = exchange.query.get(name);

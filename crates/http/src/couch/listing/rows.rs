@@ -120,7 +120,12 @@ impl Rows {
             limit: count,
             walked_max: WALKED_AT_ONCE,
         };
-        let at_once = pod.list_portion(entry, caller, range, direction, portion)?;
+        let at_once = if entry.shows_all() {
+            pod.list_portion(entry, caller, range, direction, portion)?
+        } else {
+            // So does what he does not see who asks.
+            None
+        };
         let rows = match at_once {
             Some(rows) => rows,
             None => aside(|| pod.list(entry, caller, range, direction, skip, count))?,
@@ -247,9 +252,16 @@ impl Rows {
                 latest: false,
             };
             let pod = &self.app.pod;
-            meta = pod
-                .read(&self.entry, &self.caller, &row.id, &which, told)?
-                .meta;
+            let read = pod.read(&self.entry, &self.caller, &row.id, &which, told);
+            match read {
+                Ok(found) => meta = found.meta,
+                // It went since the row was read.
+                Err(PodError::Missing | PodError::Deleted) => {
+                    out.extend_from_slice(b"null");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
         Rendering {
             id: &row.id,
@@ -314,7 +326,14 @@ pub(super) fn with_attachments(exchange: Exchange, mut rows: Rows, head: Vec<u8>
                 };
                 let pod = &rows.app.pod;
                 let found = pod.read(&rows.entry, &rows.caller, &row.id, &which, told);
-                let mut found = found.map_err(failed)?;
+                let mut found = match found {
+                    Ok(found) => found,
+                    Err(PodError::Missing | PodError::Deleted) => {
+                        out.text("null}").await?;
+                        continue;
+                    }
+                    Err(error) => return Err(failed(error)),
+                };
                 let seen = pod.show_user(&rows.entry, &rows.caller, &row.id, &mut found.body);
                 if seen.is_err() {
                     out.text("null}").await?;

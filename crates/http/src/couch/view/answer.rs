@@ -132,18 +132,15 @@ impl From<PodError> for Broken {
 fn write_head(out: &mut Vec<u8>, moment: &ViewMoment<'_>, ask: &ViewAsk) -> Result<(), PodError> {
     out.push(b'{');
     if ask.query.sorted && !ask.is_reduce() {
-        let head = moment.head(ask)?;
-        out.extend_from_slice(
-            format!(
-                "\"total_rows\":{},\"offset\":{},",
-                head.total_rows, head.offset
-            )
-            .as_bytes(),
-        );
+        let text = match moment.head(ask)?.counts {
+            Some((total, offset)) => format!("\"total_rows\":{total},\"offset\":{offset},"),
+            None => "\"total_rows\":null,\"offset\":null,".to_owned(),
+        };
+        out.extend_from_slice(text.as_bytes());
     }
     if ask.query.update_seq {
-        let (sequence, tag) = (moment.sequence(), &ask.entry().sequence_tag);
-        out.extend_from_slice(format!("\"update_seq\":\"{sequence}-{tag}\",").as_bytes());
+        let place = moment.told_sequence(ask)?;
+        out.extend_from_slice(format!("\"update_seq\":\"{place}\",").as_bytes());
     }
     out.extend_from_slice(b"\"rows\":[\r\n");
     Ok(())

@@ -1,0 +1,244 @@
+//! Rows that a reader may see who does not see all.
+//!
+//! Rows of a range come in their order and each row's document is judged. Where the reader sees far
+//! fewer documents than the range has rows, it goes the other way about: what he sees is walked, and
+//! the back index tells where its rows are, so that the work follows what he sees.
+//!
+//! Invariant: a row is shown if its document is visible now and has not changed since the index saw
+//! it. What changed later may have been written for others, and the row tells of another revision.
+
+use std::cell::OnceCell;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use adea_store::{Direction, EngineError, Space, View};
+
+use super::portion::positions;
+use super::position::{RowPosition, RowRange};
+use super::reader::{IndexReader, StoredFeed};
+use super::row::{self, RowRef};
+use super::state::IndexState;
+use crate::error::corrupt;
+use crate::reader::{IdRange, Reader, whole};
+
+/// A range of no more stored rows is judged row by row.
+const LONG: u64 = 1_024;
+/// What is visible is walked if it is no more documents,
+const DOCUMENTS_MAX: u64 = 4_096;
+/// and no more bytes of positions than these.
+const BYTES_MAX: usize = 4 << 20;
+/// Documents looked up at once.
+const LOOKED_UP: usize = 256;
+
+/// The positions of all rows that may be seen, in order; `None` if they are not few. Which of both
+/// depends on what may be seen, and on nothing else.
+type Few = Option<Arc<[Vec<u8>]>>;
+
+/// What is known of them, once it was asked.
+#[derive(Clone, Default)]
+pub(super) struct FewRows(OnceCell<Few>);
+
+impl<'v> IndexReader<'v> {
+    /// How many rows lie in `range`; `None` in a scope that shows many documents, where they would all
+    /// have to be judged.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub fn count_if_few(&self, range: &RowRange) -> Result<Option<u64>, EngineError> {
+        if self.scope.sight().is_none() {
+            return self.count_rows(range).map(Some);
+        }
+        Ok(self.few()?.map(|few| {
+            let to = range.to.as_ref().map(RowPosition::as_bytes);
+            between(&few, range.from.as_bytes(), to).len() as u64
+        }))
+    }
+
+    /// The rows that may be seen, if it is less work to know them all than to judge a range.
+    pub(super) fn few_between(&self, from: &[u8], to: Option<&[u8]>) -> Result<Few, EngineError> {
+        if let Some(known) = self.few.0.get() {
+            return Ok(known.clone());
+        }
+        if self.index.rows <= LONG {
+            return Ok(None);
+        }
+        if self.index.height > 0 {
+            let all = IndexReader::new(self.view, self.database, whole(), self.index);
+            if all.count_at(self.index.height, from, to)? <= LONG {
+                return Ok(None);
+            }
+        }
+        self.few()
+    }
+
+    fn few(&self) -> Result<Few, EngineError> {
+        if let Some(known) = self.few.0.get() {
+            return Ok(known.clone());
+        }
+        let few = self.all_visible()?;
+        Ok(self.few.0.get_or_init(|| few).clone())
+    }
+
+    fn documents(&self) -> Reader<'v> {
+        Reader {
+            view: self.view,
+            database: self.database,
+            scope: self.scope.clone(),
+        }
+    }
+
+    fn all_visible(&self) -> Result<Few, EngineError> {
+        let (mut ids, mut walked) = (Vec::new(), 0);
+        let all = IdRange::default();
+        self.documents()
+            .walk_documents(&all, Direction::Forward, |id, head| {
+                walked += 1;
+                if !head.winner.deleted && head.sequence <= self.index.sequence {
+                    ids.push(id.to_owned());
+                }
+                if walked <= DOCUMENTS_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+        if walked > DOCUMENTS_MAX {
+            return Ok(None);
+        }
+        let prefix = row::backs(self.database, self.index.number, 0);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for ids in ids.chunks(LOOKED_UP) {
+            let keys: Vec<Vec<u8>> = ids
+                .iter()
+                .map(|id| [&prefix, id.as_bytes()].concat())
+                .collect();
+            let entries = self.view.multi_get(Space::Index, &keys)?;
+            for (id, entry) in ids.iter().zip(entries) {
+                let Some(entry) = entry else { continue };
+                positions(id, &entry, |position| {
+                    bytes += position.len() + size_of::<Vec<u8>>();
+                    if bytes <= BYTES_MAX {
+                        found.push(position);
+                    }
+                })?;
+                if bytes > BYTES_MAX {
+                    return Ok(None);
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(Some(found.into()))
+    }
+}
+
+/// Which of sorted positions lie in a range.
+fn between(positions: &[Vec<u8>], from: &[u8], to: Option<&[u8]>) -> Range<usize> {
+    let before = |bound: &[u8]| positions.partition_point(|position| &**position < bound);
+    let first = before(from);
+    first..to.map_or(positions.len(), before).max(first)
+}
+
+/// Stored rows, each judged as it comes.
+pub(super) struct JudgedFeed<'v> {
+    stored: StoredFeed<'v>,
+    reader: Reader<'v>,
+    index: &'v IndexState,
+    /// The document judged last: many have several rows together.
+    judged: Option<(String, bool)>,
+    /// The row that is shown.
+    position: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl<'v> JudgedFeed<'v> {
+    pub(super) fn new(reader: &IndexReader<'v>, stored: StoredFeed<'v>) -> Self {
+        Self {
+            stored,
+            reader: reader.documents(),
+            index: reader.index,
+            judged: None,
+            position: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
+        let collation = self.index.collation;
+        loop {
+            let Some((position, stored)) = self.stored.entry()? else {
+                return Ok(None);
+            };
+            let row = row::decode(collation, position, stored)?;
+            let known = self.judged.as_ref().filter(|(id, _)| *id == row.id);
+            let seen = match known {
+                Some((_, seen)) => *seen,
+                None => {
+                    let seen = self.reader.sees(&row.id, self.index.sequence)?;
+                    self.judged = Some((row.id.into_owned(), seen));
+                    seen
+                }
+            };
+            if seen {
+                position.clone_into(&mut self.position);
+                stored.clone_into(&mut self.value);
+                break;
+            }
+        }
+        row::decode(collation, &self.position, &self.value).map(Some)
+    }
+}
+
+/// Rows of which all positions are known.
+pub(super) struct FewFeed<'v> {
+    view: &'v dyn View,
+    index: &'v IndexState,
+    prefix: Vec<u8>,
+    positions: Arc<[Vec<u8>]>,
+    /// Which of them are left.
+    left: Range<usize>,
+    direction: Direction,
+    value: Vec<u8>,
+}
+
+impl<'v> FewFeed<'v> {
+    pub(super) fn new(
+        reader: &IndexReader<'v>,
+        positions: Arc<[Vec<u8>]>,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Self {
+        let left = between(&positions, from, to);
+        Self {
+            view: reader.view,
+            index: reader.index,
+            prefix: row::rows(reader.database, reader.index.number, 0),
+            positions,
+            left,
+            direction,
+            value: Vec::new(),
+        }
+    }
+
+    pub(super) fn skip(&mut self) -> Option<&[u8]> {
+        let at = match self.direction {
+            Direction::Forward => self.left.next(),
+            Direction::Reverse => self.left.next_back(),
+        };
+        Some(self.positions.get(at?)?.as_slice())
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
+        let at = match self.direction {
+            Direction::Forward => self.left.next(),
+            Direction::Reverse => self.left.next_back(),
+        };
+        let Some(position) = at.and_then(|at| self.positions.get(at)) else {
+            return Ok(None);
+        };
+        let key = [&self.prefix, position.as_slice()].concat();
+        let stored = self.view.get(Space::Index, &key)?;
+        self.value = stored.ok_or_else(|| corrupt("a row that the back index names"))?;
+        row::decode(self.index.collation, position, &self.value).map(Some)
+    }
+}
