@@ -42,24 +42,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(body: &str, expected: Option<Value>) {
+    fn check(body: &str, expected: Option<&Value>) {
         let found = members(body.as_bytes(), &["a", "é"]).map(Value::Object);
-        assert_eq!(found, expected, "{body}");
+        assert_eq!(found.as_ref(), expected, "{body}");
     }
 
     #[test]
     fn the_members_asked_for_are_read_and_the_later_of_two_counts() {
-        check("{}", Some(json!({})));
+        check("{}", Some(&json!({})));
         check(
             r#"{"b":[{"a":1}],"a":[2],"c":"a"}"#,
-            Some(json!({"a": [2]})),
+            Some(&json!({"a": [2]})),
         );
         check(
             r#"{"a":1,"\u0061":2,"\u00e9":3}"#,
-            Some(json!({"a": 2, "é": 3})),
+            Some(&json!({"a": 2, "é": 3})),
         );
         let deep = format!(r#"{{"b":{}{},"a":1}}"#, "[".repeat(5000), "]".repeat(5000));
-        check(&deep, Some(json!({"a": 1})));
+        check(&deep, Some(&json!({"a": 1})));
         check(&deep.replace("\"b\"", "\"a\""), None);
         for bad in ["", "[]", "null", r#"{"a":}"#, r#"{"a":1} x"#, r#"{"b":[}"#] {
             check(bad, None);

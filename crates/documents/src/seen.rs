@@ -194,17 +194,20 @@ impl Reader<'_> {
         self.intervals_where(sight, labelled, 0, |_| true)
     }
 
-    /// When the reader could see a leaf whose body has `label`: while its document stood under the
+    /// When the reader could see a leaf with this body: while its document stood under the
     /// same one. Before the last change of rule that is not known: then whenever he saw the document,
     /// and as often as that changed its label he may have lost the leaf and got it back.
     fn leaf_intervals(
         &self,
         sight: &Arc<dyn Sight>,
         labelled: &Labelled,
-        label: u64,
+        body: u64,
     ) -> Result<Vec<Span>, EngineError> {
+        let label = labelled.label_of(body);
         self.intervals_where(sight, labelled, labelled.ruled_at, |era| {
-            era.label == label || era.until <= labelled.ruled_at
+            // It began with this very body: it is its author's.
+            let begun = era.from == body;
+            era.label == label || begun || era.until <= labelled.ruled_at
         })
     }
 
@@ -302,7 +305,7 @@ impl Reader<'_> {
             };
             let label = labelled.label_of(body);
             if label == labelled.label {
-                let seen = self.leaf_intervals(sight, &labelled, label)?;
+                let seen = self.leaf_intervals(sight, &labelled, body)?;
                 let steps = 2 * returns_since(&seen, body);
                 if steps > 0 {
                     let (start, path) = chain(sight.key(), self.database, id, &leaf, steps);
@@ -381,7 +384,7 @@ impl Reader<'_> {
                 // What was written since he did not see.
                 Some(body) if body >= end => continue,
                 Some(body) => {
-                    as_leaf = self.leaf_intervals(sight, labelled, labelled.label_of(body))?;
+                    as_leaf = self.leaf_intervals(sight, labelled, body)?;
                     (as_leaf.as_slice(), body)
                 }
                 // It was compacted: then it is as its document was.

@@ -49,6 +49,10 @@ pub struct Draft {
     /// The label that the document stands under with this content, where documents have labels;
     /// a deletion leaves it where it stood.
     pub label: Option<DraftLabel>,
+    /// A label that its author sees, where he does not see `label`: the document stands under it for the
+    /// moment in which he writes it, so that what he has of it is taken from him like anything that he
+    /// saw.
+    pub author: Option<DraftLabel>,
     /// Who makes the document, if this is its first revision here.
     pub creator: Option<Arc<str>>,
 }
@@ -523,14 +527,21 @@ impl<'w, 't> Writer<'w, 't> {
             self.drop_body(old)?;
         }
         self.forget_counts_of(before);
-        record.sequence = sequence;
+        let author = content.as_ref().and_then(|content| content.author);
+        let author = author.filter(|_| self.has_labels());
+        // Its author sees it at the one sequence, and where it stands from then on is the next.
+        let at = match author {
+            Some(_) => self.tx.next_sequence(),
+            None => sequence,
+        };
+        record.sequence = at;
         if before.sequence != 0 {
             let key = keys::sequence(self.database, before.sequence);
             self.tx.delete(Space::Index, key);
             self.counts.removed(before.sequence);
         }
         self.changed = true;
-        self.statistics.update_sequence = sequence;
+        self.statistics.update_sequence = at;
         let winner = record.tree.winner().map(|w| (w.is_deleted(), w.body()));
         record.external_bytes = match (winner.and_then(|(_, body)| body), written) {
             (Some(body), Some(bytes)) if body == sequence => bytes,
@@ -541,6 +552,7 @@ impl<'w, 't> Writer<'w, 't> {
             let written = Written {
                 body: content.as_ref().map(|_| sequence),
                 label: content.as_ref().and_then(|content| content.label),
+                author,
                 creator: content.as_ref().and_then(|content| content.creator),
                 generation: self.settings.labels,
             };
@@ -558,10 +570,10 @@ impl<'w, 't> Writer<'w, 't> {
             self.statistics.documents += 1;
         }
         self.statistics.external_bytes += record.external_bytes;
-        let change = encode_change(id.as_str(), sequence, &record.tree);
-        let change_key = keys::sequence(self.database, sequence);
+        let change = encode_change(id.as_str(), at, &record.tree);
+        let change_key = keys::sequence(self.database, at);
         self.tx.put(Space::Index, change_key, change);
-        self.counts.added(sequence);
+        self.counts.added(at);
         self.tx.put(Space::Index, key, record.encode());
         Ok(())
     }
@@ -652,6 +664,7 @@ struct Content<'d> {
     attachments: &'d [Attachment],
     json: &'d [u8],
     label: Option<&'d DraftLabel>,
+    author: Option<&'d DraftLabel>,
     creator: Option<&'d Arc<str>>,
 }
 
@@ -661,6 +674,7 @@ impl<'d> Content<'d> {
             attachments,
             json: &draft.json,
             label: draft.label.as_ref(),
+            author: draft.author.as_ref(),
             creator: draft.creator.as_ref(),
         }
     }

@@ -13,18 +13,23 @@
 mod enter;
 mod face;
 pub(crate) mod label;
+mod partitions;
 mod rebuild;
 mod refused;
-pub(crate) mod writing;
 mod settings;
+mod why;
+pub(crate) mod writing;
 
 use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
 pub use refused::WriteRefused;
+pub use partitions::{Partition, PartitionPage};
 pub use rebuild::Progress as RebuildProgress;
+pub use refused::WriteRefused;
 pub use settings::AccessState;
+pub use why::{Source as WhySource, Stood, Stretch, Why};
 
 /// Why a use case here ended without doing what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,3 +72,6 @@ pub enum AccessError {
         total: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;

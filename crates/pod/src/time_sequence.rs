@@ -110,6 +110,13 @@ impl Moments {
         self.0 = kept;
     }
 
+    /// When a sequence was given, at the earliest; `None` before the first row.
+    pub(crate) fn when(&self, sequence: u64) -> Option<u64> {
+        let before = self.0.partition_point(|moment| moment.sequence < sequence);
+        let before = before.checked_sub(1).and_then(|at| self.0.get(at));
+        before.map(|moment| moment.unix_s)
+    }
+
     /// The greatest sequence of which it is known that it was there at `unix_s`; 0 if of none.
     pub(crate) fn at(&self, unix_s: u64) -> u64 {
         let behind = self.0.partition_point(|moment| moment.unix_s <= unix_s);

@@ -12,10 +12,13 @@
 
 mod changes;
 mod labels;
+mod schema;
 mod shown;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -250,6 +253,7 @@ impl Pod {
         }
         let accepted = cases.into_iter().map(|case| (case.at, case.draft));
         judged.accepted.extend(accepted);
+        self.plan_merges(entry, &mut judged.accepted).await?;
         Ok(judged)
     }
 

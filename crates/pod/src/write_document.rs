@@ -1,6 +1,9 @@
 //! Writing documents: what was drafted is prepared outside, judged outside (`validate.rs`), decided
 //! inside one transaction (`portions.rs`), and answered when that is durable.
 
+mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod portions;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,7 @@ use crate::error::PodError;
 use crate::local_names;
 use crate::pod::Pod;
 use crate::store_file::StoredFile;
+use merging::Merging;
 
 /// How a draft is to be written.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Prepared {
     pub(crate) account: Option<Vec<u8>>,
     /// What the client takes for the document's access signature, if it says so.
     pub(crate) signature: Option<String>,
+    /// How the fork that it leaves is ended, if the database merges.
+    pub(crate) merging: Option<Merging>,
     /// The sequence of the record that it was judged against; see `validate`.
     pub(crate) judged: Option<u64>,
     /// Whether what stands for the password is made anew from the same password.
@@ -121,12 +127,14 @@ impl Pod {
                 json: draft.body,
                 term: draft.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -254,12 +262,14 @@ impl Pod {
                 json: parsed.body,
                 term: parsed.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),
@@ -315,12 +325,14 @@ impl Pod {
                 json: parsed.body,
                 term: parsed.term,
                 label: None,
+                author: None,
                 creator: None,
             },
             edit,
             caller: caller.clone(),
             account: None,
             signature: None,
+            merging: None,
             judged: None,
             same_password: false,
             inline: HashMap::new(),

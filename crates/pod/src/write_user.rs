@@ -339,6 +339,7 @@ pub(crate) mod tests {
             json: draft.body,
             term: draft.term,
             label: None,
+            author: None,
             creator: None,
         };
         let written = pod.inner.store.transact(Pod::permit(), move |tx| {

@@ -27,20 +27,20 @@ fn a_token_looks_the_same_in_every_version() {
         phase: None,
     };
     let token = place.encode("tag", &KEY, 3, "~ann");
-    assert_eq!(token, "12-tag_7_vfisdlr4ce4orw5jnv4g5qyihi");
+    assert_eq!(token, "12-tag_7_a6jdfdvlm3ftdlcwskbzrjkzjy");
     place.phase = Some(Phase {
         target: 9,
         kind: PhaseKind::Gained,
         cursor: 5,
     });
     let token = place.encode("tag", &KEY, 3, "~ann");
-    assert_eq!(token, "12-tag_7_9g5_yx24645epr23fwjkj2jnjchnyq");
+    assert_eq!(token, "12-tag_7_9g5_a6jdfdvlm3ftdlcwskbzrjkzjy");
 }
 
 #[test]
 fn what_is_no_token_is_none() {
     let decode = |token: &str| Place::decode(token, "tag", &KEY, 3, "~ann");
-    let own = |text: &str| format!("{text}_{}", code(&KEY, 3, "~ann", text));
+    let own = |text: &str| format!("{text}_{}", code(&KEY, 3, "~ann", "tag_2"));
     assert!(decode(&own("1-tag_2")).is_some());
     assert!(decode(&own("1-tag_2_3l4")).is_some());
     for text in [
@@ -100,7 +100,8 @@ proptest! {
         let mut flipped = token.clone().into_bytes();
         flipped[at] ^= 1 << bit;
         if let Ok(flipped) = String::from_utf8(flipped) {
-            prop_assert_eq!(decode(&flipped), None);
+            // The numbers are his own to change; the event is bound.
+            prop_assert!(decode(&flipped).is_none_or(|found| found.seen_at == place.seen_at));
         }
         prop_assert_eq!(decode(&token[..at]), None);
         prop_assert_eq!(decode(&format!("{token}a")), None);

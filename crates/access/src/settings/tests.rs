@@ -6,8 +6,8 @@ fn parsed(value: &Value) -> Result<AccessSettings, String> {
     AccessSettings::parse(&value.to_string()).map_err(|fault| fault.to_string())
 }
 
-fn check_fault(value: Value, expected: &str) {
-    assert_eq!(parsed(&value), Err(expected.to_owned()), "{value}");
+fn check_fault(value: &Value, expected: &str) {
+    assert_eq!(parsed(value), Err(expected.to_owned()), "{value}");
 }
 
 #[test]
@@ -60,91 +60,95 @@ fn what_is_wrong_is_told_by_the_name_of_its_field() {
         "larger than 1048576 bytes"
     );
     check_fault(
-        json!({"version": 2}),
+        &json!({"version": 2}),
         "version: this server knows version 1",
     );
     check_fault(
-        json!({"version": "1"}),
+        &json!({"version": "1"}),
         "version: this server knows version 1",
     );
-    check_fault(json!({"rules": {}}), "rules: unknown field");
-    check_fault(json!({"rule": "access"}), "rule: must be an object");
+    check_fault(&json!({"rules": {}}), "rules: unknown field");
+    check_fault(&json!({"rule": "access"}), "rule: must be an object");
     let kinds = "rule: must be an object with one of property, expression and function";
-    check_fault(json!({"rule": {}}), kinds);
+    check_fault(&json!({"rule": {}}), kinds);
     check_fault(
-        json!({"rule": {"property": "a", "expression": ["a"]}}),
+        &json!({"rule": {"property": "a", "expression": ["a"]}}),
         kinds,
     );
     check_fault(
-        json!({"rule": {"proprety": "a"}}),
+        &json!({"rule": {"proprety": "a"}}),
         "rule.proprety: unknown field",
     );
     let property = "must be the name of a property, which begins with no underscore";
     for bad in [json!(""), json!("_id"), json!(1), json!("x".repeat(257))] {
         check_fault(
-            json!({"rule": {"property": bad}}),
+            &json!({"rule": {"property": bad}}),
             &format!("rule.property: {property}"),
         );
         check_fault(
-            json!({"write_rules": {"owners": bad}}),
+            &json!({"write_rules": {"owners": bad}}),
             &format!("write_rules.owners: {property}"),
         );
     }
     check_fault(
-        json!({"rule": {"expression": ["a", "${"]}}),
+        &json!({"rule": {"expression": ["a", "${"]}}),
         "rule.expression: term 1, byte 0: the path is not closed by a brace",
     );
     let text = "must be a string of 1 to 256 bytes";
     check_fault(
-        json!({"rule": {"function": {}}}),
+        &json!({"rule": {"function": {}}}),
         &format!("rule.function.design: {text}"),
     );
     check_fault(
-        json!({"rule": {"function": {"design": "_design/"}}}),
+        &json!({"rule": {"function": {"design": "_design/"}}}),
         "rule.function.design: must be the id of a design document",
     );
     check_fault(
-        json!({"rule": {"function": {"design": "a", "name": 1}}}),
+        &json!({"rule": {"function": {"design": "a", "name": 1}}}),
         &format!("rule.function.name: {text}"),
     );
     check_fault(
-        json!({"rule": {"function": {"design": "a", "x": 1}}}),
+        &json!({"rule": {"function": {"design": "a", "x": 1}}}),
         "rule.function.x: unknown field",
     );
+}
+
+#[test]
+fn what_is_wrong_beside_the_rule_is_told_by_the_name_of_its_field() {
     let default = "default: must be \"admin\", \"author\" or a list of principals";
     for bad in [json!("x"), json!(null), json!({"read": ["a"]})] {
-        check_fault(json!({ "default": bad }), default);
+        check_fault(&json!({ "default": bad }), default);
     }
     check_fault(
-        json!({"default": ["a", "_x"]}),
+        &json!({"default": ["a", "_x"]}),
         "default: default[1] must not begin with an underscore, unless it is _admin",
     );
     for field in ["write_rules", "mailboxes"] {
         check_fault(
-            json!({ field: null }),
+            &json!({ field: null }),
             &format!("{field}: must be true, false or an object"),
         );
         check_fault(
-            json!({ field: {"x": 1} }),
+            &json!({ field: {"x": 1} }),
             &format!("{field}.x: unknown field"),
         );
     }
     check_fault(
-        json!({"write_only": 1}),
+        &json!({"write_only": 1}),
         "write_only: must be true or false",
     );
-    check_fault(json!({"schemas": []}), "schemas: must be an object");
-    check_fault(json!({"schemas": {}}), "schemas.types: must be an object");
+    check_fault(&json!({"schemas": []}), "schemas: must be an object");
+    check_fault(&json!({"schemas": {}}), "schemas.types: must be an object");
     check_fault(
-        json!({"schemas": {"types": {"a": 1}}}),
+        &json!({"schemas": {"types": {"a": 1}}}),
         "schemas.types.a: must be a JSON Schema",
     );
     let ways = "conflicts: must be \"keep\", \"reject\" or an object with merge";
     for bad in [json!("x"), json!(null), json!({})] {
-        check_fault(json!({ "conflicts": bad }), ways);
+        check_fault(&json!({ "conflicts": bad }), ways);
     }
     check_fault(
-        json!({"conflicts": {"merge": 1, "x": 1}}),
+        &json!({"conflicts": {"merge": 1, "x": 1}}),
         "conflicts.x: unknown field",
     );
 }
@@ -186,7 +190,7 @@ fn labels_differ_by_what_makes_them() {
 proptest! {
     #[test]
     fn hostile_texts_never_panic(text in ".{0,40}") {
-        let _ = AccessSettings::parse(&text);
-        let _ = AccessSettings::parse(&format!("{{\"rule\":{{\"property\":{text}}}}}"));
+        prop_assert!(AccessSettings::parse(&text).is_err());
+        drop(AccessSettings::parse(&format!("{{\"rule\":{{\"property\":{text}}}}}")));
     }
 }

@@ -210,7 +210,9 @@ impl<'v> Check<'v> {
         let to = to.as_deref();
         let material = if level == 1 {
             let mut rows = Vec::new();
-            let mut feed = self.reader.stored_between(boundary, to, Direction::Forward)?;
+            let mut feed = self
+                .reader
+                .stored_between(boundary, to, Direction::Forward)?;
             while let Some(row) = feed.next()? {
                 rows.push(row.to_owned_row());
             }

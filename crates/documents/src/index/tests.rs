@@ -146,7 +146,12 @@ impl Bench {
 
     fn read<T>(&self, read: impl FnOnce(&IndexReader<'_>) -> T) -> T {
         let (state, view) = (self.state(), self.store.view());
-        read(&IndexReader::new(view.as_ref(), self.database, crate::reader::whole(), &state))
+        read(&IndexReader::new(
+            view.as_ref(),
+            self.database,
+            crate::reader::whole(),
+            &state,
+        ))
     }
 
     fn assert_sound(&self) {

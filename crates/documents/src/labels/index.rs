@@ -10,7 +10,7 @@ use adea_base::DocumentId;
 use adea_store::value::{Reader, put_varint};
 use adea_store::{EngineError, Space, Transaction};
 
-use super::{DraftLabel, ERAS_MAX, Era, Label, Labelled, load_key_in, member_topic};
+use super::{DraftLabel, ERAS_MAX, EVERYTHING, Era, Label, Labelled, load_key_in, member_topic};
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
 use crate::record::{Record, encode_change};
@@ -137,6 +137,8 @@ pub(crate) struct Written<'w> {
     pub(crate) body: Option<u64>,
     /// The label that came with it.
     pub(crate) label: Option<&'w DraftLabel>,
+    /// The label under which its author saw it, if that is not the one.
+    pub(crate) author: Option<&'w DraftLabel>,
     pub(crate) creator: Option<&'w Arc<str>>,
     /// The generation of the rule that said so.
     pub(crate) generation: u64,
@@ -269,7 +271,16 @@ impl LabelChanges {
         }
         others.sort_unstable();
         labelled.others = others;
-        if first {
+        let is_drafted = written.body.is_some() && winner_body == written.body;
+        if let (Some(author), Some(body), true) = (written.author, written.body, is_drafted) {
+            let seen_by_author = self.number_of(tx, database, author, body)?;
+            if first {
+                (labelled.label, labelled.since) = (seen_by_author, body);
+            } else if seen_by_author != labelled.label {
+                self.move_to(tx, database, id, &mut labelled, seen_by_author, body);
+            }
+        }
+        if first && written.author.is_none() {
             labelled.label = of_winner;
         } else if of_winner != labelled.label {
             self.move_to(tx, database, id, &mut labelled, of_winner, record.sequence);
@@ -481,7 +492,8 @@ impl LabelChanges {
                 if label == NOBODY {
                     continue;
                 }
-                for member in label_in(tx, database, label)?.members.iter() {
+                let members = label_in(tx, database, label)?.members;
+                for member in members.iter().map(AsRef::as_ref).chain([EVERYTHING]) {
                     let key = keys::returned(database, member);
                     let Some(bytes) = tx.get(Space::Index, &key)? else {
                         continue;

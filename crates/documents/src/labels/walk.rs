@@ -473,7 +473,7 @@ impl Reader<'_> {
     }
 
     /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
-    /// `after < sequence <= until` that are not deleted, in their order.
+    /// `after < sequence <= until`, in their order, but for tombstones of what he never saw.
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
@@ -490,12 +490,6 @@ impl Reader<'_> {
         let gained = |seen: &SeenLabel| seen.came_after(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
-        let mut visit = |sequence: u64, change: Change<'_>| {
-            if change.winner.deleted {
-                return Ok(ControlFlow::Continue(()));
-            }
-            visit(sequence, change)
-        };
         let rows = (after, until);
         if labels.len() > CURSORS_MAX {
             let numbers: HashSet<u64> = labels.iter().map(|seen| seen.label.number).collect();
@@ -512,8 +506,15 @@ impl Reader<'_> {
             rows,
             Direction::Forward,
             |sequence, spans, entry| {
-                if matches!(entry, Entry::Left(_)) {
-                    return Ok(ControlFlow::Continue(()));
+                match entry {
+                    Entry::Left(_) => return Ok(ControlFlow::Continue(())),
+                    // Who never saw it needs not hear that it is no more.
+                    Entry::Plain(change)
+                        if is_simple(spans) && decode_change(change, sequence)?.winner.deleted =>
+                    {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    Entry::Plain(_) | Entry::Intricate(_) => {}
                 }
                 self.seen_row(sight, rule, sequence, spans, entry, &mut visit)
             },
@@ -522,7 +523,7 @@ impl Reader<'_> {
 
     /// Walks what the reader saw at the sequence `seen_at` or later and does not see now: documents
     /// that are gone from his sight, in the order of where their labels have them, from behind
-    /// `after`.
+    /// `after`. `seen_at` is how far he has seen both changes and what his rights made of them.
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
@@ -535,8 +536,10 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
+        // A label that he lost and has again may have been left meanwhile.
         let lost = |seen: &SeenLabel| {
-            !seen.is_open() && seen.spans.last().is_some_and(|span| span.to > seen_at)
+            let mut ended = seen.spans.iter().filter(|span| !span.is_open());
+            ended.next_back().is_some_and(|span| span.to > seen_at)
         };
         let labels = self.labels_that(sight, lost)?;
         let rule = self.rule()?;
@@ -560,18 +563,29 @@ impl Reader<'_> {
         if labels.len() > CURSORS_MAX {
             return self.pass_over_records(rows, row);
         }
-        self.merged(&labels, rows, Direction::Forward, |sequence, _, entry| {
-            let id = match entry {
-                Entry::Plain(change) | Entry::Intricate(change) => {
-                    decode_change(change, sequence)?.id
+        self.merged(
+            &labels,
+            rows,
+            Direction::Forward,
+            |sequence, spans, entry| {
+                let id = match entry {
+                    // He sees what is under it.
+                    Entry::Plain(_) | Entry::Intricate(_)
+                        if spans.last().is_some_and(Span::is_open) =>
+                    {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    Entry::Plain(change) | Entry::Intricate(change) => {
+                        decode_change(change, sequence)?.id
+                    }
+                    Entry::Left(id) => id,
+                };
+                match self.stored_record(id)? {
+                    Some(record) => row(sequence, id, record),
+                    None => Ok(ControlFlow::Continue(())),
                 }
-                Entry::Left(id) => id,
-            };
-            match self.stored_record(id)? {
-                Some(record) => row(sequence, id, record),
-                None => Ok(ControlFlow::Continue(())),
-            }
-        })
+            },
+        )
     }
 
     /// The labels in reach that `wanted` says; where everything is in reach, of all there are.

@@ -186,6 +186,7 @@ fn draft(id: &str, content: &Content) -> Draft {
         json: parsed.body,
         term: parsed.term,
         label: None,
+        author: None,
         creator: None,
     }
 }

@@ -27,6 +27,7 @@ fn ancestors_beyond_the_limit_are_no_change() {
         json: parsed.body,
         term: parsed.term,
         label: None,
+        author: None,
         creator: None,
     };
     let path = ["d", "c", "b", "a"].map(|id| RevisionId::parse(id).unwrap());

@@ -23,6 +23,8 @@ use crate::command::{Bench, block_on};
 const KEY: [u8; 32] = [7; 32];
 const IDS: [&str; 3] = ["one", "two", "three"];
 const PRINCIPALS: [&str; 4] = ["a", "b", "c", "d"];
+/// What each reader alone holds, always.
+const OWN: [&str; READERS] = ["r0", "r1"];
 const READERS: usize = 2;
 const DEVICES: usize = 4;
 
@@ -129,7 +131,7 @@ enum Step {
     /// A device offers the server all leaves that it has.
     PushBack(usize),
     /// A device edits what it has of a document.
-    EditThere(usize, usize),
+    EditThere(usize, usize, Option<Set>),
     Compact(usize),
 }
 
@@ -148,7 +150,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => device().prop_map(Step::Forget),
         1 => device().prop_map(Step::Fresh),
         1 => device().prop_map(Step::PushBack),
-        2 => (device(), id()).prop_map(|(device, id)| Step::EditThere(device, id)),
+        3 => (device(), id(), proptest::option::of(subset()))
+            .prop_map(|(device, id, set)| Step::EditThere(device, id, set)),
         1 => id().prop_map(Step::Compact),
     ]
 }
@@ -235,6 +238,7 @@ impl World {
             json: parsed.body,
             term: parsed.term,
             label: Some(label(list)),
+            author: None,
             creator: None,
         }
     }
@@ -282,7 +286,7 @@ impl World {
             Step::Forget(device) => self.devices[*device].place = Place::default(),
             Step::Fresh(device) => self.devices[*device] = Device::default(),
             Step::PushBack(device) => self.push_back(*device),
-            Step::EditThere(device, id) => self.edit_there(*device, *id),
+            Step::EditThere(device, id, set) => self.edit_there(*device, *id, set.clone()),
             Step::Compact(id) => {
                 let id = DocumentId::parse(IDS[*id]).unwrap();
                 self.write(move |writer| writer.compact(&id).unwrap());
@@ -356,6 +360,9 @@ impl World {
     }
 
     fn rights(&mut self, reader: usize, set: &Set) {
+        let mut set = set.clone();
+        set.insert(OWN[reader]);
+        let set = &set;
         let held = &self.held[reader];
         let now = held.0.last().map(|(_, set)| set.clone());
         if now.as_ref() == Some(set) {
@@ -416,10 +423,14 @@ impl World {
             match place.phase {
                 Some((_, true, after)) => {
                     reader
-                        .walk_lost(place.seen_at, after, |sequence, change| {
-                            assert!(change.winner.deleted, "a loss is told as a tombstone");
-                            take(sequence, change.id, reader.leaves_of(&change)?)
-                        })
+                        .walk_lost(
+                            place.seen_at.min(place.sequence),
+                            after,
+                            |sequence, change| {
+                                assert!(change.winner.deleted, "a loss is told as a tombstone");
+                                take(sequence, change.id, reader.leaves_of(&change)?)
+                            },
+                        )
                         .unwrap();
                     if count < room {
                         place.phase = Some((now, false, 0));
@@ -537,6 +548,7 @@ impl World {
                     json: parsed.body,
                     term: parsed.term,
                     label: Some(label(&PRINCIPALS.into_iter().collect())),
+                    author: None,
                     creator: None,
                 };
                 let held = &self.held[device % READERS];
@@ -572,8 +584,8 @@ impl World {
         }
     }
 
-    /// A device edits the winner that it has, and pushes that.
-    fn edit_there(&mut self, device: usize, at: usize) {
+    /// A device edits the winner that it has, and pushes that, also where it gives it away.
+    fn edit_there(&mut self, device: usize, at: usize, set: Option<Set>) {
         let id = IDS[at];
         let Some(tree) = self.devices[device].trees.get(id).cloned() else {
             return;
@@ -582,23 +594,34 @@ impl World {
         let Some((_, holds)) = self.held[device % READERS].0.last().cloned() else {
             return;
         };
-        let Some(set) = self.list(at) else { return };
-        let may = set.iter().any(|one| holds.contains(one));
+        let Some(list) = self.list(at) else { return };
         let server = self.tree(id).unwrap();
-        if winner.is_deleted() || !may || server.is_deleted() || server.conflicts().next().is_some()
-        {
+        if winner.is_deleted() || list.is_disjoint(&holds) || server.conflicts().next().is_some() {
             return;
         }
-        let draft = self.draft(id, false, &set);
-        let based_on = winner.revision();
-        let database = self.database;
-        transact(&self.bench, move |tx| {
+        let set = set.unwrap_or(list);
+        let mut draft = self.draft(id, false, &set);
+        if set.is_disjoint(&holds) {
+            draft.author = Some(label(&Set::from([OWN[device % READERS]])));
+        }
+        let (database, based_on, content) = (self.database, winner.revision(), draft.json.clone());
+        let offered = based_on.clone();
+        let made = transact(&self.bench, move |tx| {
             let mut writer = Writer::open(tx, database)?;
             // In the name of what he has: a conflict if that is not the newest.
-            let _ = writer.edit(&draft, Some(&based_on));
+            let made = writer.edit(&draft, Some(&offered)).ok();
             writer.finish()?;
-            Ok(())
+            Ok(made)
         });
+        let Some(made) = made else { return };
+        let mut path = vec![made.id.clone()];
+        path.extend(tree.ancestors(&based_on).map(|node| node.id().clone()));
+        let device = &mut self.devices[device];
+        let tree = device.trees.get_mut(id).unwrap();
+        tree.merge(&path, made.generation, false, 1).unwrap();
+        device
+            .contents
+            .insert((id.to_owned(), made.to_string()), content);
     }
 
     /// Has every device pull until there is nothing more, and compares.
@@ -695,7 +718,7 @@ fn transact<T: Send + 'static>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(std::env::var("SIGHT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600)))]
+    #![proptest_config(ProptestConfig::with_cases(std::env::var("SIGHT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000)))]
 
     #[test]
     fn a_replica_ends_with_what_its_reader_may_see(

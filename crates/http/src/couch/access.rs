@@ -8,6 +8,7 @@
 //! database, or to who may only write, before somebody has thought of it.
 
 mod gate;
+mod told;
 
 use std::sync::Arc;
 
@@ -84,6 +85,10 @@ pub(crate) async fn route(
 ) -> Result<Response, ApiError> {
     match (name, more) {
         ("_access", []) => settings(exchange, entry).await,
+        ("_why", [id @ ..]) if !id.is_empty() => told::why(&exchange, &entry, &id.join("/")),
+        ("_partitions", []) => told::partitions(&exchange, &entry),
+        ("_signature", []) => told::signature(exchange, entry).await,
+        ("_sync", []) => told::sync(&exchange, &entry),
         _ => Err(ApiError::NotFound("missing")),
     }
 }

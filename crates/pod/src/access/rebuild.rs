@@ -550,6 +550,7 @@ impl Pod {
         });
         let finished = finished.await.map_err(PodError::from);
         self.forget_database(entry);
+        self.rouse_listeners(number);
         match finished {
             Ok(()) | Err(PodError::Database(DatabaseError::Missing)) => Ok(()),
             Err(error) => Err(error),

@@ -102,6 +102,7 @@ pub(crate) fn write(
         json: parsed.body,
         term: parsed.term,
         label: None,
+        author: None,
         creator: None,
     };
     writer

@@ -172,7 +172,10 @@ impl Course {
     pub fn part(&self) -> Part {
         let seen_at = self.seen_at;
         match self.stage {
-            Stage::Lost(_) => Part::Lost { seen_at },
+            // What he could see when he was last here, by his rights and by what had happened.
+            Stage::Lost(_) => Part::Lost {
+                seen_at: seen_at.min(self.position),
+            },
             Stage::Gained(_) => Part::Gained { seen_at },
             Stage::Kept => Part::Kept,
         }

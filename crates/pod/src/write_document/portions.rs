@@ -17,9 +17,11 @@ use adea_documents::{DatabaseNumber, WriteError};
 use adea_files::{Digest, references};
 use adea_store::{Decline, EngineError, TransactError, Transaction};
 
+use super::merging::would_fork;
 use super::{DraftedEdit, Outcome, Prepared};
+use crate::access::WriteRefused;
 use crate::access::label::label_of;
-use crate::access::writing::Writing;
+use crate::access::writing::{Forks, Writing};
 use crate::databases::{DatabaseEntry, no_database};
 use crate::directory::life::Touched;
 use crate::error::PodError;
@@ -262,7 +264,11 @@ impl Pod {
                     return Ok(Err(named(count, judged.refused)));
                 }
                 // None is known: these are edits.
-                drafts = judged.accepted.into_iter().map(|(_, draft)| draft).collect();
+                drafts = judged
+                    .accepted
+                    .into_iter()
+                    .map(|(_, draft)| draft)
+                    .collect();
             }
             let premise = self.premise(&entry);
             let decided = self
@@ -365,7 +371,7 @@ fn decide(
         fates.push(match (stale, gone) {
             (Some(stale), _) => stale,
             (None, Some(error)) => Fate::Done(Err(error.into())),
-            (None, None) => Fate::Done(write_one(&mut writer, prepared)?),
+            (None, None) => Fate::Done(write_one(&mut writer, premise, prepared)?),
         });
         designs |= prepared.id().is_design();
         rule |= premise.writing.is_labelled_by(prepared.id().as_str());
@@ -434,8 +440,12 @@ fn carried_and_gone(
 
 fn write_one(
     writer: &mut Writer<'_, '_>,
+    premise: &Premise,
     prepared: &Prepared,
 ) -> Result<Outcome, Decline<PodError>> {
+    if matches!(premise.writing.forks, Forks::Refused) && would_fork(writer, prepared)? {
+        return Ok(Err(WriteRefused::Fork.into()));
+    }
     let mut closed = None;
     if prepared.draft.label.is_none() && writer.settings().labels != 0 {
         // It came past the judges: it is for admins alone.
@@ -450,16 +460,19 @@ fn write_one(
         DraftedEdit::Edit(based_on) => writer.edit(draft, based_on.as_ref()),
         DraftedEdit::Replicated(start, path) => {
             let newest = path.first().cloned();
-            writer
-                .replicate(draft, *start, path)
-                .map(|()| Revision {
-                    generation: *start,
-                    id: newest.unwrap_or(RevisionId::Md5([0; 16])),
-                })
+            writer.replicate(draft, *start, path).map(|()| Revision {
+                generation: *start,
+                id: newest.unwrap_or(RevisionId::Md5([0; 16])),
+            })
         }
     };
     match written {
-        Ok(revision) => Ok(Ok(revision)),
+        Ok(revision) => {
+            if let Some(merging) = &prepared.merging {
+                merging.write(writer)?;
+            }
+            Ok(Ok(revision))
+        }
         Err(Decline::Refused(error)) => Ok(Err(error.into())),
         Err(Decline::Engine(error)) => Err(Decline::Engine(error)),
     }
