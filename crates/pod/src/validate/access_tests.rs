@@ -248,9 +248,8 @@ async fn a_signature_that_is_not_the_documents_is_refused() {
     let known = adea_access::signature(&[Arc::from("staff")]).to_string();
     for (signature, taken) in [("x".to_owned(), false), (known, true)] {
         let edit = DraftedEdit::Edit(Some(first.clone()));
-        let prepared = bench.prepare(&ann, "a", json!({ "access": ["user:ann"] }), edit).await;
-        let prepared = prepared.of_signature(Some(signature));
-        let answer = bench.pod.write(&bench.entry(), prepared).await;
+        let json = json!({ "access": ["user:ann"], "_signature": signature });
+        let answer = bench.write(&ann, "a", json, edit).await;
         assert_eq!(answer.is_ok(), taken);
         assert!(taken || refused(answer) == WriteRefused::Signature);
     }
@@ -307,7 +306,7 @@ async fn a_reception_and_mailboxes_are_read_by_whom_they_are_for() {
     assert_eq!(bench.members("m"), ["user:ben"]);
     assert!(is_not_a_writer(bench.edit(&ann, "m", &sent, json!({ "to": "ann" })).await));
     bench.edit(&user("ben"), "m", &sent, json!({ "_deleted": true })).await.unwrap();
-    bench.put(&ann, "n", json!({ "to": ["ben", "cem"] })).await.unwrap();
+    bench.put(&ann, "n", json!({ "to": ["ben", "user:cem"] })).await.unwrap();
     assert_eq!(bench.members("n"), ["user:ben", "user:cem"]);
     assert!(matches!(refused(bench.put(&ann, "o", json!({ "to": 1 })).await), WriteRefused::List(_)));
 }

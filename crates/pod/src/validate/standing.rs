@@ -209,6 +209,10 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
+        // Who writes what he may not read has a copy of it, which is taken from him.
+        let unseen = !draft.draft.deleted && !self.held.holds_any(list.principals());
+        let own = author(&draft.caller).filter(|_| unseen);
+        draft.draft.author = own.map(|own| label_of(&AccessList::only(&own)));
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
