@@ -141,7 +141,7 @@ export class Bench {
   rebuilt(name = this.name) {
     return until(async () => {
       const state = await this.expect(200, undefined, 'GET', `/${segment(name)}/_access`);
-      return state.rebuilding ? undefined : state;
+      return state.state === 'ready' ? state : undefined;
     }, `the end of the rebuild of ${name}`);
   }
 

@@ -6,9 +6,8 @@ import { content } from './access.mjs';
 
 const PASSING = { doc_count: 0, update_seq: 0, db_name: 'unreachable' };
 
+// ADEA_ACCESS_TRACE, set, prints each request of each device and its answer.
 export class Device {
-  /** How many requests are still answered before the line is cut. */
-  budget = Infinity;
   /** Documents whose edits the server has refused. */
   denied = [];
   #checkpoints = new Set();
@@ -21,15 +20,26 @@ export class Device {
 
   open() {
     this.local = new PouchDB(this.name, { adapter: 'memory', auto_compaction: false });
+    this.connect();
+  }
+
+  /** A line to the server: `line.budget` requests are answered before it is cut, for good. */
+  connect() {
     const device = this;
+    const line = { budget: Infinity };
+    this.line = line;
     this.remote = new PouchDB(this.bench.url(this.user, this.face), {
       skip_setup: true,
       async fetch(address, options) {
         const found = /\/_local\/([^/?]+)/.exec(address);
         if (found) device.#checkpoints.add(`_local/${decodeURIComponent(found[1])}`);
-        if (device.budget <= 0) throw new TypeError('the line is cut');
-        device.budget -= 1;
-        return PouchDB.fetch(address, options);
+        if (line.budget <= 0) throw new TypeError('the line is cut');
+        line.budget -= 1;
+        if (process.env.ADEA_ACCESS_TRACE === undefined) return PouchDB.fetch(address, options);
+        const answer = await PouchDB.fetch(address, options);
+        const text = await answer.clone().text();
+        console.log(device.name, options?.method ?? 'GET', address.replace(/^.*@/, ''), String(options?.body ?? '').slice(0, 600), '->', answer.status, text.slice(0, 900).replaceAll('\n', ' '));
+        return answer;
       },
     });
     // PouchDB's replicator asks info() for a progress number after each batch and lets a failure go unhandled.
@@ -73,15 +83,19 @@ export class Device {
     return up.docs_written + down.docs_written;
   }
 
-  /** Both ways, and the line is cut after so many requests. What it had then, it has. */
+  /**
+   * Both ways, and the line is cut after so many requests. What it had then, it has. The next line is another one:
+   * a replication of PouchDB's that has failed may still go on for a while, and would skip what it has given up.
+   */
   async cutShort(requests) {
-    this.budget = requests;
+    this.line.budget = requests;
     try {
       await this.sync();
     } catch {
       // Cut, as it was meant to be.
     } finally {
-      this.budget = Infinity;
+      this.line.budget = 0;
+      this.connect();
     }
   }
 

@@ -103,7 +103,14 @@ fn plan_by(
     }
     let mut question = None;
     if let Some(labelling) = &entry.writing.labelling {
-        let asked = Question::of(entry, labelling, record, &mut bodies, draft, revived.as_ref())?;
+        let asked = Question::of(
+            entry,
+            labelling,
+            record,
+            &mut bodies,
+            draft,
+            revived.as_ref(),
+        )?;
         question = match asked {
             Ok(question) => Some(question),
             Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),

@@ -182,6 +182,13 @@ impl Question {
         self.author.as_ref()
     }
 
+    /// The list of its author alone, if he writes what he will not see.
+    fn given_away(&self, list: &AccessList, draft: &Prepared) -> Option<AccessList> {
+        let sees = self.held.is_admin() || self.held.holds_any(list.principals());
+        let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
+        Some(AccessList::only(&author))
+    }
+
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
         self,
@@ -209,10 +216,7 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
-        // Who writes what he may not read has a copy of it, which is taken from him.
-        let unseen = !draft.draft.deleted && !self.held.holds_any(list.principals());
-        let own = author(&draft.caller).filter(|_| unseen);
-        draft.draft.author = own.map(|own| label_of(&AccessList::only(&own)));
+        draft.draft.author = self.given_away(&list, draft).map(|own| label_of(&own));
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
