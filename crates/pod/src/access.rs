@@ -24,9 +24,9 @@ use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
-pub use refused::WriteRefused;
 pub use partitions::{Partition, PartitionPage};
 pub use rebuild::Progress as RebuildProgress;
+pub use refused::WriteRefused;
 pub use refused::WriteRefused;
 pub use settings::AccessState;
 pub use why::{Source as WhySource, Stood, Stretch, Why};

@@ -70,9 +70,9 @@ impl Guard {
             return true;
         }
         match value {
-            Value::Object(object) => object.iter().any(|(name, value)| {
-                self.of(name).is_some_and(|guard| guard.guards(value))
-            }),
+            Value::Object(object) => object
+                .iter()
+                .any(|(name, value)| self.of(name).is_some_and(|guard| guard.guards(value))),
             Value::Array(_)
             | Value::Null
             | Value::Bool(_)
@@ -304,7 +304,9 @@ impl Reading<'_> {
                         self.read(inner, guard, &place, depth.part())?;
                     }
                 }
-                word if BRANCHES.contains(&word) => self.read(inner, guard, &place, depth.part())?,
+                word if BRANCHES.contains(&word) => {
+                    self.read(inner, guard, &place, depth.part())?
+                }
                 _ if names(inner) => return Err(place),
                 _ => {}
             }

@@ -271,10 +271,12 @@ fn mailbox(field: &str, recipient: &[u8]) -> Result<AccessList, WriteRefused> {
     if names.iter().any(String::is_empty) {
         return Err(invalid(ListFault::EmptyText));
     }
-    let users = names.into_iter().map(|name| match name.starts_with("user:") {
-        true => Arc::from(name),
-        false => Arc::from(format!("user:{name}")),
-    });
+    let users = names
+        .into_iter()
+        .map(|name| match name.starts_with("user:") {
+            true => Arc::from(name),
+            false => Arc::from(format!("user:{name}")),
+        });
     Ok(AccessList::new(field, users)?)
 }
 
