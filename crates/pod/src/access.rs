@@ -27,7 +27,6 @@ pub(crate) use face::refuse_face_names;
 pub use partitions::{Partition, PartitionPage};
 pub use rebuild::Progress as RebuildProgress;
 pub use refused::WriteRefused;
-pub use refused::WriteRefused;
 pub use settings::AccessState;
 pub use why::{Source as WhySource, Stood, Stretch, Why};
 
