@@ -62,6 +62,7 @@ pub const KEEPERS: &[(&str, &[&str])] = &[
     ("icu_collator", &["documents"]),
     ("idna", &["accounts"]),
     ("itoa", ANYBODY),
+    ("jsonschema", &["access"]),
     ("jsonwebtoken", &["accounts"]),
     ("lettre", &["mail"]),
     ("libz-sys", &["files", "http"]),

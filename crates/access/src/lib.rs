@@ -15,6 +15,7 @@ mod list;
 mod place;
 mod principals;
 pub mod rules;
+pub mod schema;
 mod scope;
 mod settings;
 mod sight;

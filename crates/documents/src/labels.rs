@@ -99,6 +99,10 @@ pub struct Labelled {
 /// what he has of the document, as with tombstones that have expired.
 pub const ERAS_MAX: usize = 256;
 
+/// What a reader holds who sees every label: it counts as a member of each, when it is noted that
+/// readers got something back.
+pub const EVERYTHING: &str = "_admin";
+
 const FORMAT: u8 = 1;
 /// Topics of members lie above every sequence and below the store's counted topics.
 const MEMBER_TOPICS: u64 = 1 << 62;

@@ -16,9 +16,9 @@ pub(crate) mod label;
 mod partitions;
 mod rebuild;
 mod refused;
-pub(crate) mod writing;
 mod settings;
 mod why;
+pub(crate) mod writing;
 
 use adea_base::DatabaseName;
 
@@ -27,6 +27,7 @@ pub(crate) use face::refuse_face_names;
 pub use refused::WriteRefused;
 pub use partitions::{Partition, PartitionPage};
 pub use rebuild::Progress as RebuildProgress;
+pub use refused::WriteRefused;
 pub use settings::AccessState;
 pub use why::{Source as WhySource, Stood, Stretch, Why};
 
@@ -71,3 +72,6 @@ pub enum AccessError {
         total: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,3 +319,6 @@ fn losing_bodies(reader: &Reader<'_>, id: &str) -> Result<Vec<Option<Body>>, Eng
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

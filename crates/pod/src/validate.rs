@@ -12,6 +12,7 @@
 
 mod changes;
 mod labels;
+mod schema;
 mod shown;
 mod standing;
 #[cfg(test)]

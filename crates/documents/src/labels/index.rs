@@ -10,7 +10,7 @@ use adea_base::DocumentId;
 use adea_store::value::{Reader, put_varint};
 use adea_store::{EngineError, Space, Transaction};
 
-use super::{DraftLabel, ERAS_MAX, Era, Label, Labelled, load_key_in, member_topic};
+use super::{DraftLabel, ERAS_MAX, EVERYTHING, Era, Label, Labelled, load_key_in, member_topic};
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
 use crate::record::{Record, encode_change};
@@ -492,7 +492,8 @@ impl LabelChanges {
                 if label == NOBODY {
                     continue;
                 }
-                for member in label_in(tx, database, label)?.members.iter() {
+                let members = label_in(tx, database, label)?.members;
+                for member in members.iter().map(AsRef::as_ref).chain([EVERYTHING]) {
                     let key = keys::returned(database, member);
                     let Some(bytes) = tx.get(Space::Index, &key)? else {
                         continue;

@@ -35,7 +35,7 @@ pub enum WriteRefused {
     #[error("{0}")]
     Pushed(String),
     /// Clients do not set this member.
-    #[error("{path} is not set by clients.")]
+    #[error("{}", not_for_clients(.path))]
     NotForClients {
         /// Where in the document, as a JSON pointer.
         path: String,
@@ -49,5 +49,13 @@ impl WriteRefused {
             (Self::List(error), DraftedEdit::Replicated(..)) => Self::Pushed(error.to_string()),
             (refused, _) => refused,
         }
+    }
+}
+
+fn not_for_clients(path: &str) -> String {
+    if path.is_empty() {
+        "The document has members that are not set by clients.".to_owned()
+    } else {
+        format!("{path} is not set by clients.")
     }
 }

@@ -82,19 +82,40 @@ impl Pod {
         let switch = self.access_switch(settings, told)?;
         let (pod, name, number) = (self.clone(), entry.name.clone(), entry.number);
         Self::to_the_end(async move {
-            let wanted = name.clone();
-            let switched = pod.inner.store.transact(Self::permit(), move |tx| {
-                switch_in(tx, &wanted, number, switch)
-            });
-            switched.await?;
-            pod.inner.databases.forget(name.as_str());
-            pod.rouse_listeners(number);
+            pod.put_switch(&name, number, switch).await?;
             pod.start_rebuild(&name, number);
             Ok(())
         })
         .await?;
         self.rebuilt_soon(entry.number).await;
         self.access_state(&*self.database(&entry.name)?)
+    }
+
+    async fn put_switch(
+        &self,
+        name: &DatabaseName,
+        number: DatabaseNumber,
+        switch: Switch,
+    ) -> Result<(), PodError> {
+        let wanted = name.clone();
+        let switched = self.inner.store.transact(Self::permit(), move |tx| {
+            switch_in(tx, &wanted, number, switch)
+        });
+        switched.await?;
+        self.inner.databases.forget(name.as_str());
+        self.rouse_listeners(number);
+        Ok(())
+    }
+
+    /// Sets it, and leaves documents where they stand.
+    #[cfg(test)]
+    pub(super) async fn switch_only(
+        &self,
+        entry: &DatabaseEntry,
+        settings: AccessSettings,
+    ) -> Result<(), PodError> {
+        let switch = self.access_switch(settings, None)?;
+        self.put_switch(&entry.name, entry.number, switch).await
     }
 
     /// What is set for access to a database, and how far it is carried out.
@@ -113,6 +134,7 @@ impl Pod {
         settings: AccessSettings,
         told: Option<AuditEntry>,
     ) -> Result<Switch, AccessError> {
+        super::writing::check(&settings)?;
         let text = settings.to_text();
         if text.len() > SETTINGS_BYTES_MAX {
             let reason = format!("What is set is longer than {SETTINGS_BYTES_MAX} bytes.");

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use adea_access::conflict::Resolver;
+use adea_access::schema::DocumentSchemas;
 use adea_access::{AccessSettings, Conflicts, Rule};
 use adea_documents::database::Settings;
 use adea_documents::reader::Reader;
@@ -13,6 +14,7 @@ use adea_documents::render::{Meta, Rendering};
 use adea_script::DesignProgram;
 use adea_store::EngineError;
 
+use super::AccessError;
 use super::label::Labelling;
 use crate::error::PodError;
 
@@ -24,6 +26,8 @@ pub(crate) type Function = Result<Arc<DesignProgram>, String>;
 pub(crate) struct Writing {
     /// There if documents have labels.
     pub(crate) labelling: Option<Labelling>,
+    /// The schemas of documents, if there are any.
+    pub(crate) schemas: Option<DocumentSchemas>,
     /// What becomes of forks.
     pub(crate) forks: Forks,
     /// Tells apart what was set.
@@ -83,8 +87,12 @@ impl Writing {
                 Err(_) => Forks::Kept,
             },
         };
+        let schemas = access.schemas.as_ref().map(DocumentSchemas::compile).transpose();
+        let schemas = schemas
+            .map_err(|error| EngineError::Corrupt(format!("schemas of a database: {error}")))?;
         Ok(Self {
             labelling,
+            schemas,
             forks,
             set,
         })
@@ -92,7 +100,7 @@ impl Writing {
 
     /// Whether documents are judged by this before they are written.
     pub(crate) fn judges(&self) -> bool {
-        self.labelling.is_some() || matches!(self.forks, Forks::Merged(..))
+        self.labelling.is_some() || self.schemas.is_some() || matches!(self.forks, Forks::Merged(..))
     }
 
     /// Whether this is what is set.
@@ -105,6 +113,22 @@ impl Writing {
         let labelling = self.labelling.as_ref();
         labelling.and_then(Labelling::design) == Some(design)
     }
+}
+
+/// Refuses settings of which something is understood only when it is made ready.
+///
+/// # Errors
+/// [`AccessError::Invalid`] with what is wrong.
+pub(crate) fn check(settings: &AccessSettings) -> Result<(), AccessError> {
+    if let Some(schemas) = &settings.schemas {
+        DocumentSchemas::compile(schemas)
+            .map_err(|error| AccessError::Invalid(format!("schemas: {error}")))?;
+    }
+    if let Conflicts::Merge(resolver) = &settings.conflicts {
+        Resolver::parse(resolver)
+            .map_err(|error| AccessError::Invalid(format!("conflicts: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Names what is set of writing. It is asked in every transaction, so nothing is read of it.

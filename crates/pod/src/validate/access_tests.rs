@@ -285,6 +285,47 @@ async fn without_a_function_that_answers_nothing_is_stored() {
     assert_eq!(bench.record("a").sequence, 0);
 }
 
+#[tokio::test]
+async fn what_clients_do_not_set_is_not_stored_whatever_way_it_comes() {
+    let schema = json!({ "properties": { "paid": { "x-client": "drop" }, "by": { "x-client": "refuse" } } });
+    let bench = Bench::with(json!({
+        "default": ["staff"], "conflicts": "keep",
+        "schemas": { "property": "type", "types": { "order": schema } },
+    })).await;
+    let ann = user("ann");
+    let first = bench.put(&ann, "a", json!({ "type": "order", "paid": 1, "x": 1 })).await.unwrap();
+    assert_eq!(bench.winner("a"), json!({ "type": "order", "x": 1 }));
+    let second = bench.edit(&root(), "a", &first, json!({ "type": "order", "paid": 1, "by": 1 })).await.unwrap();
+    let third = bench.edit(&ann, "a", &second, json!({ "type": "order", "by": 1, "paid": 2 })).await.unwrap();
+    assert_eq!(bench.winner("a"), json!({ "type": "order", "by": 1, "paid": 1 }));
+    let path = |_: &Revision| [C.to_owned(), format!("4-{}", "b".repeat(32)), third.to_string()];
+    let path = path(&third);
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let pushed = bench.push(&ann, "a", &path, json!({ "type": "order", "by": 1, "paid": 2 })).await;
+    assert!(matches!(refused(pushed), WriteRefused::NotForClients { .. }));
+    // What it was in an older revision, it is no more.
+    let old = ["2-0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d".to_owned(), first.to_string()];
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let pushed = bench.push(&ann, "a", &old, json!({ "type": "order" })).await;
+    assert_eq!(refused(pushed), WriteRefused::NotForClients { path: "/by".to_owned() });
+    bench.push(&ann, "a", &path, json!({ "type": "order", "by": 1, "paid": 1, "y": 1 })).await.unwrap();
+    let by = bench.put(&ann, "b", json!({ "type": "order", "\u{62}y": 1 })).await;
+    assert_eq!(refused(by), WriteRefused::NotForClients { path: "/by".to_owned() });
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_made_ready_are_refused() {
+    let bench = Bench::with(json!({})).await;
+    let by = Actor::of(&root(), None);
+    for settings in [
+        json!({ "conflicts": { "merge": "as you like" } }),
+        json!({ "schemas": { "types": { "a": { "type": 1 } } } }),
+    ] {
+        let settings = AccessSettings::parse(&settings.to_string()).unwrap();
+        assert!(bench.pod.set_access(&bench.entry(), settings, &by).await.is_err());
+    }
+}
+
 #[test]
 fn principals_of_an_administrator_hold_all() {
     assert!(Principals::of(&root(), true).holds_any(&[]));

@@ -36,7 +36,10 @@ impl Pod {
             .filter(|case| case.question.is_some())
             .map(|case| document(case.draft.id().as_str(), &case.draft.draft.json))
             .collect();
-        let mut answers = self.ask_lists(entry, labelling, documents).await.into_iter();
+        let mut answers = self
+            .ask_lists(entry, labelling, documents)
+            .await
+            .into_iter();
         let mut open = Vec::with_capacity(cases.len());
         for mut case in cases.drain(..) {
             let settled = match case.question.take() {

@@ -18,6 +18,7 @@ use adea_documents::writer::DraftAttachment;
 use adea_store::View;
 use bytes::Bytes;
 
+use super::schema;
 use super::standing::{self, Bodies, Question, virtual_revision};
 use crate::access::WriteRefused;
 use crate::access::label::label_of;
@@ -102,13 +103,20 @@ fn plan_by(
     }
     let mut question = None;
     if let Some(labelling) = &entry.writing.labelling {
-        let asked = Question::of(entry, labelling, record, &mut bodies, draft, revived.as_ref())?;
+        let asked = Question::of(
+            entry,
+            labelling,
+            record,
+            &mut bodies,
+            draft,
+            revived.as_ref(),
+        )?;
         question = match asked {
             Ok(question) => Some(question),
             Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
         };
     }
-    if entry.validators.is_empty() && question.is_none() {
+    if entry.validators.is_empty() && question.is_none() && entry.writing.schemas.is_none() {
         return Ok(Ok(FREE));
     }
     let follows = match Follows::of(record, draft, revived.as_ref()) {
@@ -126,6 +134,13 @@ fn plan_by(
             }));
         }
     };
+    if let Some(schemas) = &entry.writing.schemas {
+        let edited = revived.as_ref();
+        let satisfied = schema::judge(entry, schemas, record, &mut bodies, draft, edited)?;
+        if let Err(refused) = satisfied {
+            return Ok(Err(refused.into()));
+        }
+    }
     let question = match settled(entry, question, draft) {
         Ok(question) => question,
         Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),

@@ -182,6 +182,13 @@ impl Question {
         self.author.as_ref()
     }
 
+    /// The list of its author alone, if he writes what he will not see.
+    fn given_away(&self, list: &AccessList, draft: &Prepared) -> Option<AccessList> {
+        let sees = self.held.is_admin() || self.held.holds_any(list.principals());
+        let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
+        Some(AccessList::only(&author))
+    }
+
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
         self,
@@ -209,6 +216,7 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
+        draft.draft.author = self.given_away(&list, draft).map(|own| label_of(&own));
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
@@ -223,7 +231,7 @@ pub(super) fn author_of(draft: &Prepared, admin: bool) -> Option<Arc<str>> {
 }
 
 /// The live leaves by which a draft is judged: the winner, and another that it extends.
-fn leaves_asked<'r>(
+pub(super) fn leaves_asked<'r>(
     record: &'r Record,
     draft: &Prepared,
     edited: Option<&Revision>,

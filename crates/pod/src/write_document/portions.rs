@@ -264,7 +264,11 @@ impl Pod {
                     return Ok(Err(named(count, judged.refused)));
                 }
                 // None is known: these are edits.
-                drafts = judged.accepted.into_iter().map(|(_, draft)| draft).collect();
+                drafts = judged
+                    .accepted
+                    .into_iter()
+                    .map(|(_, draft)| draft)
+                    .collect();
             }
             let premise = self.premise(&entry);
             let decided = self
@@ -456,12 +460,10 @@ fn write_one(
         DraftedEdit::Edit(based_on) => writer.edit(draft, based_on.as_ref()),
         DraftedEdit::Replicated(start, path) => {
             let newest = path.first().cloned();
-            writer
-                .replicate(draft, *start, path)
-                .map(|()| Revision {
-                    generation: *start,
-                    id: newest.unwrap_or(RevisionId::Md5([0; 16])),
-                })
+            writer.replicate(draft, *start, path).map(|()| Revision {
+                generation: *start,
+                id: newest.unwrap_or(RevisionId::Md5([0; 16])),
+            })
         }
     };
     match written {
