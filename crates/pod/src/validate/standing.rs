@@ -184,11 +184,11 @@ impl Question {
 
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
-        self,
+        mut self,
         answered: Option<AccessList>,
         draft: &mut Prepared,
     ) -> Result<(), WriteRefused> {
-        let rights = self.told.map(|told| {
+        let rights = self.told.take().map(|told| {
             // Asked or not, nothing without a list is shown to anybody.
             told.with(|| answered.unwrap_or_else(AccessList::admin))
         });
