@@ -71,9 +71,10 @@ impl DatabaseEntry {
         };
         // Where documents say who may read them, whoever has a name is let in, unless it was set who is.
         let unset = self.has_access_control() && self.settings.security.is_empty();
-        match access {
-            Access::Denied403 if unset => Access::Member,
-            access => access,
+        if access == Access::Denied403 && unset {
+            Access::Member
+        } else {
+            access
         }
     }
 

@@ -30,10 +30,13 @@ use crate::pod::Pod;
 /// How many readers are remembered; forgetting all beyond is crude, and rare.
 const READERS_MAX: usize = 50_000;
 
+/// What the readers of a database were issued, by their names.
+type Readers = HashMap<Arc<str>, Arc<Issued>>;
+
 /// What readers were issued.
 #[derive(Default)]
 pub(crate) struct AccessMemory {
-    readers: RwLock<HashMap<DatabaseNumber, HashMap<Arc<str>, Arc<Issued>>>>,
+    readers: RwLock<HashMap<DatabaseNumber, Readers>>,
     /// The secret of virtual revisions; it is never changed.
     key: std::sync::OnceLock<[u8; 32]>,
     pub(super) rebuilds: super::rebuild::Rebuilds,
