@@ -24,7 +24,6 @@ use adea_base::DatabaseName;
 
 pub(crate) use enter::{AccessMemory, read_settings, unprepared};
 pub(crate) use face::refuse_face_names;
-pub use refused::WriteRefused;
 pub use partitions::{Partition, PartitionPage};
 pub use rebuild::Progress as RebuildProgress;
 pub use refused::WriteRefused;

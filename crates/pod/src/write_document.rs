@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use adea_base::{Caller, DocumentId};
 use adea_documents::WriteError;
-use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
+use adea_documents::json::{
+    AttachmentContent, AttachmentField, Draft as JsonDraft, DraftError, Field,
+};
 use adea_documents::local::{self, LocalDocument};
 use adea_documents::record::{Attachment, Body, Encoding};
 use adea_documents::revision::{Revision, RevisionId};
@@ -73,7 +75,10 @@ impl Prepared {
     /// The same, to be refused unless the document's access signature is this one.
     #[must_use]
     pub fn of_signature(self, signature: Option<String>) -> Self {
-        Self { signature, ..self }
+        Self {
+            signature: signature.or(self.signature),
+            ..self
+        }
     }
 
     /// Whether it deletes the document.
@@ -103,6 +108,7 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        let signature = signature_of(entry, draft.signature.as_ref())?;
         self.refuse_outdated_account(entry, caller, id.as_str(), draft.deleted, &edit)?;
         if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
             self.check_design_document(entry, &draft.body).await?;
@@ -133,7 +139,7 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account,
-            signature: None,
+            signature,
             merging: None,
             judged: None,
             same_password: false,
@@ -394,6 +400,15 @@ impl Prepared {
         self.draft
             .attachments
             .push(DraftAttachment::Stored(attachment));
+    }
+}
+
+/// The access signature that a draft names, where documents have any.
+fn signature_of(entry: &DatabaseEntry, named: Option<&Field>) -> Result<Option<String>, PodError> {
+    match named {
+        None => Ok(None),
+        Some(Field::Text(named)) if entry.settings.labels != 0 => Ok(Some(named.clone())),
+        Some(_) => Err(DraftError::no_such_field("_signature").into()),
     }
 }
 

@@ -240,6 +240,10 @@ impl LabelChanges {
         let of_winner = match (drafted, winner_body) {
             (Some((body, label)), Some(of)) if of == body && (first || !winner_deleted) => {
                 labelled.generation = written.generation;
+                if before.deleted && !winner_deleted {
+                    // Who makes it again has made it: nothing is left of what was deleted.
+                    labelled.creator = written.creator.cloned();
+                }
                 label
             }
             (Some((body, _)), Some(of)) if of == body => labelled.label,

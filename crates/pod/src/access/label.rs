@@ -251,7 +251,7 @@ pub(crate) fn label_of(list: &AccessList) -> DraftLabel {
     }
 }
 
-/// Whose mailbox it is: one name or several.
+/// Whose mailbox it is: one user or several, by their names or as principals.
 fn mailbox(field: &str, recipient: &[u8]) -> Result<AccessList, WriteRefused> {
     let invalid = |fault| {
         WriteRefused::List(InvalidAccessList {
@@ -271,7 +271,12 @@ fn mailbox(field: &str, recipient: &[u8]) -> Result<AccessList, WriteRefused> {
     if names.iter().any(String::is_empty) {
         return Err(invalid(ListFault::EmptyText));
     }
-    let users = names.iter().map(|name| Arc::from(format!("user:{name}")));
+    let users = names
+        .into_iter()
+        .map(|name| match name.starts_with("user:") {
+            true => Arc::from(name),
+            false => Arc::from(format!("user:{name}")),
+        });
     Ok(AccessList::new(field, users)?)
 }
 

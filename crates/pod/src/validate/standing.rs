@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adea_access::rules::{self, Rights, RuleBroken};
 use adea_access::{AccessList, Principals, author};
 use adea_accounts::Access;
-use adea_documents::labels::{self, Labelled};
+use adea_documents::labels::{self, DraftLabel, Labelled};
 use adea_documents::reader::Reader;
 use adea_documents::record::{Body, Record};
 use adea_documents::rev_tree::Node;
@@ -182,20 +182,13 @@ impl Question {
         self.author.as_ref()
     }
 
-    /// The list of its author alone, if he writes what he will not see.
-    fn given_away(&self, list: &AccessList, draft: &Prepared) -> Option<AccessList> {
-        let sees = self.held.is_admin() || self.held.holds_any(list.principals());
-        let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
-        Some(AccessList::only(&author))
-    }
-
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
-        self,
+        mut self,
         answered: Option<AccessList>,
         draft: &mut Prepared,
     ) -> Result<(), WriteRefused> {
-        let rights = self.told.map(|told| {
+        let rights = self.told.take().map(|told| {
             // Asked or not, nothing without a list is shown to anybody.
             told.with(|| answered.unwrap_or_else(AccessList::admin))
         });
@@ -216,10 +209,17 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
-        draft.draft.author = self.given_away(&list, draft).map(|own| label_of(&own));
+        draft.draft.author = given_away(&self.held, &list, draft);
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
+}
+
+/// The label of its author alone, if he writes what he will not see.
+fn given_away(held: &Principals, list: &AccessList, draft: &Prepared) -> Option<DraftLabel> {
+    let sees = held.is_admin() || held.holds_any(list.principals());
+    let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
+    Some(label_of(&AccessList::only(&author)))
 }
 
 /// Who makes the document. What an administrator replicates was made by somebody else.
