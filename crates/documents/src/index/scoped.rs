@@ -104,18 +104,17 @@ impl<'v> IndexReader<'v> {
         }
         let (mut ids, mut walked) = (Vec::new(), 0);
         let all = IdRange::default();
-        reader
-            .walk_documents(&all, Direction::Forward, |id, head| {
-                walked += 1;
-                if is_seen(&head, self.index.sequence) {
-                    ids.push(id.to_owned());
-                }
-                if walked <= DOCUMENTS_MAX {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
+        reader.walk_documents(&all, Direction::Forward, |id, head| {
+            walked += 1;
+            if is_seen(&head, self.index.sequence) {
+                ids.push(id.to_owned());
+            }
+            if walked <= DOCUMENTS_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
         if walked > DOCUMENTS_MAX {
             return Ok(None);
         }
