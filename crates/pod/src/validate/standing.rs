@@ -63,6 +63,7 @@ pub(super) struct Question {
     author: Option<Arc<str>>,
     held: Principals,
     has_rules: bool,
+    is_write_only: bool,
     signature: Option<String>,
 }
 
@@ -121,6 +122,7 @@ impl Question {
             creator,
             held,
             has_rules: labelling.has_rules(),
+            is_write_only: labelling.is_write_only(),
             signature: draft.signature.clone(),
         };
         for leaf in leaves_asked(record, draft, edited) {
@@ -184,7 +186,8 @@ impl Question {
 
     /// The list of its author alone, if he writes what he will not see.
     fn given_away(&self, list: &AccessList, draft: &Prepared) -> Option<AccessList> {
-        let sees = self.held.is_admin() || self.held.holds_any(list.principals());
+        // A database that is only written to tells its writers nothing, not even that.
+        let sees = self.is_write_only || self.held.holds_any(list.principals());
         let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
         Some(AccessList::only(&author))
     }
