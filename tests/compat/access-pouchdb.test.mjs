@@ -624,7 +624,7 @@ class History {
 
 /** What differs, document by document. */
 function told(error) {
-  if (typeof error.actual !== 'object' || typeof error.expected !== 'object') return error.stack;
+  if (typeof error.actual !== 'object' || typeof error.expected !== 'object') return `${error.stack} ${JSON.stringify(error)}`;
   const differing = Object.keys({ ...error.actual, ...error.expected }).filter((key) => !isDeepStrictEqual(error.actual[key], error.expected[key]));
   const lines = differing.map((key) => `${key}: has ${JSON.stringify(error.actual[key])}, should have ${JSON.stringify(error.expected[key])}`);
   return `${error.message.split('\n')[0]}\n${lines.join('\n')}`;

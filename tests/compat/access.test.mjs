@@ -162,6 +162,15 @@ describe('a list of who may read', () => {
     assert.match(_rev, /^1-/, 'the document was not touched');
   });
 
+  it('made after one lost the role stays unknown to him [A010]', async () => {
+    await bench.roles('cat', ['crew']);
+    const told = await expect(200, 'cat', 'GET', mine('/_changes'));
+    await bench.roles('cat', []);
+    await put(undefined, 'late-secret', { access: ['crew'] });
+    for (const since of ['0', told.last_seq]) assert.doesNotMatch((await ask('cat', 'GET', mine(`/_changes?since=${segment(since)}`))).text, /late-secret/);
+    await expect(200, undefined, 'DELETE', whole(`/late-secret?rev=${(await get(undefined, 'late-secret'))._rev}`));
+  });
+
   it('changes what an open feed tells, at once [A012 A102]', async () => {
     const feed = await listen('cat');
     await bench.roles('cat', ['crew']);

@@ -437,16 +437,6 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn database_info(&self, entry: &DatabaseEntry) -> Result<DatabaseInfo, PodError> {
         let statistics = self.statistics(entry)?;
-        if entry.face != DatabaseFace::Whole {
-            let statistics = self.counts_seen(entry, statistics)?;
-            let active_bytes = statistics.external_bytes + 64 * statistics.changes();
-            return Ok(DatabaseInfo {
-                statistics,
-                file_bytes: active_bytes,
-                active_bytes,
-                compacting: false,
-            });
-        }
         let range = everything(entry.number);
         let on_disk: u64 = [Space::Index, Space::Body]
             .into_iter()

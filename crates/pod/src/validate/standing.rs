@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adea_access::rules::{self, Rights, RuleBroken};
 use adea_access::{AccessList, Principals, author};
 use adea_accounts::Access;
-use adea_documents::labels::{self, Labelled};
+use adea_documents::labels::{self, DraftLabel, Labelled};
 use adea_documents::reader::Reader;
 use adea_documents::record::{Body, Record};
 use adea_documents::rev_tree::Node;
@@ -184,14 +184,6 @@ impl Question {
         self.author.as_ref()
     }
 
-    /// The list of its author alone, if he writes what he will not see.
-    fn given_away(&self, list: &AccessList, draft: &Prepared) -> Option<AccessList> {
-        // A database that is only written to tells its writers nothing, not even that.
-        let sees = self.is_write_only || self.held.holds_any(list.principals());
-        let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
-        Some(AccessList::only(&author))
-    }
-
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
         mut self,
@@ -219,10 +211,20 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
-        draft.draft.author = self.given_away(&list, draft).map(|own| label_of(&own));
+        // A database that is only written to tells its writers nothing, not even that.
+        let gives = !self.is_write_only;
+        let away = gives.then(|| given_away(&self.held, &list, draft));
+        draft.draft.author = away.flatten();
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
+}
+
+/// The label of its author alone, if he writes what he will not see.
+fn given_away(held: &Principals, list: &AccessList, draft: &Prepared) -> Option<DraftLabel> {
+    let sees = held.is_admin() || held.holds_any(list.principals());
+    let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
+    Some(label_of(&AccessList::only(&author)))
 }
 
 /// Who makes the document. What an administrator replicates was made by somebody else.
