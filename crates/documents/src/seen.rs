@@ -367,6 +367,7 @@ impl Reader<'_> {
             let _ = tree.merge(&ids, start, true, NOTHING);
         }
         Ok((!tree.is_empty()).then_some(Record {
+            sequence: end,
             external_bytes: 0,
             tree,
             ..record

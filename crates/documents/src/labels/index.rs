@@ -311,6 +311,16 @@ impl LabelChanges {
                 (labelled.label, labelled.since) = (seen_by_author, body);
             } else if seen_by_author != labelled.label {
                 self.move_to(tx, database, id, &mut labelled, seen_by_author, body);
+            } else {
+                // It was his alone before: what he writes now begins an era of its own.
+                labelled.earlier.push(Era {
+                    label: seen_by_author,
+                    from: labelled.since,
+                    until: body,
+                });
+                labelled.since = body;
+                let marker = keys::label_change(database, MOVES, body);
+                tx.put(Space::Index, marker, Entry::left(id.as_str()));
             }
         }
         if first && written.author.is_none() {

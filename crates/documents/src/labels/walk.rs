@@ -219,6 +219,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Whoever follows the feed is told, now or later, of all that is there for him now: his sight reaches
+    /// up to here, though it should end before he asks again.
+    fn note_served(&self, sight: &Arc<dyn Sight>) -> Result<(), EngineError> {
+        let statistics = crate::database::statistics(self.view, self.database)?;
+        sight.serve(statistics.update_sequence);
+        Ok(())
+    }
+
     /// Whether merging the labels that are `wanted` costs less than walking through all.
     fn plan(
         &self,
@@ -253,6 +261,7 @@ impl Reader<'_> {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
+        self.note_served(sight)?;
         let open = |seen: &SeenLabel| seen.is_open() && seen.label.last_sequence > after;
         let labels = match self.plan(sight, open)? {
             Plan::Merge(labels) => labels,
@@ -488,6 +497,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
+        self.note_served(sight)?;
         let gained = |seen: &SeenLabel| seen.came_after(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
@@ -538,6 +548,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
+        self.note_served(sight)?;
         // A label that he lost and has again may have been left meanwhile.
         let lost = |seen: &SeenLabel| {
             let mut ended = seen.spans.iter().filter(|span| !span.is_open());

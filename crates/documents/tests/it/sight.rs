@@ -152,6 +152,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let device = || 0..DEVICES;
     prop_oneof![
         4 => (id(), subset()).prop_map(|(id, set)| Step::Write(id, set)),
+        1 => (id(), 0..READERS).prop_map(|(id, reader)| Step::Write(id, Set::from([OWN[reader]]))),
         2 => id().prop_map(Step::Touch),
         1 => id().prop_map(Step::Delete),
         1 => (id(), prop::char::range('a', 'f')).prop_map(|(id, c)| Step::Fork(id, c)),

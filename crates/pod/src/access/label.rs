@@ -98,6 +98,11 @@ impl Labelling {
         self.settings.write_rules.is_some()
     }
 
+    /// Whether nobody but workers reads the database.
+    pub(crate) fn is_write_only(&self) -> bool {
+        self.settings.write_only
+    }
+
     /// What the stored text of a document says. A list is `None` if the function must be asked.
     ///
     /// # Errors

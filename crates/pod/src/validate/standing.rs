@@ -63,6 +63,7 @@ pub(super) struct Question {
     author: Option<Arc<str>>,
     held: Principals,
     has_rules: bool,
+    is_write_only: bool,
     signature: Option<String>,
 }
 
@@ -121,6 +122,7 @@ impl Question {
             creator,
             held,
             has_rules: labelling.has_rules(),
+            is_write_only: labelling.is_write_only(),
             signature: draft.signature.clone(),
         };
         for leaf in leaves_asked(record, draft, edited) {
@@ -209,7 +211,10 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
-        draft.draft.author = author_without(&self.held, draft);
+        // A database that is only written to tells its writers nothing, not even that.
+        let tells = !self.is_write_only;
+        let author = tells.then(|| author_without(&self.held, draft));
+        draft.draft.author = author.flatten();
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
