@@ -587,12 +587,26 @@ class History {
     assert.fail('the devices go on writing to each other');
   }
 
+  /**
+   * What a device holds, where of a forked document it may show another of the leaves: the revivals that it was told
+   * of make its branches longer.
+   */
+  async forked(device, wanted) {
+    const holds = await device.holds();
+    for (const id of Object.keys(holds)) {
+      if (!wanted[id] || isDeepStrictEqual(holds[id], wanted[id])) continue;
+      const leaves = (await leavesOf(id)).filter((leaf) => !leaf._deleted && bench.mayRead(device.user, leaf));
+      if (leaves.length > 1 && leaves.some((leaf) => isDeepStrictEqual(content(leaf), holds[id]))) holds[id] = wanted[id];
+    }
+    return holds;
+  }
+
   async check() {
     const truth = await bench.truth();
     for (const device of this.devices) {
       const { user } = device;
       const wanted = await bench.visible(user, truth);
-      assert.deepEqual(await device.holds(), wanted, `${device.name} holds what ${user} may read`);
+      assert.deepEqual(await this.forked(device, wanted), wanted, `${device.name} holds what ${user} may read`);
     }
     for (const user of this.users) {
       const wanted = await bench.visible(user, truth);
