@@ -6,7 +6,7 @@
 // the server has exactly the leaves that somebody has really written: virtual revisions that a two-way sync pushes
 // back leave nothing behind.
 //
-// ADEA_ACCESS_HISTORIES: how many random histories; ADEA_ACCESS_STEPS: of how many steps; ADEA_ACCESS_SEED: only this one.
+// ADEA_ACCESS_HISTORIES: how many random histories; ADEA_ACCESS_STEPS: of how many steps; ADEA_ACCESS_SEED: only this one; ADEA_ACCESS_FROM: the first one.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -17,7 +17,7 @@ import { PouchDB, freshName, noise, sameBytes } from './harness/pouch.mjs';
 
 const HISTORIES = Number(process.env.ADEA_ACCESS_HISTORIES ?? 20);
 const STEPS = Number(process.env.ADEA_ACCESS_STEPS ?? 60);
-const SEEDS = process.env.ADEA_ACCESS_SEED ? [Number(process.env.ADEA_ACCESS_SEED)] : Array.from({ length: HISTORIES }, (_, n) => n + 1);
+const SEEDS = process.env.ADEA_ACCESS_SEED ? [Number(process.env.ADEA_ACCESS_SEED)] : Array.from({ length: HISTORIES }, (_, n) => n + Number(process.env.ADEA_ACCESS_FROM ?? 1));
 
 // Whoever may enter may write anything: what is tested here is who sees what.
 // ADEA_ACCESS_AWAY: authors also write what they themselves may not read.
