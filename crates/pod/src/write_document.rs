@@ -213,6 +213,7 @@ impl Pod {
         Self::to_the_end(async move {
             let designs = drafts.iter().any(|draft| draft.id().is_design());
             let written = pod.write_in_portions(&entry, drafts).await;
+            pod.note_written(&entry);
             if designs {
                 pod.forget_database(&entry);
                 pod.rebuild_if_due(&entry.name, entry.number);
@@ -220,6 +221,13 @@ impl Pod {
             written
         })
         .await
+    }
+
+    /// What somebody writes he has, like anything that he was shown.
+    fn note_written(&self, entry: &DatabaseEntry) {
+        if let Some(sight) = entry.scope.sight() {
+            sight.serve(self.inner.store.sequence());
+        }
     }
 
     /// Writes all of the prepared drafts or none, in one transaction.
@@ -236,6 +244,7 @@ impl Pod {
         Self::to_the_end(async move {
             let designs = drafts.iter().any(|draft| draft.id().is_design());
             let written = pod.write_at_once(&entry, drafts).await;
+            pod.note_written(&entry);
             if designs {
                 pod.forget_database(&entry);
                 pod.rebuild_if_due(&entry.name, entry.number);
