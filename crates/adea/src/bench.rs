@@ -5,6 +5,7 @@
 //! fast server that answers wrongly is not fast.
 
 mod authentication;
+mod comparison;
 mod connection;
 mod corpus;
 mod driver;
@@ -17,6 +18,7 @@ mod process;
 mod queries;
 mod questions;
 mod report;
+mod rights;
 mod wire;
 
 pub(crate) use error::BenchError;
@@ -76,6 +78,18 @@ pub(crate) struct BenchArguments {
     /// Changes told to all of them.
     #[arg(long, default_value_t = 50)]
     tells: usize,
+    /// Listeners who wait beside them and are told nothing, for `access-tell`.
+    #[arg(long, default_value_t = 3_000)]
+    waiting: usize,
+    /// Accounts that the listeners belong to, on each side, for `access-tell`.
+    #[arg(long, default_value_t = 100)]
+    readers: usize,
+    /// Documents of `access-scale`; a tenth of them for `access-disk` and `access-backfill`.
+    #[arg(long, default_value_t = 1_000_000)]
+    scale: usize,
+    /// Access lists of `access-disk`.
+    #[arg(long, default_value_t = 10_000)]
+    lists: usize,
     /// The server's data directory, to count what the documents take on disk.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -139,10 +153,24 @@ enum Phase {
     AuthBasic,
     /// Compaction, and the disk that documents take.
     Disk,
+    /// Documents written with access lists, and without.
+    AccessWrite,
+    /// The feed of what is one's own, and the aggregate's.
+    AccessFeed,
+    /// A change told to who may read it, while others wait. Only if it is named.
+    AccessTell,
+    /// A reader of ten documents among very many. Only if it is named.
+    AccessScale,
+    /// What many access lists take on disk. Only if it is named.
+    AccessDisk,
+    /// A role granted under which there is much. Only if it is named.
+    AccessBackfill,
+    /// A filtered replication for each signature, and partitions. Only if it is named.
+    AccessCopies,
 }
 
 /// Listeners come first: memory that a server has freed and kept would hide what they take.
-const PHASES: [Phase; 20] = [
+const PHASES: [Phase; 27] = [
     Phase::Listeners,
     Phase::Put,
     Phase::Bulk,
@@ -163,11 +191,30 @@ const PHASES: [Phase; 20] = [
     Phase::Find,
     Phase::FindScan,
     Phase::Replicate,
+    Phase::AccessWrite,
+    Phase::AccessFeed,
+    Phase::AccessTell,
+    Phase::AccessScale,
+    Phase::AccessDisk,
+    Phase::AccessBackfill,
+    Phase::AccessCopies,
+];
+
+/// These take long, or many connections.
+const LARGE: [Phase; 5] = [
+    Phase::AccessTell,
+    Phase::AccessScale,
+    Phase::AccessDisk,
+    Phase::AccessBackfill,
+    Phase::AccessCopies,
 ];
 
 impl BenchArguments {
     fn phases(&self) -> impl Iterator<Item = Phase> {
-        let wanted = |phase: &Phase| self.only.is_empty() || self.only.contains(phase);
+        let wanted = |phase: &Phase| {
+            let unnamed = self.only.is_empty() && !LARGE.contains(phase);
+            unnamed || self.only.contains(phase)
+        };
         PHASES.into_iter().filter(wanted)
     }
 
@@ -180,11 +227,12 @@ impl BenchArguments {
         if self.doc_size < BODY_BYTES_MIN {
             return wrong(format!("--doc-size is at least {BODY_BYTES_MIN}"));
         }
-        let listeners = if self.phases().any(|phase| phase == Phase::Listeners) {
-            self.listeners
-        } else {
-            0
-        };
+        let listeners = self.phases().map(|phase| match phase {
+            Phase::Listeners => self.listeners,
+            Phase::AccessTell => self.listeners.saturating_add(self.waiting),
+            _ => 0,
+        });
+        let listeners = listeners.max().unwrap_or(0);
         let needed = self.connections.max(listeners) + 64;
         match open_files_max() {
             Some(allowed) if needed > allowed => wrong(format!(
@@ -235,6 +283,8 @@ async fn measure(
         own: ProcessTree::own()?,
         timed: Vec::new(),
         quantities: Vec::new(),
+        comparisons: Vec::new(),
+        made: rights::Made::default(),
     };
     let head = head(arguments, &run).await?;
     let data = data_before(arguments)?;
@@ -267,6 +317,7 @@ async fn measure(
         head,
         timed: run.timed,
         quantities: run.quantities,
+        comparisons: run.comparisons,
         limits,
     })
 }
@@ -282,7 +333,7 @@ async fn phases(
         let reads = !matches!(
             phase,
             Phase::Listeners | Phase::Put | Phase::Bulk | Phase::Bulk100
-        );
+        ) && !is_of_rights(phase);
         if reads && run.loaded < count {
             run.fill(count).await?;
         }
@@ -313,9 +364,38 @@ async fn phases(
             Phase::Find => run.find_indexed().await?,
             Phase::FindScan => run.find_scan().await?,
             Phase::Replicate => run.replicate(&arguments.url).await?,
+            rights => compare_rights(arguments, run, rights).await?,
         }
     }
     Ok(())
+}
+
+/// Whether the phase makes databases and accounts of its own.
+fn is_of_rights(phase: Phase) -> bool {
+    matches!(phase, Phase::AccessWrite | Phase::AccessFeed) || LARGE.contains(&phase)
+}
+
+async fn compare_rights(
+    arguments: &BenchArguments,
+    run: &mut Run,
+    phase: Phase,
+) -> Result<(), BenchError> {
+    let data = arguments.data.as_deref();
+    let tenth = (arguments.scale / 10).max(1);
+    match phase {
+        Phase::AccessWrite => run.access_write(arguments.docs).await,
+        Phase::AccessFeed => run.access_feed(arguments.docs).await,
+        Phase::AccessTell => {
+            let listeners = (arguments.listeners, arguments.waiting);
+            run.access_tell(listeners, arguments.readers, arguments.tells)
+                .await
+        }
+        Phase::AccessScale => run.access_scale(arguments.scale.max(10)).await,
+        Phase::AccessDisk => run.access_disk(tenth, arguments.lists, data).await,
+        Phase::AccessBackfill => run.access_backfill(tenth).await,
+        Phase::AccessCopies => run.access_copies(&arguments.url, data).await,
+        _ => Ok(()),
+    }
 }
 
 async fn measure_limits(

@@ -57,7 +57,10 @@ impl Run {
         let name = format!("bench-{}", Entropy::System.hex_id());
         let password = Entropy::System.hex_id();
         self.open_to_everybody().await?;
-        let revision = self.make_account(&name, &password).await?;
+        let revision = {
+            let roles = ["one", "two", "three"].map(str::to_owned);
+            self.make_account(&name, &password, &roles).await?
+        };
         let measured = self.compare(credential, &name, &password, count).await;
         let path = format!("/_users/org.couchdb.user:{name}?rev={revision}");
         let removed = self.ask_once(&Request::new("DELETE", path), 200).await;
@@ -130,13 +133,26 @@ impl Run {
     }
 
     /// Makes an account; the revision of its document.
-    async fn make_account(&self, name: &str, password: &str) -> Result<String, BenchError> {
+    pub(super) async fn make_account(
+        &self,
+        name: &str,
+        password: &str,
+        roles: &[String],
+    ) -> Result<String, BenchError> {
         let mut request = Request::new("PUT", format!("/_users/org.couchdb.user:{name}"));
-        let roles = ["one", "two", "three"];
         let document = json!({"type": "user", "name": name, "password": password, "roles": roles});
         request.body = document.to_string().into_bytes();
         let answer = self.ask_once(&request, 201).await?;
         text_at(&request, &answer, "/rev")
+    }
+
+    /// Signs the account in; the header with its access token.
+    pub(super) async fn sign_in_with_token(
+        &self,
+        name: &str,
+        password: &str,
+    ) -> Result<String, BenchError> {
+        self.sign_in(Credential::Bearer, name, password).await
     }
 
     /// Signs the account in; the header that goes with each request.

@@ -26,9 +26,10 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens `count` feeds; returns when the server has begun to answer each.
+    /// Opens `count` feeds, for each target in turn; returns when the server has begun to answer
+    /// each.
     pub(super) async fn open(
-        target: &Arc<Target>,
+        targets: &[Arc<Target>],
         database: &str,
         count: usize,
     ) -> Result<Self, BenchError> {
@@ -39,7 +40,7 @@ impl Listeners {
         let (sender, heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let mut connecting = JoinSet::new();
-        for listener in 0..count {
+        for (listener, target) in (0..count).zip(targets.iter().cycle()) {
             if connecting.len() >= CONNECTING {
                 spawn_listening(&mut connecting, &mut tasks, &request, &sender).await?;
             }
@@ -88,6 +89,22 @@ impl Listeners {
             last = last.max(heard.at);
         }
         Ok(last)
+    }
+}
+
+impl Listeners {
+    /// Complains if any of them has heard of anything.
+    pub(super) fn heard_nothing(&mut self) -> Result<(), BenchError> {
+        match self.heard.try_recv() {
+            Ok(heard) => Err(BenchError::content(
+                "continuous feed",
+                format!("listener {} heard of {}", heard.listener, heard.id),
+            )),
+            Err(_) => match self.tasks.try_join_next() {
+                Some(ended) => Err(ended_early(ended)),
+                None => Ok(()),
+            },
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a server puts off, it does all the same: after each phase its process is watched until it
 //! is quiet, and the CPU time until then counts for the phase that caused it.
 
+use super::comparison::Comparison;
 use super::connection::{Connection, Request, Target};
 use super::corpus::Corpus;
 use super::driver::{Question, connect, drive};
@@ -12,6 +13,7 @@ use super::listeners::Listeners;
 use super::process::{ProcessTree, Snapshot, disk_bytes};
 use super::questions::{BulkDocuments, GetDocuments, PutDocuments};
 use super::report::{Operation, Quantity, Timed};
+use super::rights::Made;
 use super::wire::RowCounter;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,15 +22,15 @@ use std::time::{Duration, Instant};
 /// A phase may take so long, on any server.
 const PHASE_SECONDS_MAX: u64 = 1_800;
 /// Bulk requests come over so many connections.
-const BULK_CONNECTIONS: usize = 4;
+pub(super) const BULK_CONNECTIONS: usize = 4;
 /// Each whole listing is read so often.
-const LISTINGS: usize = 3;
+pub(super) const LISTINGS: usize = 3;
 /// A server is quiet when it uses less than a twentieth of a processor for so long.
 const QUIET_WINDOW: Duration = Duration::from_millis(250);
 /// It is waited for so many windows.
 const QUIET_WINDOWS_MAX: usize = 40;
 /// How often a compaction is asked whether it has ended.
-const COMPACTION_POLL: Duration = Duration::from_millis(500);
+pub(super) const COMPACTION_POLL: Duration = Duration::from_millis(500);
 
 /// A run in progress: the database, what is in it, and what was measured.
 pub(super) struct Run {
@@ -50,6 +52,10 @@ pub(super) struct Run {
     pub(super) timed: Vec<Timed>,
     /// Results.
     pub(super) quantities: Vec<Quantity>,
+    /// Results.
+    pub(super) comparisons: Vec<Comparison>,
+    /// What is to be removed besides the database.
+    pub(super) made: Made,
 }
 
 impl Run {
@@ -59,8 +65,9 @@ impl Run {
         self.ask_once(&request, 201).await.map(drop)
     }
 
-    /// Deletes the database.
-    pub(super) async fn delete(&self) -> Result<(), BenchError> {
+    /// Deletes the database, and what a phase that failed has left.
+    pub(super) async fn delete(&mut self) -> Result<(), BenchError> {
+        self.remove_made().await?;
         let request = Request::new("DELETE", format!("/{}", self.database));
         self.ask_once(&request, 200).await.map(drop)
     }
@@ -180,7 +187,8 @@ impl Run {
         let mut writer = self.open_one().await?;
         self.settle().await?;
         let before = self.resident_bytes()?;
-        let mut listeners = Listeners::open(&self.target, &self.database, count).await?;
+        let mut listeners =
+            Listeners::open(std::slice::from_ref(&self.target), &self.database, count).await?;
         self.settle().await?;
         let after = self.resident_bytes()?;
         if let Some((before, after)) = before.zip(after) {
@@ -328,7 +336,8 @@ impl Run {
         Ok(())
     }
 
-    fn server_snapshot(&self) -> Result<Option<Snapshot>, BenchError> {
+    /// The CPU times of the server by now, if its process is known.
+    pub(super) fn server_snapshot(&self) -> Result<Option<Snapshot>, BenchError> {
         self.server.as_ref().map(ProcessTree::snapshot).transpose()
     }
 
@@ -349,7 +358,7 @@ impl Run {
 }
 
 /// Reads a listing to its end and counts its rows.
-async fn list(
+pub(super) async fn list(
     connection: &mut Connection,
     request: &Request,
     rows: usize,

@@ -94,6 +94,18 @@ impl ProcessTree {
         Ok(members.keys().map(|pid| self.resident_of(*pid)).sum())
     }
 
+    /// Bytes that the tree has asked the system for, from files or connections, wherever they came
+    /// from.
+    pub(super) fn bytes_read(&self) -> Result<u64, BenchError> {
+        let members = self.members()?;
+        let of = |pid: &u32| {
+            let text = std::fs::read_to_string(self.directory(*pid).join("io")).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("rchar:"))?;
+            line.trim().parse::<u64>().ok()
+        };
+        Ok(members.keys().filter_map(of).sum())
+    }
+
     fn resident_of(&self, pid: u32) -> u64 {
         let read = |name: &str, field: &str| {
             let text = std::fs::read_to_string(self.directory(pid).join(name)).ok()?;

@@ -3,6 +3,7 @@
 //! The yardstick is CPU time, not operations a second: the client runs on the same machine and
 //! takes its share of the processors, but not of the server's CPU time.
 
+use super::comparison::{Comparison, table};
 use super::latency::Summary;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -212,6 +213,8 @@ pub(super) struct Report {
     pub(super) timed: Vec<Timed>,
     /// Memory and disk.
     pub(super) quantities: Vec<Quantity>,
+    /// Work done in two ways.
+    pub(super) comparisons: Vec<Comparison>,
     /// The limits, if asked for.
     pub(super) limits: Vec<Limit>,
 }
@@ -225,6 +228,7 @@ impl Report {
         }
         self.text_timed(&mut out);
         self.text_quantities(&mut out);
+        table(&self.comparisons, &mut out);
         self.text_limits(&mut out);
         out
     }
@@ -401,6 +405,7 @@ impl Report {
             "run": head,
             "operations": timed,
             "quantities": quantities,
+            "side_by_side": self.comparisons.iter().map(Comparison::json).collect::<Vec<_>>(),
             "limits": limits,
             "against_limits": against,
         })
@@ -452,7 +457,7 @@ fn verdict(met: Option<bool>) -> &'static str {
 }
 
 /// A whole number with commas between thousands.
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -464,7 +469,8 @@ fn grouped(value: f64) -> String {
     out
 }
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+/// Appends a line, without spaces at its end.
+pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.push_str(&std::fmt::format(text));
     let end = out.trim_end().len();
     out.truncate(end);
@@ -504,6 +510,7 @@ mod tests {
                 couchdb: Some(78e6),
                 goal: Some(25e6),
             }],
+            comparisons: Vec::new(),
             limits: vec![
                 limit(&[Operation::Put], 20),
                 limit(&[Operation::Put], 15),
