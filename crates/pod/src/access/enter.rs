@@ -283,7 +283,8 @@ impl Pod {
                 if history.holds_now() == principals {
                     Arc::new(history)
                 } else {
-                    self.record(found.number, reader, &principals, &served).await?
+                    self.record(found.number, reader, &principals, &served)
+                        .await?
                 }
             }
         };
@@ -325,7 +326,8 @@ impl Pod {
         let recorded = self.inner.store.transact(Self::permit(), move |tx| {
             // One that was dropped keeps nothing for readers any more.
             Writer::open(tx, number).map_err(no_database)?;
-            let recorded = adea_access::record(tx, &key, &principals, served.load(Ordering::Acquire))?;
+            let recorded =
+                adea_access::record(tx, &key, &principals, served.load(Ordering::Acquire))?;
             if !recorded.returned.is_empty() {
                 let returns = u64::from(recorded.returns);
                 labels::note_returned(tx, number, &recorded.returned, returns)?;
