@@ -328,12 +328,9 @@ impl LabelChanges {
         } else if of_winner != labelled.label {
             self.move_to(tx, database, id, &mut labelled, of_winner, record.sequence);
         }
-        if first
-            || before
-                .labelled
-                .as_ref()
-                .is_none_or(|old| old.label != of_winner)
-        {
+        // Through its author's label it may have left this one and come back.
+        let came = |old: &Labelled| old.label != of_winner || written.author.is_some();
+        if first || before.labelled.as_ref().is_none_or(came) {
             let mut since = Vec::with_capacity(9);
             put_varint(&mut since, labelled.since);
             let key = keys::label_document(database, of_winner, id.as_str());
