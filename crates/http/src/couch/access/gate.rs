@@ -70,11 +70,10 @@ pub(crate) fn allow(
         let feed = exchange.query.get("feed");
         feed.is_some_and(|feed| feed != "normal")
     };
-    match asked {
-        Asked::List => settled(exchange, entry),
-        Asked::Changes if !waits() => settled(exchange, entry),
-        _ => Ok(()),
+    if asked == Asked::List || (asked == Asked::Changes && !waits()) {
+        settled(exchange, entry)?;
     }
+    Ok(())
 }
 
 /// Lets pass who may be told of the database itself.
