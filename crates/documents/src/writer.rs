@@ -532,7 +532,13 @@ impl<'w, 't> Writer<'w, 't> {
             Some((content, author)) if self.has_labels() => {
                 let new = (sequence, content.label);
                 let stands = self.labels.stands_under(self.tx, self.database, before, &record, new)?;
-                (!author.sees(&stands)).then_some(&author.label)
+                // Nor does he see a leaf that lost and has another label than the winner.
+                let hidden = record.tree.leaves().skip(1).any(|leaf| {
+                    leaf.body() == Some(sequence)
+                        && !leaf.is_deleted()
+                        && content.label.is_none_or(|label| label.members != stands)
+                });
+                (hidden || !author.sees(&stands)).then_some(&author.label)
             }
             Some(_) | None => None,
         };
