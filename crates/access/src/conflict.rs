@@ -47,7 +47,9 @@ impl Resolver {
             return Ok(Self::Fields);
         }
         let object = value.as_object().filter(|object| object.len() == 1);
-        let (kind, inner) = object.and_then(|o| o.iter().next()).ok_or(InvalidResolver)?;
+        let (kind, inner) = object
+            .and_then(|o| o.iter().next())
+            .ok_or(InvalidResolver)?;
         match kind.as_str() {
             "newest" => Ok(Self::Newest(name(inner)?)),
             "function" => {
@@ -66,9 +68,9 @@ impl Resolver {
 }
 
 fn name(value: &Value) -> Result<String, InvalidResolver> {
-    let text = value.as_str().filter(|text| {
-        !text.is_empty() && text.len() <= NAME_BYTES_MAX
-    });
+    let text = value
+        .as_str()
+        .filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX);
     text.map(str::to_owned).ok_or(InvalidResolver)
 }
 
@@ -186,7 +188,12 @@ mod tests {
     #[test]
     fn what_one_changed_is_taken_and_of_what_both_changed_the_winners_stays() {
         let base = || Some(json!({"a": 1, "b": 1, "c": {"x": 1, "y": 1}}));
-        check(json!({"a": 2, "b": 1}), json!({"a": 1, "b": 3}), base(), &json!({"a": 2, "b": 3}));
+        check(
+            json!({"a": 2, "b": 1}),
+            json!({"a": 1, "b": 3}),
+            base(),
+            &json!({"a": 2, "b": 3}),
+        );
         check(json!({"a": 2}), json!({"a": 3}), base(), &json!({"a": 2}));
         check(
             json!({"c": {"x": 2, "y": 1}}),
@@ -195,9 +202,19 @@ mod tests {
             &json!({"c": {"x": 2, "y": 5, "z": 1}}),
         );
         // Taken away by one and left alone by the other; taken away by one and changed by the other.
-        check(json!({"b": 1}), json!({"a": 1, "b": 1}), base(), &json!({"b": 1}));
+        check(
+            json!({"b": 1}),
+            json!({"a": 1, "b": 1}),
+            base(),
+            &json!({"b": 1}),
+        );
         check(json!({}), json!({"a": 9}), base(), &json!({"a": 9}));
-        check(json!({"a": 1}), json!({"b": 2}), None, &json!({"a": 1, "b": 2}));
+        check(
+            json!({"a": 1}),
+            json!({"b": 2}),
+            None,
+            &json!({"a": 1, "b": 2}),
+        );
     }
 
     #[test]
@@ -209,7 +226,10 @@ mod tests {
         assert_eq!(find(json!([{"at": 1}, {"at": 3}, {"at": 2}])), 1);
         assert_eq!(find(json!([{"at": 3}, {"at": 3}])), 0);
         assert_eq!(find(json!([{}, {"at": null}, {"at": -1}])), 2);
-        assert_eq!(find(json!([{"at": "2026"}, {"at": 9e9}, {"at": "2027"}])), 2);
+        assert_eq!(
+            find(json!([{"at": "2026"}, {"at": 9e9}, {"at": "2027"}])),
+            2
+        );
         assert_eq!(find(json!([{}, {}])), 0);
     }
 
@@ -217,19 +237,31 @@ mod tests {
     fn a_resolver_is_read_or_refused() {
         let parse = |value: Value| Resolver::parse(&value);
         assert_eq!(parse(json!("fields")), Ok(Resolver::Fields));
-        assert_eq!(parse(json!({"newest": "at"})), Ok(Resolver::Newest("at".into())));
+        assert_eq!(
+            parse(json!({"newest": "at"})),
+            Ok(Resolver::Newest("at".into()))
+        );
         let function = json!({"function": {"design": "_design/a"}});
         assert!(matches!(parse(function), Ok(Resolver::Function { name, .. }) if name == "merge"));
         for wrong in [
-            json!("x"), json!({}), json!({"newest": 1}), json!({"newest": ""}), json!(null),
-            json!({"function": {"design": "a"}}), json!({"newest": "a", "x": 1}),
+            json!("x"),
+            json!({}),
+            json!({"newest": 1}),
+            json!({"newest": ""}),
+            json!(null),
+            json!({"function": {"design": "a"}}),
+            json!({"newest": "a", "x": 1}),
         ] {
             assert_eq!(parse(wrong), Err(InvalidResolver));
         }
     }
 
     fn documents() -> impl Strategy<Value = Members> {
-        let value = prop_oneof![(0..3).prop_map(Value::from), Just(json!({"k": 1})), Just(json!({"k": 2, "l": 1}))];
+        let value = prop_oneof![
+            (0..3).prop_map(Value::from),
+            Just(json!({"k": 1})),
+            Just(json!({"k": 2, "l": 1}))
+        ];
         prop::collection::btree_map("[a-c]", value, 0..4).prop_map(|map| map.into_iter().collect())
     }
 

@@ -7,8 +7,8 @@
 //! Rules here are pure; verbs take a transaction and never commit it. Only this crate makes a
 //! [`Scope`](adea_base::Scope).
 
-pub mod conflict;
 mod body;
+pub mod conflict;
 mod expression;
 mod history;
 mod list;

@@ -104,7 +104,10 @@ pub fn may_change(
         return Ok(());
     }
     let changed = [
-        (new.by_document && new.access != old.access, OwnersPart::Access),
+        (
+            new.by_document && new.access != old.access,
+            OwnersPart::Access,
+        ),
         (new.writers != old.writers, OwnersPart::Writers),
         (new.owners != old.owners, OwnersPart::Owners),
     ];
@@ -164,8 +167,14 @@ mod tests {
     fn owners_and_without_any_the_creator_change_who_may() {
         let old = rights(&["staff"], None, Some(&["user:ann"]));
         for (field, new) in [
-            (OwnersPart::Access, rights(&["staff", "x"], None, Some(&["user:ann"]))),
-            (OwnersPart::Writers, rights(&["staff"], Some(&["staff"]), Some(&["user:ann"]))),
+            (
+                OwnersPart::Access,
+                rights(&["staff", "x"], None, Some(&["user:ann"])),
+            ),
+            (
+                OwnersPart::Writers,
+                rights(&["staff"], Some(&["staff"]), Some(&["user:ann"])),
+            ),
             (OwnersPart::Owners, rights(&["staff"], None, None)),
         ] {
             let refused = check(&["staff"], Some(&old), Some("staff"), &new);

@@ -67,7 +67,9 @@ pub enum SchemaFault {
     #[error("is none: {0}")]
     Invalid(String),
     /// `x-client` stands where it is not understood, or says something else.
-    #[error("has `x-client` at {0}, where it is not understood, or with another value than \"refuse\" or \"drop\"")]
+    #[error(
+        "has `x-client` at {0}, where it is not understood, or with another value than \"refuse\" or \"drop\""
+    )]
     Misplaced(String),
 }
 

@@ -49,7 +49,10 @@ mod views;
 mod write_document;
 mod write_user;
 
-pub use access::{AccessError, AccessState, Partition, PartitionPage, RebuildProgress, Stood, Stretch, Why, WhySource, WriteRefused};
+pub use access::{
+    AccessError, AccessState, Partition, PartitionPage, RebuildProgress, Stood, Stretch, Why,
+    WhySource, WriteRefused,
+};
 pub use admins::FirstAdmin;
 pub use apps::{Actor, AppChange, AppError};
 pub use auth_settings::{

@@ -10,6 +10,8 @@
 //! Invariant: a document that is accepted satisfied, against the revision that it follows, all
 //! functions that were in force at its commit. See docs/adr/0011.
 
+#[cfg(test)]
+pub(crate) mod access_tests;
 mod changes;
 mod labels;
 mod schema;
@@ -17,8 +19,6 @@ mod shown;
 mod standing;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) mod access_tests;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;

@@ -406,9 +406,8 @@ impl Scripts {
                     let (error, reason) = lines::thrown(json);
                     Err(ScriptError::Threw { error, reason })
                 }
-                None => lines::value(line).ok_or_else(|| {
-                    ScriptError::Crashed("what it returned has no JSON".to_owned())
-                }),
+                None => lines::value(line)
+                    .ok_or_else(|| ScriptError::Crashed("what it returned has no JSON".to_owned())),
             },
             stopped: |error| Err(error.clone()),
         };

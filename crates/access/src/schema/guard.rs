@@ -68,9 +68,9 @@ impl Guard {
             return true;
         }
         match value {
-            Value::Object(object) => object.iter().any(|(name, value)| {
-                self.of(name).is_some_and(|guard| guard.guards(value))
-            }),
+            Value::Object(object) => object
+                .iter()
+                .any(|(name, value)| self.of(name).is_some_and(|guard| guard.guards(value))),
             Value::Array(_)
             | Value::Null
             | Value::Bool(_)
@@ -203,7 +203,9 @@ impl Guard {
 /// Whether `x-client` stands anywhere in a value.
 fn names(value: &Value) -> bool {
     match value {
-        Value::Object(object) => object.iter().any(|(name, value)| name == WORD || names(value)),
+        Value::Object(object) => object
+            .iter()
+            .any(|(name, value)| name == WORD || names(value)),
         Value::Array(items) => items.iter().any(names),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
@@ -299,7 +301,9 @@ impl Reading<'_> {
                         self.read(inner, guard, &place, depth.part())?;
                     }
                 }
-                word if BRANCHES.contains(&word) => self.read(inner, guard, &place, depth.part())?,
+                word if BRANCHES.contains(&word) => {
+                    self.read(inner, guard, &place, depth.part())?
+                }
                 _ if names(inner) => return Err(place),
                 _ => {}
             }

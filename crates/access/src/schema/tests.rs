@@ -67,40 +67,84 @@ fn a_schema_is_satisfied_or_the_place_is_named() {
 fn what_clients_do_not_set_is_refused_or_taken_out() {
     let order = |more: Value| {
         let mut order = json!({ "type": "order", "title": "a" });
-        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        order
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         order
     };
     refused(&[], order(json!({ "paid": true })), "/paid");
     refused(&[], order(json!({ "__proto__": {} })), "/__proto__");
     taken(&[], order(json!({ "score": 9 })), Some(order(json!({}))));
-    let paid = order(json!({ "paid": true, "score": 1, "meta": { "by": "x", "at": 1, "free": 1 } }));
+    let paid =
+        order(json!({ "paid": true, "score": 1, "meta": { "by": "x", "at": 1, "free": 1 } }));
     // As it is, or back again.
     taken(&[paid.clone()], paid.clone(), None);
     refused(&[paid.clone()], order(json!({ "score": 1 })), "/meta/by");
     let kept = json!({ "by": "x", "at": 1, "free": 2 });
     let new = order(json!({ "paid": true, "score": 5, "meta": { "by": "x", "at": 7, "free": 2 } }));
-    taken(&[paid.clone()], new, Some(order(json!({ "paid": true, "score": 1, "meta": kept }))));
-    refused(&[paid.clone()], order(json!({ "paid": true, "score": 1, "meta": 1 })), "/meta/by");
+    taken(
+        &[paid.clone()],
+        new,
+        Some(order(json!({ "paid": true, "score": 1, "meta": kept }))),
+    );
+    refused(
+        &[paid.clone()],
+        order(json!({ "paid": true, "score": 1, "meta": 1 })),
+        "/meta/by",
+    );
     // With what is around it.
     let at = order(json!({ "meta": { "at": 1, "free": 2 } }));
-    taken(&[at.clone()], order(json!({})), Some(order(json!({ "meta": { "at": 1 } }))));
-    taken(&[at], order(json!({ "meta": [] })), Some(order(json!({ "meta": { "at": 1 } }))));
+    taken(
+        &[at.clone()],
+        order(json!({})),
+        Some(order(json!({ "meta": { "at": 1 } }))),
+    );
+    taken(
+        &[at],
+        order(json!({ "meta": [] })),
+        Some(order(json!({ "meta": { "at": 1 } }))),
+    );
     // In arrays.
-    refused(&[], order(json!({ "lines": [{}, { "price": 1 }] })), "/lines/1/price");
+    refused(
+        &[],
+        order(json!({ "lines": [{}, { "price": 1 }] })),
+        "/lines/1/price",
+    );
     let lines = order(json!({ "lines": [{ "n": 1, "price": 1 }, { "price": 2 }] }));
-    taken(&[lines.clone()], order(json!({ "lines": [{ "n": 2, "price": 1 }] })), None);
-    refused(&[lines], order(json!({ "lines": [{ "price": 2 }] })), "/lines/0/price");
-    refused(&[], json!({ "type": "locked", "note": 1, "x/y": 1 }), "/x~1y");
+    taken(
+        &[lines.clone()],
+        order(json!({ "lines": [{ "n": 2, "price": 1 }] })),
+        None,
+    );
+    refused(
+        &[lines],
+        order(json!({ "lines": [{ "price": 2 }] })),
+        "/lines/0/price",
+    );
+    refused(
+        &[],
+        json!({ "type": "locked", "note": 1, "x/y": 1 }),
+        "/x~1y",
+    );
     taken(&[], json!({ "type": "locked", "note": 1 }), None);
 }
 
 #[test]
 fn another_type_is_no_way_round() {
     let paid = json!({ "type": "order", "title": "a", "paid": true });
-    refused(&[paid.clone()], json!({ "type": "note", "title": "a" }), "/paid");
+    refused(
+        &[paid.clone()],
+        json!({ "type": "note", "title": "a" }),
+        "/paid",
+    );
     let note = json!({ "type": "note", "title": "a", "paid": true });
     taken(&[paid], note.clone(), None);
-    refused(&[note.clone()], json!({ "type": "order", "title": "a", "paid": true }), "/paid");
+    refused(
+        &[note.clone()],
+        json!({ "type": "order", "title": "a", "paid": true }),
+        "/paid",
+    );
     taken(&[note], json!({ "type": "order", "title": "a" }), None);
 }
 
@@ -122,21 +166,36 @@ fn every_live_revision_is_asked() {
 fn what_is_not_understood_is_no_schema() {
     for (schema, at) in [
         (json!({ "x-client": "refuse" }), "/"),
-        (json!({ "properties": { "a": { "x-client": true } } }), "/properties/a/x-client"),
-        (json!({ "patternProperties": { "a": { "x-client": "drop" } } }), "/patternProperties"),
-        (json!({ "properties": { "a": { "not": { "x-client": "drop" } } } }), "/properties/a/not"),
+        (
+            json!({ "properties": { "a": { "x-client": true } } }),
+            "/properties/a/x-client",
+        ),
+        (
+            json!({ "patternProperties": { "a": { "x-client": "drop" } } }),
+            "/patternProperties",
+        ),
+        (
+            json!({ "properties": { "a": { "not": { "x-client": "drop" } } } }),
+            "/properties/a/not",
+        ),
         (json!({ "items": [{ "x-client": "drop" }] }), "/items"),
         (
             json!({ "allOf": [{ "additionalProperties": { "x-client": "drop" } }] }),
             "/allOf/additionalProperties",
         ),
-        (json!({ "properties": { "a": { "x-client": "drop" } }, "$ref": "other" }), "/$ref"),
+        (
+            json!({ "properties": { "a": { "x-client": "drop" } }, "$ref": "other" }),
+            "/$ref",
+        ),
     ] {
         let fault = compile(&json!({ "t": schema })).unwrap_err().fault;
         assert_eq!(fault, SchemaFault::Misplaced(at.to_owned()));
     }
     let deep = json!({ "$defs": { "t": { "properties": { "t": { "$ref": "#/$defs/t" }, "a": { "x-client": "drop" } } } }, "$ref": "#/$defs/t" });
-    assert!(matches!(compile(&json!({ "t": deep })).unwrap_err().fault, SchemaFault::Misplaced(_)));
+    assert!(matches!(
+        compile(&json!({ "t": deep })).unwrap_err().fault,
+        SchemaFault::Misplaced(_)
+    ));
     for wrong in [
         json!({ "type": "strong" }),
         json!({ "$ref": "https://example.org/schema.json" }),
@@ -145,7 +204,10 @@ fn what_is_not_understood_is_no_schema() {
         json!({ "pattern": "(((a{1000}){1000}){1000})" }),
     ] {
         let fault = compile(&json!({ "t": wrong.clone() })).map(drop);
-        assert!(matches!(fault.map_err(|e| e.fault), Err(SchemaFault::Invalid(_))), "{wrong}");
+        assert!(
+            matches!(fault.map_err(|e| e.fault), Err(SchemaFault::Invalid(_))),
+            "{wrong}"
+        );
     }
     let long = json!({ "t": { "description": "x".repeat(SCHEMA_BYTES_MAX) } });
     assert_eq!(compile(&long).unwrap_err().fault, SchemaFault::TooLong);
@@ -156,19 +218,31 @@ fn documents() -> impl Strategy<Value = Value> {
     let value = leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map(prop::sample::select(vec!["by", "at", "price"]), inner, 0..3)
-                .prop_map(|map| map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>().into()),
+            prop::collection::btree_map(
+                prop::sample::select(vec!["by", "at", "price"]),
+                inner,
+                0..3
+            )
+            .prop_map(|map| map
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<Map<_, _>>()
+                .into()),
         ]
     });
     let names = vec!["paid", "score", "meta", "lines", "free"];
     let types = prop::sample::select(vec!["order", "order", "order", "note", "locked"]);
-    (types, prop::collection::btree_map(prop::sample::select(names), value, 0..5)).prop_map(|(of, map)| {
-        let mut document = json!({ "type": of, "title": "a" });
-        for (name, value) in map {
-            document[name] = value;
-        }
-        document
-    })
+    (
+        types,
+        prop::collection::btree_map(prop::sample::select(names), value, 0..5),
+    )
+        .prop_map(|(of, map)| {
+            let mut document = json!({ "type": of, "title": "a" });
+            for (name, value) in map {
+                document[name] = value;
+            }
+            document
+        })
 }
 
 proptest! {

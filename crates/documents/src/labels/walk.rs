@@ -12,7 +12,7 @@ use std::sync::Arc;
 use adea_base::{Reach, Sight, Span};
 use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
-use super::{Entry, Label, all, label, named, of_member};
+use super::{Entry, Label, all, named, of_members, of_numbers};
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
 use crate::reader::{IdRange, Reader};
@@ -173,18 +173,11 @@ impl Reader<'_> {
                 let found = named(self.view, self.database, &name)?;
                 found.into_iter().map(|label| label.number).collect()
             }
-            Reach::Members(members) => {
-                let mut numbers = BTreeSet::new();
-                for member in members.iter() {
-                    numbers.extend(of_member(self.view, self.database, member)?);
-                }
-                numbers
-            }
+            Reach::Members(members) => of_members(self.view, self.database, &members)?,
         };
         let mut seen = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let label = label(self.view, self.database, number)?;
-            let spans = self.scope.spans_of(number, || {
+        for label in of_numbers(self.view, self.database, &numbers)? {
+            let spans = self.scope.spans_of(label.number, || {
                 Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
             })?;
             if !spans.is_empty() {

@@ -87,7 +87,11 @@ impl Writing {
                 Err(_) => Forks::Kept,
             },
         };
-        let schemas = access.schemas.as_ref().map(DocumentSchemas::compile).transpose();
+        let schemas = access
+            .schemas
+            .as_ref()
+            .map(DocumentSchemas::compile)
+            .transpose();
         let schemas = schemas
             .map_err(|error| EngineError::Corrupt(format!("schemas of a database: {error}")))?;
         Ok(Self {
@@ -100,7 +104,9 @@ impl Writing {
 
     /// Whether documents are judged by this before they are written.
     pub(crate) fn judges(&self) -> bool {
-        self.labelling.is_some() || self.schemas.is_some() || matches!(self.forks, Forks::Merged(..))
+        self.labelling.is_some()
+            || self.schemas.is_some()
+            || matches!(self.forks, Forks::Merged(..))
     }
 
     /// Whether this is what is set.

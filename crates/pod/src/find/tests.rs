@@ -31,10 +31,14 @@ fn seen(bench: &Bench) -> BTreeMap<String, Value> {
     let all = adea_documents::reader::IdRange::default();
     let forward = adea_store::Direction::Forward;
     let (pod, entry) = (&bench.pod, &bench.entry);
-    let listed = pod.list(entry, &caller, &all, forward, 0, u64::MAX).unwrap();
+    let listed = pod
+        .list(entry, &caller, &all, forward, 0, u64::MAX)
+        .unwrap();
     let mut found = BTreeMap::new();
     for document in listed.iter().filter(|one| !one.id.starts_with("_design/")) {
-        let body = pod.bodies(entry, &caller, &[document.body.unwrap()]).unwrap();
+        let body = pod
+            .bodies(entry, &caller, &[document.body.unwrap()])
+            .unwrap();
         let body = body[0].clone().unwrap();
         let (_, json) = adea_documents::record::split_body(&body).unwrap();
         let json: Value = serde_json::from_slice(json).unwrap();
@@ -48,10 +52,17 @@ fn seen(bench: &Bench) -> BTreeMap<String, Value> {
 async fn find(bench: &Bench, query: &FindQuery) -> (Vec<Value>, FindStatistics, Option<String>) {
     let query = Arc::new(query.clone());
     let caller = Caller::anonymous();
-    let mut walk = bench.pod.find(&bench.reading.0, &caller, query).await.unwrap();
+    let mut walk = bench
+        .pod
+        .find(&bench.reading.0, &caller, query)
+        .await
+        .unwrap();
     let mut found = Vec::new();
     while let Some(page) = walk.next().await.unwrap() {
-        found.extend(page.documents().map(|json| serde_json::from_slice(json).unwrap()));
+        found.extend(
+            page.documents()
+                .map(|json| serde_json::from_slice(json).unwrap()),
+        );
     }
     (found, walk.statistics(), walk.bookmark())
 }
@@ -106,7 +117,10 @@ async fn a_query_in_a_scope_finds_what_is_seen_and_counts_nothing_else() {
             assert_eq!(ids(&found), expected, "{query:?}");
             let seen_count = seen.len() as u64;
             assert!(statistics.keys_examined <= seen_count, "{statistics:?}");
-            assert!(statistics.documents_examined <= seen_count, "{statistics:?}");
+            assert!(
+                statistics.documents_examined <= seen_count,
+                "{statistics:?}"
+            );
             count(&bench, &query, expected.len()).await;
 
             // Where another reader's answer ended, this one's own goes on, and shows nothing else.

@@ -151,7 +151,11 @@ impl Bench {
             Ok::<_, adea_store::Decline<adea_documents::DatabaseError>>(())
         });
         keyed.await.unwrap();
-        bench.pod.change_settings(&bench.entry, labels).await.unwrap();
+        bench
+            .pod
+            .change_settings(&bench.entry, labels)
+            .await
+            .unwrap();
         let again = bench.pod.database(&bench.entry.name).unwrap();
         // Who writes here is nobody who was let in: it is the bench that says the labels.
         bench.entry = Arc::new(DatabaseEntry {
@@ -620,7 +624,11 @@ async fn a_stale_view_shows_no_row_of_a_document_that_changed() {
         };
         Pod::ask_design(&bench.reading.0, &bench.design, "sum", None, query).unwrap()
     };
-    bench.pod.make_ready(&ask(&bench, Update::Before)).await.unwrap();
+    bench
+        .pod
+        .make_ready(&ask(&bench, Update::Before))
+        .await
+        .unwrap();
     let before = bench.pod.statistics(&bench.entry).unwrap().update_sequence;
     for _ in 0..10 {
         bench.write().await;

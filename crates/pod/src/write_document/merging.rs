@@ -74,13 +74,18 @@ impl Pod {
         };
         for (_, draft) in drafts {
             draft.merging = None;
-            let fork = fork_of(&Reader {
-                view: self.view().as_ref(),
-                database: entry.number,
-                scope: adea_access::aggregate(),
-            }, draft)?;
+            let fork = fork_of(
+                &Reader {
+                    view: self.view().as_ref(),
+                    database: entry.number,
+                    scope: adea_access::aggregate(),
+                },
+                draft,
+            )?;
             if let Some(fork) = fork {
-                let merged = self.resolve(entry, resolver, function.as_ref(), &fork, draft).await;
+                let merged = self
+                    .resolve(entry, resolver, function.as_ref(), &fork, draft)
+                    .await;
                 draft.merging = match merged {
                     Some(merged) => self.merging(entry, fork, merged, draft).await,
                     None => None,
@@ -107,7 +112,9 @@ impl Pod {
                 by_fields(&winner.members, others, ancestor)
             }
             Resolver::Newest(name) => {
-                let leaf = fork.leaves.get(newest(name, fork.leaves.iter().map(|l| &l.members)));
+                let leaf = fork
+                    .leaves
+                    .get(newest(name, fork.leaves.iter().map(|l| &l.members)));
                 let leaf = leaf?;
                 return Some((leaf.members.clone(), leaf.attachments.clone()));
             }
@@ -121,7 +128,9 @@ impl Pod {
                 let arguments = vec![
                     shown(id, winner),
                     array(fork.leaves.iter().skip(1).map(|leaf| shown(id, leaf))),
-                    fork.ancestor.as_ref().map_or_else(|| "null".into(), |leaf| shown(id, leaf)),
+                    fork.ancestor
+                        .as_ref()
+                        .map_or_else(|| "null".into(), |leaf| shown(id, leaf)),
                 ];
                 let (path, calls) = ([name.as_str()], [arguments]);
                 let answers = self.inner.scripts.answers(&owner, program, &path, &calls);
@@ -145,13 +154,18 @@ impl Pod {
         let parsed = parse_document(Value::Object(members).to_string().as_bytes()).ok()?;
         let label = if entry.writing.labelling.is_some() {
             let creator = fork.creator.as_ref();
-            let label = self.label_of_body(entry, draft.id(), &parsed.body, creator).await;
+            let label = self
+                .label_of_body(entry, draft.id(), &parsed.body, creator)
+                .await;
             Some(label.ok()?)
         } else {
             None
         };
         let child = (!same).then(|| Draft {
-            attachments: attachments.into_iter().map(DraftAttachment::Stored).collect(),
+            attachments: attachments
+                .into_iter()
+                .map(DraftAttachment::Stored)
+                .collect(),
             ..drafted(draft, false, parsed.body, parsed.term, label.clone())
         });
         let nothing = parse_document(b"{}").ok()?;
@@ -233,7 +247,10 @@ fn fork_of(reader: &Reader<'_>, draft: &Prepared) -> Result<Option<Fork>, PodErr
     let Ok(tree) = merged(record.tree.clone(), draft) else {
         return Ok(None);
     };
-    let live: Vec<&Node> = tree.leaves().take_while(|leaf| !leaf.is_deleted()).collect();
+    let live: Vec<&Node> = tree
+        .leaves()
+        .take_while(|leaf| !leaf.is_deleted())
+        .collect();
     if !(2..=LEAVES_MAX).contains(&live.len()) {
         return Ok(None);
     }
@@ -261,7 +278,11 @@ fn common_ancestor<'t>(tree: &'t RevTree, live: &[&Node]) -> Option<&'t Node> {
     let (winner, others) = live.split_first()?;
     let lines: Vec<Vec<Revision>> = others
         .iter()
-        .map(|leaf| tree.ancestors(&leaf.revision()).map(Node::revision).collect())
+        .map(|leaf| {
+            tree.ancestors(&leaf.revision())
+                .map(Node::revision)
+                .collect()
+        })
         .collect();
     let mut own = tree.ancestors(&winner.revision()).skip(1);
     own.find(|node| {
@@ -283,7 +304,10 @@ fn leaf(
     let body = if sequence == DRAFTED {
         drafted_body(reader, record, draft)?
     } else {
-        reader.body(sequence)?.map(|stored| Body::decode(&stored)).transpose()?
+        reader
+            .body(sequence)?
+            .map(|stored| Body::decode(&stored))
+            .transpose()?
     };
     let Some(body) = body else {
         return Ok(None);
@@ -307,7 +331,10 @@ fn drafted_body(
     let DraftedEdit::Replicated(start, path) = &draft.edit else {
         return Ok(None);
     };
-    let parent = record.tree.nearest_with_body(*start, path).and_then(Node::body);
+    let parent = record
+        .tree
+        .nearest_with_body(*start, path)
+        .and_then(Node::body);
     let stored = parent.map(|body| reader.body(body)).transpose()?.flatten();
     let inherited = stored.map(|stored| Body::decode(&stored)).transpose()?;
     let inherited = inherited.map(|body| body.attachments).unwrap_or_default();
@@ -330,7 +357,10 @@ fn merged_attachments(fork: &Fork) -> Vec<Attachment> {
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
-    let base = fork.ancestor.as_ref().map_or(&[][..], |leaf| &leaf.attachments);
+    let base = fork
+        .ancestor
+        .as_ref()
+        .map_or(&[][..], |leaf| &leaf.attachments);
     let mut leaves = fork.leaves.iter().map(|leaf| &leaf.attachments);
     let mut merged = leaves.next().cloned().unwrap_or_default();
     for theirs in leaves {

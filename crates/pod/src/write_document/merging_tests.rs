@@ -16,35 +16,63 @@ const C: &str = "2-0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c";
 const D: &str = "2-0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d";
 
 fn live(bench: &Bench) -> usize {
-    bench.record("a").tree.leaves().filter(|leaf| !leaf.is_deleted()).count()
+    bench
+        .record("a")
+        .tree
+        .leaves()
+        .filter(|leaf| !leaf.is_deleted())
+        .count()
 }
 
 #[tokio::test]
 async fn where_forks_are_refused_no_write_leaves_one() {
     let bench = Bench::with(json!({ "conflicts": "reject" })).await;
-    bench.push(&root(), "a", &[A], json!({ "n": 1 })).await.unwrap();
-    bench.push(&root(), "a", &[B, A], json!({ "n": 2 })).await.unwrap();
+    bench
+        .push(&root(), "a", &[A], json!({ "n": 1 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "a", &[B, A], json!({ "n": 2 }))
+        .await
+        .unwrap();
     for path in [&[C, A][..], &[C], &[D, A]] {
         let answer = bench.push(&root(), "a", path, json!({ "n": 3 })).await;
         assert_eq!(refused(answer), WriteRefused::Fork);
     }
     // Known revisions, continuations, and tombstones beside the winner fork nothing.
-    bench.push(&root(), "a", &[A], json!({ "n": 1 })).await.unwrap();
-    bench.push(&root(), "a", &[C, A], json!({ "_deleted": true })).await.unwrap();
+    bench
+        .push(&root(), "a", &[A], json!({ "n": 1 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "a", &[C, A], json!({ "_deleted": true }))
+        .await
+        .unwrap();
     assert_eq!(live(&bench), 1);
     // Nor is a tombstone continued beside the winner.
-    let answer = bench.edit(&root(), "a", &Revision::parse(C).unwrap(), json!({})).await;
+    let answer = bench
+        .edit(&root(), "a", &Revision::parse(C).unwrap(), json!({}))
+        .await;
     assert_eq!(refused(answer), WriteRefused::Fork);
     // Two in one request do not fork, either.
     let first = bench.prepare(&root(), "b", json!({}), pushed(&[A])).await;
-    let second = bench.prepare(&root(), "b", json!({ "x": 1 }), pushed(&[D])).await;
-    let outcomes = bench.pod.write_many(&bench.entry(), vec![first, second]).await.unwrap();
+    let second = bench
+        .prepare(&root(), "b", json!({ "x": 1 }), pushed(&[D]))
+        .await;
+    let outcomes = bench
+        .pod
+        .write_many(&bench.entry(), vec![first, second])
+        .await
+        .unwrap();
     assert_eq!(outcomes.iter().filter(|one| one.is_ok()).count(), 1);
     assert_eq!(bench.record("b").tree.leaf_count(), 1);
 }
 
 fn pushed(path: &[&str]) -> DraftedEdit {
-    let path: Vec<Revision> = path.iter().map(|text| Revision::parse(text).unwrap()).collect();
+    let path: Vec<Revision> = path
+        .iter()
+        .map(|text| Revision::parse(text).unwrap())
+        .collect();
     let ids = path.iter().map(|one| one.id.clone()).collect();
     DraftedEdit::Replicated(path[0].generation, ids)
 }
@@ -52,24 +80,60 @@ fn pushed(path: &[&str]) -> DraftedEdit {
 #[tokio::test]
 async fn forks_are_merged_member_by_member_or_by_the_newest() {
     let bench = Bench::with(json!({ "conflicts": { "merge": "fields" } })).await;
-    bench.push(&root(), "a", &[A], json!({ "x": 1, "y": 1, "z": 1 })).await.unwrap();
-    bench.push(&root(), "a", &[B, A], json!({ "x": 2, "y": 1, "z": 2 })).await.unwrap();
-    bench.push(&root(), "a", &[C, A], json!({ "x": 1, "y": 3, "z": 3 })).await.unwrap();
+    bench
+        .push(&root(), "a", &[A], json!({ "x": 1, "y": 1, "z": 1 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "a", &[B, A], json!({ "x": 2, "y": 1, "z": 2 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "a", &[C, A], json!({ "x": 1, "y": 3, "z": 3 }))
+        .await
+        .unwrap();
     assert_eq!(bench.winner("a"), json!({ "x": 2, "y": 3, "z": 3 }));
     assert_eq!(live(&bench), 1);
     let parent = bench.record("a").tree.winner().unwrap().revision();
     let mut line = Vec::new();
-    line.extend(bench.record("a").tree.ancestors(&parent).map(|node| node.revision().to_string()));
+    line.extend(
+        bench
+            .record("a")
+            .tree
+            .ancestors(&parent)
+            .map(|node| node.revision().to_string()),
+    );
     assert_eq!(&line[1..], [C, A]);
 
     let bench = Bench::with(json!({ "conflicts": { "merge": { "newest": "at" } } })).await;
-    bench.push(&root(), "a", &[B], json!({ "at": 9, "x": 1 })).await.unwrap();
-    bench.push(&root(), "a", &[C], json!({ "at": 3 })).await.unwrap();
+    bench
+        .push(&root(), "a", &[B], json!({ "at": 9, "x": 1 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "a", &[C], json!({ "at": 3 }))
+        .await
+        .unwrap();
     assert_eq!(bench.winner("a"), json!({ "at": 9, "x": 1 }));
     // The winner as it is needs no child.
-    bench.push(&root(), "b", &[C], json!({ "at": 9 })).await.unwrap();
-    bench.push(&root(), "b", &[B], json!({ "at": 3 })).await.unwrap();
-    assert_eq!(bench.record("b").tree.winner().unwrap().revision().to_string(), C);
+    bench
+        .push(&root(), "b", &[C], json!({ "at": 9 }))
+        .await
+        .unwrap();
+    bench
+        .push(&root(), "b", &[B], json!({ "at": 3 }))
+        .await
+        .unwrap();
+    assert_eq!(
+        bench
+            .record("b")
+            .tree
+            .winner()
+            .unwrap()
+            .revision()
+            .to_string(),
+        C
+    );
     assert_eq!(bench.members("b"), ["_admin"]);
     assert_eq!(bench.record("b").tree.leaf_count(), 2);
 }
@@ -91,7 +155,11 @@ async fn send(from: &Bench, to: &Bench, turned: bool) {
         leaves.reverse();
     }
     for leaf in leaves {
-        let path: Vec<RevisionId> = record.tree.ancestors(&leaf.revision()).map(|n| n.id().clone()).collect();
+        let path: Vec<RevisionId> = record
+            .tree
+            .ancestors(&leaf.revision())
+            .map(|n| n.id().clone())
+            .collect();
         let edit = DraftedEdit::Replicated(leaf.generation(), path);
         let mut json = from.body(leaf.body().unwrap());
         if leaf.is_deleted() {
@@ -102,12 +170,19 @@ async fn send(from: &Bench, to: &Bench, turned: bool) {
 }
 
 fn revisions(bench: &Bench) -> BTreeSet<String> {
-    bench.record("a").tree.nodes().map(|node| node.revision().to_string()).collect()
+    bench
+        .record("a")
+        .tree
+        .nodes()
+        .map(|node| node.revision().to_string())
+        .collect()
 }
 
 fn leaves(bench: &Bench) -> Vec<(String, bool)> {
     let tree = bench.record("a").tree;
-    tree.leaves().map(|leaf| (leaf.revision().to_string(), leaf.is_deleted())).collect()
+    tree.leaves()
+        .map(|leaf| (leaf.revision().to_string(), leaf.is_deleted()))
+        .collect()
 }
 
 /// A revision made somewhere: on which of those made before, where it is seen first, and what it says.
@@ -115,7 +190,10 @@ type Made = (usize, bool, u8, u8, bool);
 
 async fn converge(resolver: &Value, made: &[Made]) {
     let settings = json!({ "conflicts": { "merge": resolver } });
-    let (one, two) = (Bench::with(settings.clone()).await, Bench::with(settings).await);
+    let (one, two) = (
+        Bench::with(settings.clone()).await,
+        Bench::with(settings).await,
+    );
     let mut paths: Vec<Vec<String>> = Vec::new();
     for (n, (on, first, key, value, deleted)) in made.iter().enumerate() {
         let mut path = match on.checked_rem(paths.len() + 1) {
