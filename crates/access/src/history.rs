@@ -16,6 +16,7 @@
 //! [`History::known_from`] on.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use adea_base::Span;
@@ -56,6 +57,9 @@ pub struct History {
     turns: u32,
     /// How many spans principals had that are no longer remembered.
     forgotten: u32,
+    /// For events that took something: behind which sequence he was shown nothing any more by what he
+    /// had held. It is earlier than the event, which is recorded when he asks again.
+    shown: BTreeMap<u64, u64>,
 }
 
 /// A principal and when it was held.
@@ -127,7 +131,24 @@ impl History {
         if let Some(last) = spans.last_mut() {
             last.times = last.times.saturating_add(went);
         }
+        for span in &mut spans {
+            if let Some(end) = self.shown.get(&span.to) {
+                span.to = *end;
+            }
+        }
         spans
+    }
+
+    /// What the event at `sequence` took was shown to the reader up to the sequence `served`, and nothing
+    /// behind it: what was written since is none that he saw. `before` is the sequence of the event before.
+    fn note_shown(&mut self, sequence: u64, served: u64, before: u64) {
+        let end = served.max(before).saturating_add(1);
+        if end < sequence {
+            self.shown.insert(sequence, end);
+        }
+        let held = self.held.iter().flat_map(|held| &held.spans);
+        let ends: BTreeSet<u64> = held.map(|span| span.to).collect();
+        self.shown.retain(|event, _| ends.contains(event));
     }
 
     /// How what he holds now differs; `None` if it does not.
@@ -387,6 +408,11 @@ impl History {
                 last = span.to;
             }
         }
+        put_varint(&mut out, self.shown.len() as u64);
+        for (event, end) in &self.shown {
+            put_varint(&mut out, *event);
+            put_varint(&mut out, *end);
+        }
         out
     }
 
@@ -399,6 +425,7 @@ impl History {
             known_from: reader.varint()?,
             turns: u32::try_from(reader.varint()?).ok()?,
             forgotten: u32::try_from(reader.varint()?).ok()?,
+            shown: BTreeMap::new(),
         };
         for _ in 0..reader.varint()? {
             let principal = Arc::from(reader.text()?);
@@ -420,6 +447,9 @@ impl History {
                 spans,
                 went,
             });
+        }
+        for _ in 0..reader.varint()? {
+            history.shown.insert(reader.varint()?, reader.varint()?);
         }
         let in_order = history.held.is_sorted_by(|a, b| a.principal < b.principal);
         (reader.is_empty() && in_order).then_some(history)
@@ -460,7 +490,8 @@ pub fn last_event(view: &dyn View, key: &[u8]) -> Result<u64, EngineError> {
 }
 
 /// Sees to it that the history under `key` ends with what its reader holds `now`, by an event at a
-/// sequence of its own.
+/// sequence of its own. `served` is the last sequence of which he may have been shown something by what he
+/// held before.
 ///
 /// # Errors
 /// [`EngineError`] if the history cannot be read.
@@ -468,13 +499,18 @@ pub fn record(
     tx: &mut Transaction<'_>,
     key: &[u8],
     now: &Principals,
+    served: u64,
 ) -> Result<Recorded, EngineError> {
     let mut history = read(tx.get(Space::Index, key)?)?;
     let change = history.observe(now);
     let mut returned = Vec::new();
     if let Some(change) = &change {
         let sequence = tx.next_sequence();
+        let before = history.turned_at;
         returned = history.append(sequence, change);
+        if !change.lost.is_empty() {
+            history.note_shown(sequence, served, before);
+        }
         tx.put(Space::Index, key.to_vec(), history.encode());
     }
     Ok(Recorded {

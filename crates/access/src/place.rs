@@ -10,8 +10,6 @@
 //! Invariant: what was not made for this reader of this database by this key is `None`, whatever its
 //! bytes are.
 
-use std::io::Write as _;
-
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -128,15 +126,17 @@ impl Seal {
     /// Writes the token of a place where this event was in force.
     pub fn write(&self, out: &mut Vec<u8>, place: &Place) {
         debug_assert_eq!(place.seen_at, self.seen_at, "the seal of another event");
-        // Writing to memory does not fail.
-        let _ = write!(out, "{}", place.sequence);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(place.sequence).as_bytes());
         out.extend_from_slice(self.tag.as_bytes());
         if let Some(phase) = place.phase {
-            let kind = match phase.kind {
-                PhaseKind::Lost => 'l',
-                PhaseKind::Gained => 'g',
-            };
-            let _ = write!(out, "_{}{kind}{}", phase.target, phase.cursor);
+            out.push(b'_');
+            out.extend_from_slice(digits.format(phase.target).as_bytes());
+            out.push(match phase.kind {
+                PhaseKind::Lost => b'l',
+                PhaseKind::Gained => b'g',
+            });
+            out.extend_from_slice(digits.format(phase.cursor).as_bytes());
         }
         out.extend_from_slice(self.code.as_bytes());
     }

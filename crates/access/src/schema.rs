@@ -2,7 +2,7 @@
 //!
 //! A schema is what its standard says it is; regular expressions run in linear time, and a reference
 //! leads nowhere outside of the schema. Besides, the schema of a member may say `"x-client": "refuse"`
-//! or `"x-client": "drop"`: such a member is set by administrators alone. A client's document in which
+//! (or, in the standard's words, `"readOnly": true`) or `"x-client": "drop"`: such a member is set by administrators alone. A client's document in which
 //! it is not as it was before is refused, or gets back what was there.
 //!
 //! Invariant: what a client writes never changes such a member, neither by itself nor with what is

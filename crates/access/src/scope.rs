@@ -1,6 +1,7 @@
 //! The only place where rights to read are made.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use adea_base::{Scope, Sight};
 
@@ -19,10 +20,16 @@ pub fn aggregate() -> Scope {
 }
 
 /// What a reader with this history sees: `mine`. `reader` names him as
-/// [`reader_name`](crate::reader_name) does, `key` is what virtual revisions are made with.
+/// [`reader_name`](crate::reader_name) does, `key` is what virtual revisions are made with, and in
+/// `served` the last sequence is kept of which he was shown something.
 #[must_use]
-pub fn reader_scope(history: Arc<History>, reader: &str, key: [u8; 32]) -> Scope {
-    limited(ReaderSight::new(history, reader, key))
+pub fn reader_scope(
+    history: Arc<History>,
+    reader: &str,
+    key: [u8; 32],
+    served: Arc<AtomicU64>,
+) -> Scope {
+    limited(ReaderSight::new(history, reader, key, served))
 }
 
 /// Stands for everybody without a name, for whom together local documents are kept. No reader has
@@ -33,7 +40,7 @@ const ANONYMOUS: &str = "~";
 #[must_use]
 pub fn anonymous_scope(principals: &Principals, key: [u8; 32]) -> Scope {
     let history = Arc::new(History::constant(principals));
-    limited(ReaderSight::new(history, ANONYMOUS, key))
+    limited(ReaderSight::new(history, ANONYMOUS, key, Arc::default()))
 }
 
 /// The documents under one label, for whoever may see it. `reader` names the caller, for whom local

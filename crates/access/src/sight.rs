@@ -1,6 +1,7 @@
 //! What readers see, as documents ask for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adea_base::{Reach, Sight, Span};
 
@@ -12,6 +13,7 @@ pub(crate) struct ReaderSight {
     history: Arc<History>,
     reader: Arc<str>,
     key: [u8; 32],
+    served: Arc<AtomicU64>,
 }
 
 /// One label, always.
@@ -30,11 +32,17 @@ pub(crate) struct NoSight {
 }
 
 impl ReaderSight {
-    pub(crate) fn new(history: Arc<History>, reader: &str, key: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        history: Arc<History>,
+        reader: &str,
+        key: [u8; 32],
+        served: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             history,
             reader: Arc::from(reader),
             key,
+            served,
         }
     }
 }
@@ -73,6 +81,13 @@ impl Sight for ReaderSight {
 
     fn turned_at(&self) -> u64 {
         self.history.turned_at()
+    }
+
+    fn serve(&self, sequence: u64) {
+        // Mostly he was shown later ones already.
+        if self.served.load(Ordering::Relaxed) < sequence {
+            self.served.fetch_max(sequence, Ordering::AcqRel);
+        }
     }
 
     fn reader(&self) -> &str {

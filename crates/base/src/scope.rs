@@ -71,6 +71,11 @@ pub trait Sight: Send + Sync + Debug {
     /// Names the reader among those of the database, for what is kept for him alone.
     fn reader(&self) -> &str;
 
+    /// Notes that the reader is shown something of the change at `sequence`.
+    fn serve(&self, sequence: u64) {
+        let _ = sequence;
+    }
+
     /// Secret of this installation that virtual revisions are made with.
     fn key(&self) -> &[u8; 32];
 }

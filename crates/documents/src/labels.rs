@@ -45,6 +45,21 @@ pub struct DraftLabel {
     pub members: Arc<[Arc<str>]>,
 }
 
+/// Who writes a draft, and does not see all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// A label that he sees, and nobody else.
+    pub label: DraftLabel,
+    /// The members that he holds, sorted.
+    pub holds: Arc<[Arc<str>]>,
+}
+
+impl Author {
+    pub(crate) fn sees(&self, members: &[Arc<str>]) -> bool {
+        members.iter().any(|member| self.holds.binary_search(member).is_ok())
+    }
+}
+
 /// A label as it is stored, with what it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {

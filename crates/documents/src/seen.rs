@@ -267,8 +267,15 @@ impl Reader<'_> {
         let intervals = self.intervals(sight, labelled)?;
         match intervals.last() {
             None => Ok(None),
-            Some(last) if last.is_open() => self.visible(sight, id, record, &intervals).map(Some),
-            Some(last) => self.gone(sight, id, record, &intervals, last.to),
+            Some(last) if last.is_open() => {
+                sight.serve(record.sequence);
+                self.visible(sight, id, record, &intervals).map(Some)
+            }
+            Some(last) => {
+                // He is told that he saw it to its end, which must not be shortened any more.
+                sight.serve(last.to.saturating_sub(1));
+                self.gone(sight, id, record, &intervals, last.to)
+            }
         }
     }
 
@@ -360,6 +367,7 @@ impl Reader<'_> {
             let _ = tree.merge(&ids, start, true, NOTHING);
         }
         Ok((!tree.is_empty()).then_some(Record {
+            sequence: end,
             external_bytes: 0,
             tree,
             ..record

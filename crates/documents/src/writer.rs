@@ -13,7 +13,7 @@ use crate::count::CountChanges;
 use crate::database::{self, Settings, Statistics};
 use crate::error::{DatabaseError, WriteError, corrupt};
 use crate::keys::{self, DatabaseNumber};
-use crate::labels::{Before, DraftLabel, LabelChanges, Labelled, Written};
+use crate::labels::{Author, Before, DraftLabel, LabelChanges, Labelled, Written};
 use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
 use crate::rev_tree::{Inserted, MergeError, Node, RevTree};
 use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
@@ -49,10 +49,10 @@ pub struct Draft {
     /// The label that the document stands under with this content, where documents have labels;
     /// a deletion leaves it where it stood.
     pub label: Option<DraftLabel>,
-    /// A label that its author sees, where he does not see `label`: the document stands under it for the
-    /// moment in which he writes it, so that what he has of it is taken from him like anything that he
-    /// saw.
-    pub author: Option<DraftLabel>,
+    /// Who writes it, unless he sees all. Where he does not see what he wrote, the document stands under a
+    /// label of his for the moment in which he writes it, so that what he has of it is taken from him like
+    /// anything that he saw.
+    pub author: Option<Author>,
     /// Who makes the document, if this is its first revision here.
     pub creator: Option<Arc<str>>,
 }
@@ -527,10 +527,16 @@ impl<'w, 't> Writer<'w, 't> {
             self.drop_body(old)?;
         }
         self.forget_counts_of(before);
-        let author = content.as_ref().and_then(|content| content.author);
-        let author = author.filter(|_| self.has_labels());
-        // Its author sees it at the one sequence, and where it stands from then on is the next.
-        let at = match author {
+        // Its author may see it at this sequence only; where it stands from then on is the next.
+        let given_away = match content.as_ref().and_then(|content| Some((content, content.author?))) {
+            Some((content, author)) if self.has_labels() => {
+                let new = (sequence, content.label);
+                let stands = self.labels.stands_under(self.tx, self.database, before, &record, new)?;
+                (!author.sees(&stands)).then_some(&author.label)
+            }
+            Some(_) | None => None,
+        };
+        let at = match given_away {
             Some(_) => self.tx.next_sequence(),
             None => sequence,
         };
@@ -552,7 +558,7 @@ impl<'w, 't> Writer<'w, 't> {
             let written = Written {
                 body: content.as_ref().map(|_| sequence),
                 label: content.as_ref().and_then(|content| content.label),
-                author,
+                author: given_away,
                 creator: content.as_ref().and_then(|content| content.creator),
                 generation: self.settings.labels,
             };
@@ -664,7 +670,7 @@ struct Content<'d> {
     attachments: &'d [Attachment],
     json: &'d [u8],
     label: Option<&'d DraftLabel>,
-    author: Option<&'d DraftLabel>,
+    author: Option<&'d Author>,
     creator: Option<&'d Arc<str>>,
 }
 

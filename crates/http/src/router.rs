@@ -324,12 +324,11 @@ async fn route(mut exchange: Exchange, segments: Vec<String>) -> Result<Response
         return server::route(exchange, &first, &rest).await;
     }
     let name = DatabaseName::parse(&first);
-    if let Ok(name) = &name {
-        if let [id] = rest.as_slice()
-            && inbox::is_for(&exchange, name, id)
-        {
-            return inbox::route(exchange, name.clone(), id).await;
-        }
+    if let Ok(name) = &name
+        && let [id] = rest.as_slice()
+        && inbox::is_for(&exchange, name, id)
+    {
+        return inbox::route(exchange, name.clone(), id).await;
     }
     exchange.database = first;
     let Some((second, more)) = rest.split_first() else {

@@ -71,9 +71,10 @@ impl DatabaseEntry {
         };
         // Where documents say who may read them, whoever has a name is let in, unless it was set who is.
         let unset = self.has_access_control() && self.settings.security.is_empty();
-        match access {
-            Access::Denied403 if unset => Access::Member,
-            access => access,
+        if access == Access::Denied403 && unset {
+            Access::Member
+        } else {
+            access
         }
     }
 
@@ -437,16 +438,6 @@ impl Pod {
     /// [`PodError::Engine`] if the store cannot be read.
     pub fn database_info(&self, entry: &DatabaseEntry) -> Result<DatabaseInfo, PodError> {
         let statistics = self.statistics(entry)?;
-        if entry.face != DatabaseFace::Whole {
-            let statistics = self.counts_seen(entry, statistics)?;
-            let active_bytes = statistics.external_bytes + 64 * statistics.changes();
-            return Ok(DatabaseInfo {
-                statistics,
-                file_bytes: active_bytes,
-                active_bytes,
-                compacting: false,
-            });
-        }
         let range = everything(entry.number);
         let on_disk: u64 = [Space::Index, Space::Body]
             .into_iter()

@@ -269,7 +269,7 @@ impl Pod {
                 providers: crate::providers::ProviderMemory::default(),
                 links: crate::links::LinkMemory::default(),
                 databases: DatabaseCache::default(),
-                access: AccessMemory::default(),
+                access: AccessMemory::since(store.sequence()),
                 maintenance: Maintenance::default(),
                 scripts: options.script.scripts(),
                 design_changes: Arc::default(),

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use adea_base::{Caller, DocumentId};
 use adea_documents::WriteError;
-use adea_documents::json::{AttachmentContent, AttachmentField, Draft as JsonDraft};
+use adea_documents::json::{
+    AttachmentContent, AttachmentField, Draft as JsonDraft, DraftError, Field,
+};
 use adea_documents::local::{self, LocalDocument};
 use adea_documents::record::{Attachment, Body, Encoding};
 use adea_documents::revision::{Revision, RevisionId};
@@ -73,7 +75,10 @@ impl Prepared {
     /// The same, to be refused unless the document's access signature is this one.
     #[must_use]
     pub fn of_signature(self, signature: Option<String>) -> Self {
-        Self { signature, ..self }
+        Self {
+            signature: signature.or(self.signature),
+            ..self
+        }
     }
 
     /// Whether it deletes the document.
@@ -103,6 +108,7 @@ impl Pod {
         following: Vec<StoredFile>,
     ) -> Result<Prepared, PodError> {
         may_write(entry, caller, &id)?;
+        let signature = signature_of(entry, draft.signature.as_ref())?;
         self.refuse_outdated_account(entry, caller, id.as_str(), draft.deleted, &edit)?;
         if id.is_design() && !draft.deleted && matches!(edit, DraftedEdit::Edit(_)) {
             self.check_design_document(entry, &draft.body).await?;
@@ -133,7 +139,7 @@ impl Pod {
             edit,
             caller: caller.clone(),
             account,
-            signature: None,
+            signature,
             merging: None,
             judged: None,
             same_password: false,
@@ -207,6 +213,7 @@ impl Pod {
         Self::to_the_end(async move {
             let designs = drafts.iter().any(|draft| draft.id().is_design());
             let written = pod.write_in_portions(&entry, drafts).await;
+            pod.note_written(&entry);
             if designs {
                 pod.forget_database(&entry);
                 pod.rebuild_if_due(&entry.name, entry.number);
@@ -214,6 +221,13 @@ impl Pod {
             written
         })
         .await
+    }
+
+    /// What somebody writes he has, like anything that he was shown.
+    fn note_written(&self, entry: &DatabaseEntry) {
+        if let Some(sight) = entry.scope.sight() {
+            sight.serve(self.inner.store.sequence());
+        }
     }
 
     /// Writes all of the prepared drafts or none, in one transaction.
@@ -230,6 +244,7 @@ impl Pod {
         Self::to_the_end(async move {
             let designs = drafts.iter().any(|draft| draft.id().is_design());
             let written = pod.write_at_once(&entry, drafts).await;
+            pod.note_written(&entry);
             if designs {
                 pod.forget_database(&entry);
                 pod.rebuild_if_due(&entry.name, entry.number);
@@ -394,6 +409,15 @@ impl Prepared {
         self.draft
             .attachments
             .push(DraftAttachment::Stored(attachment));
+    }
+}
+
+/// The access signature that a draft names, where documents have any.
+fn signature_of(entry: &DatabaseEntry, named: Option<&Field>) -> Result<Option<String>, PodError> {
+    match named {
+        None => Ok(None),
+        Some(Field::Text(named)) if entry.settings.labels != 0 => Ok(Some(named.clone())),
+        Some(_) => Err(DraftError::no_such_field("_signature").into()),
     }
 }
 

@@ -151,7 +151,7 @@ export class Server {
         response.on('end', () => {
           const received = Buffer.concat(chunks);
           resolve({
-            status: response.statusCode, headers: response.headers, bytes: received,
+            status: response.statusCode, message: response.statusMessage, headers: response.headers, rawHeaders: response.rawHeaders, bytes: received,
             text: received.toString('utf8'), json: () => JSON.parse(received.toString('utf8')),
           });
         });

@@ -276,7 +276,7 @@ fn a_history_is_recorded_when_the_set_is_another() {
         let now = Principals::new(arcs(names.iter().copied()));
         let decide = move |tx: &mut Transaction<'_>| -> Result<_, Decline<EngineError>> {
             let before = tx.sequence();
-            let recorded = record(tx, KEY, &now)?;
+            let recorded = record(tx, KEY, &now, u64::MAX - 1)?;
             // A sequence is drawn for an event, and for nothing else.
             assert_eq!(tx.sequence() - before, u64::from(recorded.changed));
             assert_eq!(recorded.history.holds_now(), now);
@@ -305,7 +305,7 @@ fn a_history_is_recorded_when_the_set_is_another() {
 
     let decide = |tx: &mut Transaction<'_>| -> Result<(), Decline<EngineError>> {
         tx.put(Space::Index, KEY.to_vec(), vec![FORMAT + 1]);
-        let refused = record(tx, KEY, &Principals::new(arcs(["a"])));
+        let refused = record(tx, KEY, &Principals::new(arcs(["a"])), 0);
         assert!(matches!(refused, Err(EngineError::Corrupt(_))));
         Ok(())
     };

@@ -8,6 +8,8 @@ use super::{Members, SchemaRefusal};
 
 /// The word by which a schema names such a member.
 const WORD: &str = "x-client";
+/// The standard's own word, which means the same as `"x-client": "refuse"`.
+const READ_ONLY: &str = "readOnly";
 /// How deep schemas are followed, references included.
 const DEPTH_MAX: usize = 24;
 /// How many places are looked at: references may name a place many times over.
@@ -200,12 +202,12 @@ impl Guard {
     }
 }
 
-/// Whether `x-client` stands anywhere in a value.
+/// Whether one of the words stands anywhere in a value.
 fn names(value: &Value) -> bool {
     match value {
-        Value::Object(object) => object
-            .iter()
-            .any(|(name, value)| name == WORD || names(value)),
+        Value::Object(object) => object.iter().any(|(name, value)| {
+            name == WORD || (name == READ_ONLY && *value == Value::Bool(true)) || names(value)
+        }),
         Value::Array(items) => items.iter().any(names),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
@@ -268,6 +270,7 @@ impl Reading<'_> {
                     Some("drop") => guard.note(Mode::Drop),
                     _ => return Err(place),
                 },
+                READ_ONLY if *inner == Value::Bool(true) => guard.note(Mode::Refuse),
                 "properties" => {
                     for (name, inner) in inner.as_object().into_iter().flatten() {
                         let member = guard.members.entry(name.clone()).or_default();

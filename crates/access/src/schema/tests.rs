@@ -21,7 +21,7 @@ fn orders() -> DocumentSchemas {
                 "score": { "x-client": "drop" },
                 "meta": { "properties": { "by": { "x-client": "refuse" }, "at": { "x-client": "drop" } } },
                 "lines": { "items": { "$ref": "#/$defs/line" } },
-                "__proto__": { "x-client": "refuse" },
+                "__proto__": { "readOnly": true },
             },
             "$defs": { "line": { "properties": { "price": { "x-client": "refuse" } } } },
         },

@@ -29,7 +29,7 @@ fn a_reader_sees_by_what_he_held() {
         let (gained, lost) = (arcs(gained), arcs(lost));
         history.append(sequence, &Change { gained, lost });
     }
-    let before = sight(&reader_scope(Arc::new(history.clone()), "~ann", KEY));
+    let before = sight(&reader_scope(Arc::new(history.clone()), "~ann", KEY, Arc::default()));
     assert_eq!((before.reader(), before.turned_at()), ("~ann", 8));
     assert_eq!(before.reach(), Reach::Everything);
     let span = |from, to| Span { from, to, times: 1 };
@@ -48,14 +48,14 @@ fn a_reader_reaches_what_he_ever_held() {
     let change = |gained, lost| Change { gained, lost };
     history.append(1, &change(arcs(&["a", "b"]), vec![]));
     history.append(2, &change(vec![], arcs(&["a"])));
-    let sight = sight(&reader_scope(Arc::new(history), "r", KEY));
+    let sight = sight(&reader_scope(Arc::new(history), "r", KEY, Arc::default()));
     assert_eq!(sight.reach(), Reach::Members(arcs(&["a", "b"]).into()));
     assert_eq!(sight.spans("", &arcs(&["c"])), []);
 }
 
 #[test]
 fn the_others_see_one_label_or_constant_ones_or_none_or_all() {
-    let partition = sight(&partition_scope("sig", "~ann", KEY));
+    let partition = sight(&partition_scope("sig", "~ann", KEY, Arc::default()));
     assert_eq!(partition.spans("sig", &[]), [Span::ALWAYS]);
     assert_eq!(partition.spans("other", &arcs(&["user:ann"])), []);
     assert_eq!(partition.reach(), Reach::Label(Arc::from("sig")));
@@ -70,7 +70,7 @@ fn the_others_see_one_label_or_constant_ones_or_none_or_all() {
     assert_eq!(anonymous.reach(), Reach::Members(arcs(&["@anyone"]).into()));
     assert_eq!((anonymous.reader(), anonymous.turned_at()), ("~", 0));
 
-    let nothing = sight(&nothing_scope("~ann", KEY));
+    let nothing = sight(&nothing_scope("~ann", KEY, Arc::default()));
     assert_eq!(nothing.spans("", &arcs(&["@anyone"])), []);
     assert_eq!(nothing.reach(), Reach::Members(Arc::from([])));
 

@@ -302,6 +302,9 @@ impl RowFeed<'_> {
     }
 }
 
+/// A row's position, and what is stored there.
+type StoredRow<'r> = (&'r [u8], &'r [u8]);
+
 /// Rows one after the other, as they are stored.
 pub(super) struct StoredFeed<'v> {
     cursor: Box<dyn Cursor + 'v>,
@@ -311,7 +314,7 @@ pub(super) struct StoredFeed<'v> {
 
 impl StoredFeed<'_> {
     /// The next row's position and what is stored there.
-    pub(super) fn entry(&mut self) -> Result<Option<(&[u8], &[u8])>, EngineError> {
+    pub(super) fn entry(&mut self) -> Result<Option<StoredRow<'_>>, EngineError> {
         let row = self.cursor.next()?;
         Ok(row.map(|(key, stored)| (key.get(self.prefix.len()..).unwrap_or_default(), stored)))
     }

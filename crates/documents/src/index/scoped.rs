@@ -1,6 +1,6 @@
 //! Rows that a reader may see who does not see all.
 //!
-//! Rows of a range come in their order and each row's document is judged. Where the reader sees far
+//! Rows of a range come in their order and each row's document is judged, a few at a time. Where the reader sees far
 //! fewer documents than the range has rows, it goes the other way about: what he sees is walked, and
 //! the back index tells where its rows are, so that the work follows what he sees.
 //!
@@ -8,6 +8,7 @@
 //! it. What changed later may have been written for others, and the row tells of another revision.
 
 use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::row::{self, RowRef};
 use super::state::IndexState;
 use crate::error::corrupt;
 use crate::reader::{IdRange, Reader, whole};
+use crate::record::RecordHead;
 
 /// A range of no more stored rows is judged row by row.
 const LONG: u64 = 1_024;
@@ -29,6 +31,10 @@ const DOCUMENTS_MAX: u64 = 4_096;
 const BYTES_MAX: usize = 4 << 20;
 /// Documents looked up at once.
 const LOOKED_UP: usize = 256;
+/// Rows that are judged first,
+const JUDGED_FIRST: usize = 8;
+/// and bytes of those that are judged at once, about.
+const JUDGED_BYTES: usize = 256 << 10;
 
 /// The positions of all rows that may be seen, in order; `None` if they are not few. Which of both
 /// depends on what may be seen, and on nothing else.
@@ -88,20 +94,27 @@ impl<'v> IndexReader<'v> {
     }
 
     fn all_visible(&self) -> Result<Few, EngineError> {
+        let Some(sight) = self.scope.sight() else {
+            return Ok(None);
+        };
+        let reader = self.documents();
+        let labels = reader.labels_seen(sight)?;
+        if labels.iter().map(|label| label.documents).sum::<u64>() > DOCUMENTS_MAX {
+            return Ok(None);
+        }
         let (mut ids, mut walked) = (Vec::new(), 0);
         let all = IdRange::default();
-        self.documents()
-            .walk_documents(&all, Direction::Forward, |id, head| {
-                walked += 1;
-                if !head.winner.deleted && head.sequence <= self.index.sequence {
-                    ids.push(id.to_owned());
-                }
-                if walked <= DOCUMENTS_MAX {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
+        reader.walk_documents(&all, Direction::Forward, |id, head| {
+            walked += 1;
+            if is_seen(&head, self.index.sequence) {
+                ids.push(id.to_owned());
+            }
+            if walked <= DOCUMENTS_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
         if walked > DOCUMENTS_MAX {
             return Ok(None);
         }
@@ -138,16 +151,17 @@ fn between(positions: &[Vec<u8>], from: &[u8], to: Option<&[u8]>) -> Range<usize
     first..to.map_or(positions.len(), before).max(first)
 }
 
-/// Stored rows, each judged as it comes.
+/// Stored rows, judged a few at a time.
 pub(super) struct JudgedFeed<'v> {
     stored: StoredFeed<'v>,
     reader: Reader<'v>,
     index: &'v IndexState,
-    /// The document judged last: many have several rows together.
-    judged: Option<(String, bool)>,
+    /// How many are judged next.
+    batch: usize,
+    /// Those that may be seen: where they are, and what is stored there.
+    seen: VecDeque<(Vec<u8>, Vec<u8>)>,
     /// The row that is shown.
-    position: Vec<u8>,
-    value: Vec<u8>,
+    shown: (Vec<u8>, Vec<u8>),
 }
 
 impl<'v> JudgedFeed<'v> {
@@ -156,36 +170,65 @@ impl<'v> JudgedFeed<'v> {
             stored,
             reader: reader.documents(),
             index: reader.index,
-            judged: None,
-            position: Vec::new(),
-            value: Vec::new(),
+            batch: JUDGED_FIRST,
+            seen: VecDeque::new(),
+            shown: (Vec::new(), Vec::new()),
         }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<RowRef<'_>>, EngineError> {
-        let collation = self.index.collation;
-        loop {
-            let Some((position, stored)) = self.stored.entry()? else {
+        while self.seen.is_empty() {
+            if !self.judge()? {
                 return Ok(None);
-            };
-            let row = row::decode(collation, position, stored)?;
-            let known = self.judged.as_ref().filter(|(id, _)| *id == row.id);
-            let seen = match known {
-                Some((_, seen)) => *seen,
-                None => {
-                    let seen = self.reader.sees(&row.id, self.index.sequence)?;
-                    self.judged = Some((row.id.into_owned(), seen));
-                    seen
-                }
-            };
-            if seen {
-                position.clone_into(&mut self.position);
-                stored.clone_into(&mut self.value);
-                break;
             }
         }
-        row::decode(collation, &self.position, &self.value).map(Some)
+        let Some(next) = self.seen.pop_front() else {
+            return Ok(None);
+        };
+        self.shown = next;
+        row::decode(self.index.collation, &self.shown.0, &self.shown.1).map(Some)
     }
+
+    /// Judges the next rows; false if there are none.
+    fn judge(&mut self) -> Result<bool, EngineError> {
+        let collation = self.index.collation;
+        let mut ids: Vec<String> = Vec::new();
+        // Each with the place of its document among the ids: many rows of one lie together.
+        let (mut rows, mut bytes) = (Vec::with_capacity(self.batch), 0);
+        while rows.len() < self.batch && bytes < JUDGED_BYTES {
+            let Some((position, stored)) = self.stored.entry()? else {
+                break;
+            };
+            let row = row::decode(collation, position, stored)?;
+            if ids.last().is_none_or(|last| *last != row.id) {
+                ids.push(row.id.into_owned());
+            }
+            bytes += position.len() + stored.len();
+            rows.push((ids.len() - 1, position.to_vec(), stored.to_vec()));
+        }
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        self.batch = (self.batch * 2).min(LOOKED_UP);
+        let named: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let heads = self.reader.record_heads(&named)?;
+        let through = self.index.sequence;
+        let visible: Vec<bool> = heads
+            .iter()
+            .map(|head| head.as_ref().is_some_and(|head| is_seen(head, through)))
+            .collect();
+        let seen = rows
+            .into_iter()
+            .filter(|(of, ..)| visible.get(*of) == Some(&true));
+        self.seen
+            .extend(seen.map(|(_, position, stored)| (position, stored)));
+        Ok(true)
+    }
+}
+
+/// Whether a document is visible, and was when the index came to `through` what it is now.
+fn is_seen(head: &RecordHead, through: u64) -> bool {
+    !head.winner.deleted && head.sequence <= through
 }
 
 /// Rows of which all positions are known.

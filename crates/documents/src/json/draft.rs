@@ -22,6 +22,8 @@ pub struct Draft {
     pub deleted: bool,
     /// `_revisions`; boxed, since only replicators send it.
     pub revisions: Option<Box<RevisionsField>>,
+    /// `_signature`: what the client takes for the document's access signature.
+    pub signature: Option<Field>,
     /// `_attachments`, in their order.
     pub attachments: Vec<AttachmentField>,
     /// The normal text of the object, without the fields that `CouchDB` keeps elsewhere.
@@ -103,6 +105,12 @@ pub enum DraftError {
 }
 
 impl DraftError {
+    /// A field that has no meaning where the document is written.
+    #[must_use]
+    pub fn no_such_field(name: &str) -> Self {
+        Self::unknown_field(name.as_bytes())
+    }
+
     pub(super) fn unknown_field(name: &[u8]) -> Self {
         let name = String::from_utf8_lossy(name.get(..NAME_SHOWN_MAX).unwrap_or(name));
         Self::UnknownField(name.into_owned())
@@ -123,6 +131,7 @@ enum Meaning {
     Deleted,
     Revisions,
     Attachments,
+    Signature,
     Ignored,
     Unknown,
 }
@@ -135,6 +144,7 @@ impl Meaning {
             b"_deleted" => Self::Deleted,
             b"_revisions" => Self::Revisions,
             b"_attachments" => Self::Attachments,
+            b"_signature" => Self::Signature,
             // What a server adds to a document that it sends.
             b"_revs_info" | b"_conflicts" | b"_deleted_conflicts" | b"_local_seq" => Self::Ignored,
             // What a replicator writes into its own documents.
@@ -211,6 +221,7 @@ pub(super) fn read_draft(
                 draft.revisions = read_revisions(scanner, fault)?.map(Box::new);
             }
             Meaning::Attachments => draft.attachments = read_attachments(scanner, fault)?,
+            Meaning::Signature => draft.signature = Some(read_field(scanner)?),
             Meaning::Ignored => scanner.skip()?,
             Meaning::Unknown => {
                 DraftError::unknown_field(scanner.last_key()).note(fault);

@@ -198,6 +198,36 @@ impl LabelChanges {
         Ok(number)
     }
 
+    /// The members of the label that a document will stand under with the tree that `record` has;
+    /// `new` is the sequence of the new body, and its label.
+    pub(crate) fn stands_under(
+        &self,
+        tx: &Transaction<'_>,
+        database: DatabaseNumber,
+        before: &Before,
+        record: &Record,
+        (body, label): (u64, Option<&DraftLabel>),
+    ) -> Result<Arc<[Arc<str>]>, EngineError> {
+        let winner = record.tree.winner();
+        let new = winner.filter(|winner| winner.body() == Some(body));
+        let number = match (new, &before.labelled) {
+            (Some(winner), Some(old)) if winner.is_deleted() => old.label,
+            (Some(_), _) => {
+                let members = label.map(|label| Arc::clone(&label.members));
+                return Ok(members.unwrap_or_default());
+            }
+            (None, Some(old)) => {
+                let winner = winner.and_then(crate::rev_tree::Node::body);
+                winner.map_or(old.label, |body| old.label_of(body))
+            }
+            (None, None) => NOBODY,
+        };
+        if number == NOBODY {
+            return Ok(Arc::default());
+        }
+        Ok(label_in(tx, database, number)?.members)
+    }
+
     /// Moves a document to where its winner's label says, and indexes its change there. `record` is
     /// the document as it is now; false if it is not there any more.
     pub(crate) fn follow(
@@ -240,6 +270,10 @@ impl LabelChanges {
         let of_winner = match (drafted, winner_body) {
             (Some((body, label)), Some(of)) if of == body && (first || !winner_deleted) => {
                 labelled.generation = written.generation;
+                if before.deleted && !winner_deleted {
+                    // Who makes it again has made it: nothing is left of what was deleted.
+                    labelled.creator = written.creator.cloned();
+                }
                 label
             }
             (Some((body, _)), Some(of)) if of == body => labelled.label,
@@ -271,13 +305,22 @@ impl LabelChanges {
         }
         others.sort_unstable();
         labelled.others = others;
-        let is_drafted = written.body.is_some() && winner_body == written.body;
-        if let (Some(author), Some(body), true) = (written.author, written.body, is_drafted) {
+        if let (Some(author), Some(body)) = (written.author, written.body) {
             let seen_by_author = self.number_of(tx, database, author, body)?;
             if first {
                 (labelled.label, labelled.since) = (seen_by_author, body);
             } else if seen_by_author != labelled.label {
                 self.move_to(tx, database, id, &mut labelled, seen_by_author, body);
+            } else {
+                // It was his alone before: what he writes now begins an era of its own.
+                labelled.earlier.push(Era {
+                    label: seen_by_author,
+                    from: labelled.since,
+                    until: body,
+                });
+                labelled.since = body;
+                let marker = keys::label_change(database, MOVES, body);
+                tx.put(Space::Index, marker, Entry::left(id.as_str()));
             }
         }
         if first && written.author.is_none() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use adea_base::{Reach, Sight, Span};
 use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
-use super::{Entry, Label, all, named, of_members, of_numbers};
+use super::{Entry, Label, Labelled, all, label, named, of_member};
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
 use crate::reader::{IdRange, Reader};
@@ -173,11 +173,18 @@ impl Reader<'_> {
                 let found = named(self.view, self.database, &name)?;
                 found.into_iter().map(|label| label.number).collect()
             }
-            Reach::Members(members) => of_members(self.view, self.database, &members)?,
+            Reach::Members(members) => {
+                let mut numbers = BTreeSet::new();
+                for member in members.iter() {
+                    numbers.extend(of_member(self.view, self.database, member)?);
+                }
+                numbers
+            }
         };
         let mut seen = Vec::with_capacity(numbers.len());
-        for label in of_numbers(self.view, self.database, &numbers)? {
-            let spans = self.scope.spans_of(label.number, || {
+        for number in numbers {
+            let label = label(self.view, self.database, number)?;
+            let spans = self.scope.spans_of(number, || {
                 Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
             })?;
             if !spans.is_empty() {
@@ -210,6 +217,14 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// Whoever follows the feed is told, now or later, of all that is there for him now: his sight reaches
+    /// up to here, though it should end before he asks again.
+    fn note_served(&self, sight: &Arc<dyn Sight>) -> Result<(), EngineError> {
+        let statistics = crate::database::statistics(self.view, self.database)?;
+        sight.serve(statistics.update_sequence);
+        Ok(())
     }
 
     /// Whether merging the labels that are `wanted` costs less than walking through all.
@@ -246,6 +261,7 @@ impl Reader<'_> {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
+        self.note_served(sight)?;
         let open = |seen: &SeenLabel| seen.is_open() && seen.label.last_sequence > after;
         let labels = match self.plan(sight, open)? {
             Plan::Merge(labels) => labels,
@@ -256,7 +272,9 @@ impl Reader<'_> {
             &labels,
             (after, until),
             direction,
-            |sequence, spans, entry| self.seen_row(sight, rule, sequence, spans, entry, visit),
+            |sequence, label, entry| {
+                self.seen_row(sight, rule, sequence, &label.spans, entry, visit)
+            },
         )
     }
 
@@ -266,7 +284,7 @@ impl Reader<'_> {
         labels: &[SeenLabel],
         (after, until): (u64, u64),
         direction: Direction,
-        mut row: impl FnMut(u64, &[Span], Entry<'_>) -> Result<ControlFlow<()>, EngineError>,
+        mut row: impl FnMut(u64, &SeenLabel, Entry<'_>) -> Result<ControlFlow<()>, EngineError>,
     ) -> Result<(), EngineError> {
         let ranges = labels
             .iter()
@@ -274,8 +292,10 @@ impl Reader<'_> {
         let mut merge = Merge::new(self.view, self.database, ranges, direction)?;
         while let Some(head) = merge.next() {
             let sequence = sequence_of(&head.key)?;
-            let spans = labels.get(head.cursor).map_or(&[][..], |seen| &seen.spans);
-            if row(sequence, spans, Entry::decode(&head.value)?)?.is_break() {
+            let Some(label) = labels.get(head.cursor) else {
+                break;
+            };
+            if row(sequence, label, Entry::decode(&head.value)?)?.is_break() {
                 break;
             }
             merge.done(head)?;
@@ -300,6 +320,7 @@ impl Reader<'_> {
                 if !rule.done && !self.is_labelled_by(change.id, rule.generation)? {
                     return Ok(ControlFlow::Continue(()));
                 }
+                sight.serve(sequence);
                 visit(sequence, change)
             }
             Entry::Plain(change) | Entry::Intricate(change) => {
@@ -320,8 +341,8 @@ impl Reader<'_> {
         Ok(labelled.is_some_and(|labelled| labelled.generation == generation))
     }
 
-    /// Tells a document as the reader sees it, at `sequence`. One that left and that he sees elsewhere
-    /// is told there; one that is gone is told where it went last.
+    /// Tells a document as the reader sees it, at `sequence`. One that left is told if it was out of his
+    /// sight by that.
     fn overlaid_row(
         &self,
         sight: &Arc<dyn Sight>,
@@ -343,12 +364,8 @@ impl Reader<'_> {
         let Some(last) = intervals.last() else {
             return Ok(ControlFlow::Continue(()));
         };
-        let told_elsewhere = if last.is_open() {
-            left
-        } else {
-            left && last.to > sequence
-        };
-        if told_elsewhere {
+        // What he lost by his rights is told when these change.
+        if left && last.to != sequence {
             return Ok(ControlFlow::Continue(()));
         }
         match self.as_seen(sight, rule, id, record)? {
@@ -480,6 +497,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
+        self.note_served(sight)?;
         let gained = |seen: &SeenLabel| seen.came_after(seen_at);
         let labels = self.labels_that(sight, gained)?;
         let rule = self.rule()?;
@@ -498,18 +516,19 @@ impl Reader<'_> {
             &labels,
             rows,
             Direction::Forward,
-            |sequence, spans, entry| {
+            |sequence, label, entry| {
                 match entry {
                     Entry::Left(_) => return Ok(ControlFlow::Continue(())),
                     // Who never saw it needs not hear that it is no more.
                     Entry::Plain(change)
-                        if is_simple(spans) && decode_change(change, sequence)?.winner.deleted =>
+                        if is_simple(&label.spans)
+                            && decode_change(change, sequence)?.winner.deleted =>
                     {
                         return Ok(ControlFlow::Continue(()));
                     }
                     Entry::Plain(_) | Entry::Intricate(_) => {}
                 }
-                self.seen_row(sight, rule, sequence, spans, entry, &mut visit)
+                self.seen_row(sight, rule, sequence, &label.spans, entry, &mut visit)
             },
         )
     }
@@ -529,6 +548,7 @@ impl Reader<'_> {
         let Some(sight) = self.scope.sight() else {
             return Ok(());
         };
+        self.note_served(sight)?;
         // A label that he lost and has again may have been left meanwhile.
         let lost = |seen: &SeenLabel| {
             let mut ended = seen.spans.iter().filter(|span| !span.is_open());
@@ -537,15 +557,22 @@ impl Reader<'_> {
         let labels = self.labels_that(sight, lost)?;
         let rule = self.rule()?;
         let rows = (after, u64::MAX);
-        let mut row = |sequence: u64, id: &str, record: Record| {
+        // Each document is told once: where it stood when he saw it last.
+        let mut row = |sequence: u64, label: Option<&SeenLabel>, id: &str, record: Record| {
             let Some(labelled) = &record.labelled else {
                 return Ok(ControlFlow::Continue(()));
             };
             let intervals = self.intervals(sight, labelled)?;
-            let gone = intervals
+            let last = intervals
                 .last()
-                .is_some_and(|last| !last.is_open() && last.to > seen_at);
-            if !gone {
+                .filter(|last| !last.is_open() && last.to > seen_at);
+            let told_here = last.is_some_and(|last| {
+                label.is_none_or(|seen| {
+                    let by_move = seen.is_open() && last.to == sequence;
+                    seen.label.number == label_at_end(labelled, last) && !by_move
+                })
+            });
+            if !told_here {
                 return Ok(ControlFlow::Continue(()));
             }
             match self.as_seen(sight, rule, id, record)? {
@@ -554,18 +581,18 @@ impl Reader<'_> {
             }
         };
         if labels.len() > CURSORS_MAX {
-            return self.pass_over_records(rows, row);
+            return self.pass_over_records(rows, |sequence, id, record| {
+                row(sequence, None, id, record)
+            });
         }
         self.merged(
             &labels,
             rows,
             Direction::Forward,
-            |sequence, spans, entry| {
+            |sequence, label, entry| {
                 let id = match entry {
                     // He sees what is under it.
-                    Entry::Plain(_) | Entry::Intricate(_)
-                        if spans.last().is_some_and(Span::is_open) =>
-                    {
+                    Entry::Plain(_) | Entry::Intricate(_) if label.is_open() => {
                         return Ok(ControlFlow::Continue(()));
                     }
                     Entry::Plain(change) | Entry::Intricate(change) => {
@@ -574,7 +601,7 @@ impl Reader<'_> {
                     Entry::Left(id) => id,
                 };
                 match self.stored_record(id)? {
-                    Some(record) => row(sequence, id, record),
+                    Some(record) => row(sequence, Some(label), id, record),
                     None => Ok(ControlFlow::Continue(())),
                 }
             },
@@ -684,6 +711,7 @@ impl Reader<'_> {
             && stayed
             && is_simple(&spans);
         if simple {
+            sight.serve(head.sequence);
             return Ok(Some(head));
         }
         let record = self.as_seen(sight, rule, id, Record::decode(value)?)?;
@@ -712,6 +740,13 @@ impl Reader<'_> {
 
 /// Who is told rows.
 pub(crate) type Visit<'f> = dyn FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError> + 'f;
+
+/// Under which label a document stood at the end of `seen`.
+fn label_at_end(labelled: &Labelled, seen: &Span) -> u64 {
+    let mut earlier = labelled.earlier.iter();
+    let era = earlier.find(|era| era.from < seen.to && seen.to <= era.until);
+    era.map_or(labelled.label, |era| era.label)
+}
 
 /// Whether the reader saw a label once and sees it still.
 fn is_simple(spans: &[Span]) -> bool {

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adea_base::{DatabaseName, DocumentId, Reach, Scope, Sight, Span};
 use adea_documents::database::{self, Settings};
-use adea_documents::labels::{self, DraftLabel};
+use adea_documents::labels::{self, Author, DraftLabel};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::{Body, Leaf};
 use adea_documents::rev_tree::RevTree;
@@ -32,7 +33,12 @@ type Set = BTreeSet<&'static str>;
 
 /// What a reader held, from which sequence on.
 #[derive(Clone, Debug, Default)]
-struct Held(Vec<(u64, Set)>);
+struct Held {
+    events: Vec<(u64, Set)>,
+    /// Of each event, where what went by it ends: behind what he was served.
+    shown: BTreeMap<u64, u64>,
+    served: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 struct TestSight(Held);
@@ -40,8 +46,8 @@ struct TestSight(Held);
 impl Sight for TestSight {
     fn spans(&self, _name: &str, members: &[Arc<str>]) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
-        for (n, (from, set)) in self.0.0.iter().enumerate() {
-            let to = self.0.0.get(n + 1).map_or(Span::OPEN, |next| next.0);
+        for (n, (from, set)) in self.0.events.iter().enumerate() {
+            let to = self.0.events.get(n + 1).map_or(Span::OPEN, |next| next.0);
             if !members.iter().any(|member| set.contains(member.as_ref())) {
                 continue;
             }
@@ -54,13 +60,19 @@ impl Sight for TestSight {
                 }),
             }
         }
+        for span in &mut spans {
+            span.to = self.0.shown.get(&span.to).copied().unwrap_or(span.to);
+        }
         spans
+    }
+
+    fn serve(&self, sequence: u64) {
+        self.0.served.fetch_max(sequence, Ordering::Relaxed);
     }
 
     fn reach(&self) -> Reach {
         let all: BTreeSet<&str> = self
-            .0
-            .0
+            .0.events
             .iter()
             .flat_map(|(_, set)| set.iter().copied())
             .collect();
@@ -68,7 +80,7 @@ impl Sight for TestSight {
     }
 
     fn turned_at(&self) -> u64 {
-        self.0.0.last().map_or(0, |last| last.0)
+        self.0.events.last().map_or(0, |last| last.0)
     }
 
     fn reader(&self) -> &str {
@@ -140,6 +152,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let device = || 0..DEVICES;
     prop_oneof![
         4 => (id(), subset()).prop_map(|(id, set)| Step::Write(id, set)),
+        1 => (id(), 0..READERS).prop_map(|(id, reader)| Step::Write(id, Set::from([OWN[reader]]))),
         2 => id().prop_map(Step::Touch),
         1 => id().prop_map(Step::Delete),
         1 => (id(), prop::char::range('a', 'f')).prop_map(|(id, c)| Step::Fork(id, c)),
@@ -209,7 +222,7 @@ impl World {
         Self {
             bench,
             database,
-            held: vec![Held::default(); READERS],
+            held: (0..READERS).map(|_| Held::default()).collect(),
             devices: vec![Device::default(); DEVICES],
             lists: BTreeMap::new(),
             written: 0,
@@ -364,19 +377,19 @@ impl World {
         set.insert(OWN[reader]);
         let set = &set;
         let held = &self.held[reader];
-        let now = held.0.last().map(|(_, set)| set.clone());
+        let now = held.events.last().map(|(_, set)| set.clone());
         if now.as_ref() == Some(set) {
             return;
         }
         // What was lost by one member may come back by another.
         let lost = held
-            .0
+            .events
             .windows(2)
             .any(|pair| !pair[0].1.is_subset(&pair[1].1));
         let had = now.unwrap_or_default();
         let gained = set.iter().filter(|one| lost && !had.contains(*one));
         let back: Vec<Arc<str>> = gained.map(|one| Arc::from(*one)).collect();
-        let (database, returns) = (self.database, held.0.len() as u64);
+        let (database, returns) = (self.database, held.events.len() as u64);
         let at = transact(&self.bench, move |tx| {
             let at = tx.next_sequence();
             if !back.is_empty() {
@@ -384,14 +397,18 @@ impl World {
             }
             Ok(at)
         });
-        self.held[reader].0.push((at, set.clone()));
+        let held = &mut self.held[reader];
+        let before = held.events.last().map_or(0, |last| last.0);
+        let end = held.served.load(Ordering::Relaxed).max(before) + 1;
+        held.shown.insert(at, end.min(at));
+        held.events.push((at, set.clone()));
     }
 
     /// One request of a device for changes, and what it fetches then. Returns how many rows there
     /// were.
     fn pull(&mut self, device: usize, limit: usize) -> usize {
         let held = self.held[device % READERS].clone();
-        let Some((now, _)) = held.0.last().cloned() else {
+        let Some((now, _)) = held.events.last().cloned() else {
             return 0;
         };
         let mut device_now = std::mem::take(&mut self.devices[device]);
@@ -503,7 +520,7 @@ impl World {
                 .map(|node| node.id().clone())
                 .collect();
             let body = Body::decode(&reader.body(node.body().unwrap()).unwrap().unwrap()).unwrap();
-            let (_, holds) = held.0.last().unwrap();
+            let (_, holds) = held.events.last().unwrap();
             let may = |list: &Set| list.iter().any(|one| holds.contains(one));
             if !leaf.deleted {
                 assert!(
@@ -591,7 +608,7 @@ impl World {
             return;
         };
         let winner = tree.winner().unwrap().clone();
-        let Some((_, holds)) = self.held[device % READERS].0.last().cloned() else {
+        let Some((_, holds)) = self.held[device % READERS].events.last().cloned() else {
             return;
         };
         let Some(list) = self.list(at) else { return };
@@ -601,9 +618,10 @@ impl World {
         }
         let set = set.unwrap_or(list);
         let mut draft = self.draft(id, false, &set);
-        if set.is_disjoint(&holds) {
-            draft.author = Some(label(&Set::from([OWN[device % READERS]])));
-        }
+        draft.author = Some(Author {
+            label: label(&Set::from([OWN[device % READERS]])),
+            holds: holds.iter().map(|one| Arc::from(*one)).collect::<Vec<_>>().into(),
+        });
         let (database, based_on, content) = (self.database, winner.revision(), draft.json.clone());
         let offered = based_on.clone();
         let made = transact(&self.bench, move |tx| {
@@ -614,6 +632,9 @@ impl World {
             Ok(made)
         });
         let Some(made) = made else { return };
+        // What he wrote he has.
+        let served = &self.held[device % READERS].served;
+        served.fetch_max(self.bench.store.sequence(), Ordering::Relaxed);
         let mut path = vec![made.id.clone()];
         path.extend(tree.ancestors(&based_on).map(|node| node.id().clone()));
         let device = &mut self.devices[device];
@@ -629,7 +650,7 @@ impl World {
         for device in 0..DEVICES {
             while self.pull(device, 3) > 0 {}
             self.pull(device, 1);
-            let Some((_, holds)) = self.held[device % READERS].0.last().cloned() else {
+            let Some((_, holds)) = self.held[device % READERS].events.last().cloned() else {
                 continue;
             };
             for (at, id) in IDS.iter().enumerate() {

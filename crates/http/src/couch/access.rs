@@ -85,7 +85,7 @@ pub(crate) async fn route(
 ) -> Result<Response, ApiError> {
     match (name, more) {
         ("_access", []) => settings(exchange, entry).await,
-        ("_why", [id @ ..]) if !id.is_empty() => told::why(&exchange, &entry, &id.join("/")),
+        ("_why", id) if !id.is_empty() => told::why(&exchange, &entry, &id.join("/")),
         ("_partitions", []) => told::partitions(&exchange, &entry),
         ("_signature", []) => told::signature(exchange, entry).await,
         ("_sync", []) => told::sync(&exchange, &entry),

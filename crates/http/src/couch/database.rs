@@ -8,7 +8,7 @@ use adea_accounts::{Access, Refusal, Security};
 use adea_base::{DatabaseName, DocumentId};
 use adea_documents::json::{for_each_item, for_each_member, read_text, write_json_string};
 use adea_documents::revision::Revision;
-use adea_pod::{DatabaseEntry, DatabaseFace, PodError};
+use adea_pod::{DatabaseEntry, PodError};
 use http::{Method, StatusCode, header};
 
 use crate::body::Response;

@@ -181,6 +181,9 @@ async fn write(
     entry: Arc<DatabaseEntry>,
     prepared: Prepared,
 ) -> Result<Response, ApiError> {
+    // What the client takes for the document's access signature, as a proof that it knows it.
+    let signature = exchange.query.get("signature").map(str::to_owned);
+    let prepared = prepared.of_signature(signature);
     let id = prepared.id().clone();
     let deleted_by_request = exchange.method == Method::DELETE;
     if exchange.query.get("batch") == Some("ok") {

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adea_access::{
     AccessSettings, History, Principals, aggregate, anonymous_scope, nothing_scope,
@@ -30,12 +31,18 @@ use crate::pod::Pod;
 /// How many readers are remembered; forgetting all beyond is crude, and rare.
 const READERS_MAX: usize = 50_000;
 
+/// What the readers of a database were issued, by their names.
+type Readers = HashMap<Arc<str>, Arc<Issued>>;
+
 /// What readers were issued.
 #[derive(Default)]
 pub(crate) struct AccessMemory {
-    readers: RwLock<HashMap<DatabaseNumber, HashMap<Arc<str>, Arc<Issued>>>>,
+    readers: RwLock<HashMap<DatabaseNumber, Readers>>,
     /// The secret of virtual revisions; it is never changed.
     key: std::sync::OnceLock<[u8; 32]>,
+    /// Of readers that are not remembered it is not known what they were shown: at most what was
+    /// there by this sequence.
+    unremembered: AtomicU64,
     pub(super) rebuilds: super::rebuild::Rebuilds,
 }
 
@@ -45,19 +52,36 @@ struct Issued {
     found: Arc<DatabaseEntry>,
     principals: Principals,
     history: Arc<History>,
+    /// The last sequence of which he was shown something.
+    served: Arc<AtomicU64>,
     whole: Arc<DatabaseEntry>,
     mine: Arc<DatabaseEntry>,
 }
 
 impl AccessMemory {
+    /// One that remembers nobody who was shown something up to `sequence`.
+    pub(crate) fn since(sequence: u64) -> Self {
+        Self {
+            unremembered: AtomicU64::new(sequence),
+            ..Self::default()
+        }
+    }
+
     fn get(&self, number: DatabaseNumber, reader: &str) -> Option<Arc<Issued>> {
         self.readers.read().get(&number)?.get(reader).cloned()
     }
 
     /// Remembers what was issued, unless something later is remembered.
-    fn insert(&self, number: DatabaseNumber, reader: &Arc<str>, issued: &Arc<Issued>) {
+    fn insert(
+        &self,
+        number: DatabaseNumber,
+        reader: &Arc<str>,
+        issued: &Arc<Issued>,
+        sequence: u64,
+    ) {
         let mut readers = self.readers.write();
         if readers.values().map(HashMap::len).sum::<usize>() >= READERS_MAX {
+            self.unremembered.fetch_max(sequence, Ordering::AcqRel);
             readers.clear();
         }
         let known = readers.entry(number).or_default();
@@ -241,6 +265,10 @@ impl Pod {
     ) -> Result<Arc<Issued>, PodError> {
         let memory = &self.inner.access;
         let known = memory.get(found.number, reader);
+        let served = match &known {
+            Some(known) => Arc::clone(&known.served),
+            None => Arc::new(AtomicU64::new(memory.unremembered.load(Ordering::Acquire))),
+        };
         let known = known.filter(|known| known.principals == principals);
         if let Some(known) = &known
             && Arc::ptr_eq(&known.found, found)
@@ -255,20 +283,22 @@ impl Pod {
                 if history.holds_now() == principals {
                     Arc::new(history)
                 } else {
-                    self.record(found.number, reader, &principals).await?
+                    self.record(found.number, reader, &principals, &served).await?
                 }
             }
         };
         let key = self.virtual_key()?;
-        let scope = reader_scope(Arc::clone(&history), reader, key);
+        let scope = reader_scope(Arc::clone(&history), reader, key, Arc::clone(&served));
         let issued = Arc::new(Issued {
             found: Arc::clone(found),
             principals,
             history,
+            served,
             whole: prepared(found, DatabaseFace::Whole, scope.clone()),
             mine: prepared(found, DatabaseFace::Mine, scope),
         });
-        memory.insert(found.number, &Arc::from(reader), &issued);
+        let sequence = self.inner.store.sequence();
+        memory.insert(found.number, &Arc::from(reader), &issued, sequence);
         Ok(issued)
     }
 
@@ -288,12 +318,14 @@ impl Pod {
         number: DatabaseNumber,
         reader: &str,
         principals: &Principals,
+        served: &Arc<AtomicU64>,
     ) -> Result<Arc<History>, PodError> {
         let (key, principals) = (kept_for_reader(number, reader), principals.clone());
+        let served = Arc::clone(served);
         let recorded = self.inner.store.transact(Self::permit(), move |tx| {
             // One that was dropped keeps nothing for readers any more.
             Writer::open(tx, number).map_err(no_database)?;
-            let recorded = adea_access::record(tx, &key, &principals)?;
+            let recorded = adea_access::record(tx, &key, &principals, served.load(Ordering::Acquire))?;
             if !recorded.returned.is_empty() {
                 let returns = u64::from(recorded.returns);
                 labels::note_returned(tx, number, &recorded.returned, returns)?;

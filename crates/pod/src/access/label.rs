@@ -98,6 +98,11 @@ impl Labelling {
         self.settings.write_rules.is_some()
     }
 
+    /// Whether nobody but workers reads the database.
+    pub(crate) fn is_write_only(&self) -> bool {
+        self.settings.write_only
+    }
+
     /// What the stored text of a document says. A list is `None` if the function must be asked.
     ///
     /// # Errors
@@ -251,7 +256,7 @@ pub(crate) fn label_of(list: &AccessList) -> DraftLabel {
     }
 }
 
-/// Whose mailbox it is: one name or several.
+/// Whose mailbox it is: one user or several, by their names or as principals.
 fn mailbox(field: &str, recipient: &[u8]) -> Result<AccessList, WriteRefused> {
     let invalid = |fault| {
         WriteRefused::List(InvalidAccessList {
@@ -271,7 +276,12 @@ fn mailbox(field: &str, recipient: &[u8]) -> Result<AccessList, WriteRefused> {
     if names.iter().any(String::is_empty) {
         return Err(invalid(ListFault::EmptyText));
     }
-    let users = names.iter().map(|name| Arc::from(format!("user:{name}")));
+    let users = names
+        .into_iter()
+        .map(|name| match name.starts_with("user:") {
+            true => Arc::from(name),
+            false => Arc::from(format!("user:{name}")),
+        });
     Ok(AccessList::new(field, users)?)
 }
 

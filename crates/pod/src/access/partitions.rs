@@ -5,7 +5,6 @@ use std::sync::Arc;
 use adea_access::author;
 use adea_accounts::Access;
 use adea_base::{Caller, DocumentId};
-use adea_documents::database::Statistics;
 use adea_documents::labels::{self, Label};
 
 use super::AccessError;
@@ -78,29 +77,6 @@ impl Pod {
             partitions: found.into_iter().map(partition).collect(),
             next,
         })
-    }
-
-    /// What is counted of what is seen through a face: only the sequence is the database's.
-    pub(crate) fn counts_seen(
-        &self,
-        entry: &DatabaseEntry,
-        whole: Statistics,
-    ) -> Result<Statistics, PodError> {
-        let view = self.view();
-        let reader = reader(view.as_ref(), entry, &Caller::anonymous());
-        let Some(sight) = reader.scope.sight() else {
-            return Ok(whole);
-        };
-        let mut counted = Statistics {
-            update_sequence: whole.update_sequence,
-            ..Statistics::default()
-        };
-        for label in reader.labels_seen(sight)? {
-            counted.documents += label.documents;
-            counted.deleted += label.deleted;
-            counted.external_bytes += label.external_bytes;
-        }
-        Ok(counted)
     }
 
     /// The signature that a document with this JSON text would have if `caller` made it.

@@ -8,17 +8,16 @@
 //! Invariants: a document whose access list cannot be worked out is shown to administrators alone;
 //! `labelled` is set to the generation only when every document stands as that generation says.
 
+mod portion;
+
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adea_access::AccessList;
 use adea_base::{DatabaseName, DocumentId};
-use adea_documents::labels::{self, DraftLabel};
-use adea_documents::reader::{IdRange, Reader};
-use adea_documents::record::{Record, split_body};
+use adea_documents::labels::DraftLabel;
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, database, kept_for_reader};
 use adea_store::{Decline, Direction, EngineError, Space, Transaction};
@@ -26,6 +25,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+
+use portion::Unlabelled;
 
 use super::AccessError;
 use super::label::label_of;
@@ -35,12 +36,6 @@ use crate::error::PodError;
 use crate::maintain::settle_references;
 use crate::pod::Pod;
 
-/// Documents that one transaction puts under their labels.
-const DOCUMENTS_MAX: usize = 128;
-/// Bytes of bodies that are held at a time; one portion has at least one document.
-const BYTES_MAX: usize = 4 << 20;
-/// Documents that are looked at in one view.
-const WALKED_MAX: u64 = 8_192;
 /// How long who sets a rule waits for it to be carried out.
 const SOON: Duration = Duration::from_secs(2);
 /// Under this name, which no reader has, a database keeps how far its rebuild is.
@@ -98,35 +93,6 @@ struct Kept {
     total: u64,
     done: u64,
     failed: u64,
-}
-
-/// Documents to be put under their labels.
-#[derive(Default)]
-struct Portion {
-    documents: Vec<Unlabelled>,
-    bytes: usize,
-    walked: u64,
-    next: Option<String>,
-}
-
-/// A document, and its bodies.
-struct Unlabelled {
-    id: DocumentId,
-    sequence: u64,
-    creator: Option<Arc<str>>,
-    /// Where each body is, its text, and whether it is a tombstone's.
-    bodies: Vec<Stored>,
-    /// The body whose list a winner that is deleted goes by: the last that was there before it.
-    last_live: Option<u64>,
-    /// The winner's body, if it is a tombstone's.
-    tombstone: Option<u64>,
-    /// The label that it stands under now.
-    stands: Option<DraftLabel>,
-}
-
-struct Stored {
-    sequence: u64,
-    json: Vec<u8>,
 }
 
 /// A document with its labels worked out.
@@ -324,7 +290,7 @@ impl Pod {
             .lock()
             .contains_key(&number);
         if running {
-            let _ = tokio::time::timeout(SOON, ended).await;
+            let _in_time = tokio::time::timeout(SOON, ended).await.is_ok();
         }
     }
 
@@ -407,68 +373,6 @@ impl Pod {
             let read = spawn_blocking(move || pod.unlabelled(number, generation, &again)).await;
             looked_at = read.map_err(|_| PodError::Interrupted)??;
         }
-    }
-
-    /// Looks at the documents from `first` on, until there is enough to do or enough was seen.
-    fn portion(
-        &self,
-        number: DatabaseNumber,
-        generation: u64,
-        first: String,
-    ) -> Result<Portion, PodError> {
-        let view = self.view();
-        let reader = whole(view.as_ref(), number);
-        let mut portion = Portion::default();
-        let mut fault = None;
-        let range = IdRange {
-            first: Some(first),
-            last: None,
-        };
-        reader.walk_documents(&range, Direction::Forward, |id, head| {
-            portion.walked += 1;
-            let stands = head.labelled.as_ref();
-            if stands
-                .is_none_or(|stands| stands.generation != generation || !stands.others.is_empty())
-            {
-                match unlabelled(&reader, generation, id) {
-                    Ok(Some(document)) => {
-                        let bytes = document.bodies.iter().map(|body| body.json.len());
-                        portion.bytes += bytes.sum::<usize>();
-                        portion.documents.push(document);
-                    }
-                    Ok(None) => {}
-                    Err(error) => fault = Some(error),
-                }
-            }
-            let enough = portion.walked >= WALKED_MAX
-                || portion.documents.len() >= DOCUMENTS_MAX
-                || portion.bytes >= BYTES_MAX;
-            if enough {
-                // The smallest id greater than this one.
-                portion.next = Some(format!("{id}\0"));
-            }
-            if enough || fault.is_some() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        fault.map_or(Ok(portion), |error| Err(error.into()))
-    }
-
-    fn unlabelled(
-        &self,
-        number: DatabaseNumber,
-        generation: u64,
-        ids: &[DocumentId],
-    ) -> Result<Vec<Unlabelled>, PodError> {
-        let view = self.view();
-        let reader = whole(view.as_ref(), number);
-        let mut found = Vec::new();
-        for id in ids {
-            found.extend(unlabelled(&reader, generation, id.as_str())?);
-        }
-        Ok(found)
     }
 
     /// Works out the labels of a document's bodies, and says whether that failed for one.
@@ -572,65 +476,4 @@ fn keep(tx: &mut Transaction<'_>, number: DatabaseNumber, kept: &Kept) -> Result
     let value = value.map_err(|error| EngineError::Corrupt(error.to_string()))?;
     tx.put(Space::Index, kept_for_reader(number, KEPT), value);
     Ok(())
-}
-
-fn whole(view: &dyn adea_store::View, number: DatabaseNumber) -> Reader<'_> {
-    Reader {
-        view,
-        database: number,
-        scope: adea_access::aggregate(),
-    }
-}
-
-/// The document `id` with its bodies, unless it is gone.
-fn unlabelled(
-    reader: &Reader<'_>,
-    generation: u64,
-    id: &str,
-) -> Result<Option<Unlabelled>, EngineError> {
-    let Some(record) = reader.record(id)? else {
-        return Ok(None);
-    };
-    let parsed = DocumentId::parse(id)
-        .map_err(|error| EngineError::Corrupt(format!("document id {id:?}: {error}")))?;
-    let mut bodies = Vec::new();
-    for sequence in record.tree.nodes().filter_map(|node| node.body()) {
-        if let Some(stored) = reader.body(sequence)? {
-            let (_, json) = split_body(&stored)?;
-            let json = json.to_vec();
-            bodies.push(Stored { sequence, json });
-        }
-    }
-    let labelled = record.labelled.as_ref();
-    let stands = match labelled {
-        // What an older rule said of a document is not taken over, but a deletion shows nothing.
-        Some(labelled) if labelled.generation <= generation && labelled.label != 0 => {
-            let label = labels::label(reader.view, reader.database, labelled.label)?;
-            Some(DraftLabel {
-                name: label.name,
-                members: label.members,
-            })
-        }
-        Some(_) | None => None,
-    };
-    let (tombstone, last_live) = deletion(&record);
-    Ok(Some(Unlabelled {
-        id: parsed,
-        sequence: record.sequence,
-        creator: labelled.and_then(|labelled| labelled.creator.clone()),
-        bodies,
-        last_live,
-        tombstone,
-        stands,
-    }))
-}
-
-/// Of a deleted document: where the tombstone's body is, and that of the revision that was deleted.
-fn deletion(record: &Record) -> (Option<u64>, Option<u64>) {
-    let Some(winner) = record.tree.winner().filter(|winner| winner.is_deleted()) else {
-        return (None, None);
-    };
-    let mut before = record.tree.ancestors(&winner.revision()).skip(1);
-    let live = before.find_map(|node| node.body().filter(|_| !node.is_deleted()));
-    (winner.body(), live)
 }

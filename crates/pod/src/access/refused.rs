@@ -46,7 +46,9 @@ impl WriteRefused {
     /// What is told of a draft: replicators go on with other documents only if one is forbidden.
     pub(crate) fn of(self, edit: &DraftedEdit) -> Self {
         match (self, edit) {
-            (Self::List(error), DraftedEdit::Replicated(..)) => Self::Pushed(error.to_string()),
+            (refused @ (Self::List(_) | Self::Schema { .. }), DraftedEdit::Replicated(..)) => {
+                Self::Pushed(refused.to_string())
+            }
             (refused, _) => refused,
         }
     }

@@ -155,7 +155,7 @@ async fn a_partition_is_missing_for_who_may_not_read_it() {
     let entry = enter(&pod, &first, &ann).await;
     assert!(matches!(entry.face, DatabaseFace::Partition(_)));
     assert_eq!(entry.face_name(), first);
-    assert_eq!(pod.database_info(&entry).unwrap().statistics.documents, 1);
+    assert_eq!(pod.told_info(&entry).unwrap().statistics.documents, 1);
     for who in [&bob, &Caller::anonymous()] {
         assert!(is_missing(&refused(&pod, &first, who).await));
     }

@@ -23,7 +23,7 @@ pub enum Part {
     Kept,
     /// What he saw at this sequence or later, and sees no more.
     Lost {
-        /// The event that was in force.
+        /// Up to where he was told all.
         seen_at: u64,
     },
     /// What he sees, and did not see at this sequence.
@@ -170,13 +170,14 @@ impl Course {
     /// The part that is walked.
     #[must_use]
     pub fn part(&self) -> Part {
-        let seen_at = self.seen_at;
         match self.stage {
-            // What he could see when he was last here, by his rights and by what had happened.
+            // What left his sight behind his position he was not told either.
             Stage::Lost(_) => Part::Lost {
-                seen_at: seen_at.min(self.position),
+                seen_at: self.seen_at.min(self.position),
             },
-            Stage::Gained(_) => Part::Gained { seen_at },
+            Stage::Gained(_) => Part::Gained {
+                seen_at: self.seen_at,
+            },
             Stage::Kept => Part::Kept,
         }
     }

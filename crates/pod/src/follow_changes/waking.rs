@@ -87,6 +87,6 @@ fn reach_of(scope: &Scope) -> Option<Reach> {
         Reach::Members(members) => {
             Reach::Members(members.iter().filter(|m| sees(m)).cloned().collect())
         }
-        other => other,
+        all @ (Reach::Everything | Reach::Label(_)) => all,
     })
 }

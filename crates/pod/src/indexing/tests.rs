@@ -174,7 +174,7 @@ impl Bench {
         let of = |names: &[&'static str]| {
             let principals = names.iter().map(|name| Arc::from(*name)).collect();
             let history = History::constant(&Principals::new(principals));
-            adea_access::reader_scope(Arc::new(history), "reader", key)
+            adea_access::reader_scope(Arc::new(history), "reader", key, Arc::default())
         };
         let (scope, held) = match self.chance.below(6) {
             0 => (of(&["a"]), vec!["a"]),

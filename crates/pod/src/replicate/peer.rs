@@ -320,6 +320,7 @@ pub(crate) fn of_pod(error: PodError) -> PeerError {
         PodError::Refused(Refusal::Forbidden(reason)) => PeerError::Forbidden(reason.into_owned()),
         PodError::Refused(Refusal::NotFound) => PeerError::Missing,
         PodError::App(error) => PeerError::Forbidden(error.to_string()),
+        PodError::NotTaken(error) => PeerError::Forbidden(error.to_string()),
         PodError::Access(error @ (AccessError::WholeIsClosed(_) | AccessError::NotOfPart(_))) => {
             PeerError::Forbidden(error.to_string())
         }

@@ -10,6 +10,7 @@ use adea_documents::labels;
 use adea_documents::reader::Reader;
 use adea_documents::record::{Body, Record};
 use adea_documents::revision::{Revision, RevisionId};
+use adea_documents::seen;
 use adea_store::Memory;
 use serde_json::{Value, json};
 
@@ -438,14 +439,74 @@ async fn a_signature_that_is_not_the_documents_is_refused() {
     let known = adea_access::signature(&[Arc::from("staff")]).to_string();
     for (signature, taken) in [("x".to_owned(), false), (known, true)] {
         let edit = DraftedEdit::Edit(Some(first.clone()));
-        let prepared = bench
-            .prepare(&ann, "a", json!({ "access": ["user:ann"] }), edit)
-            .await;
-        let prepared = prepared.of_signature(Some(signature));
-        let answer = bench.pod.write(&bench.entry(), prepared).await;
+        let json = json!({ "access": ["user:ann"], "_signature": signature });
+        let answer = bench.write(&ann, "a", json, edit).await;
         assert_eq!(answer.is_ok(), taken);
         assert!(taken || refused(answer) == WriteRefused::Signature);
     }
+}
+
+#[tokio::test]
+async fn virtual_revisions_are_known_and_revivals_are_edited() {
+    let bench = Bench::with(json!({})).await;
+    let ann = user("ann");
+    let list = || json!({ "access": ["staff"] });
+    let first = bench.put(&ann, "a", list()).await.unwrap();
+    let key = bench.pod.virtual_key().unwrap();
+    let chain: Vec<Revision> = (1..=2)
+        .map(|step| seen::virtual_revision(&key, bench.entry().number, "a", &first, step))
+        .collect();
+    let before = bench.record("a");
+    let texts: Vec<String> = [&chain[1], &chain[0], &first]
+        .iter()
+        .map(|r| r.to_string())
+        .collect();
+    let path: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let stranger = Caller::named("x", Vec::new());
+    bench
+        .push(&stranger, "a", &path[1..], json!({ "_deleted": true }))
+        .await
+        .unwrap();
+    bench.push(&ann, "a", &path, list()).await.unwrap();
+    assert_eq!(bench.record("a").sequence, before.sequence);
+    // An edit of a revival is one of the document, by its rules.
+    assert!(is_not_a_writer(
+        bench.edit(&stranger, "a", &chain[1], list()).await
+    ));
+    let moved = bench
+        .edit(
+            &user("ben"),
+            "a",
+            &chain[1],
+            json!({ "access": ["user:ben"] }),
+        )
+        .await;
+    assert!(matches!(refused(moved), WriteRefused::Rule(_)));
+    let edited = bench
+        .edit(&user("ben"), "a", &chain[1], list())
+        .await
+        .unwrap();
+    assert_eq!(edited.generation, 4);
+    assert_eq!(bench.record("a").tree.winner().unwrap().revision(), edited);
+}
+
+#[tokio::test]
+async fn who_makes_a_deleted_document_again_has_made_it() {
+    let bench = Bench::with(json!({ "default": "author" })).await;
+    let (ann, ben) = (user("ann"), user("ben"));
+    let first = bench.put(&ann, "a", json!({})).await.unwrap();
+    bench
+        .edit(&ann, "a", &first, json!({ "_deleted": true }))
+        .await
+        .unwrap();
+    let again = bench.put(&ben, "a", json!({})).await.unwrap();
+    assert_eq!(bench.members("a"), ["user:ben"]);
+    bench
+        .edit(&ben, "a", &again, json!({ "x": 1 }))
+        .await
+        .unwrap();
+    assert_eq!(bench.members("a"), ["user:ben"]);
+    assert!(is_not_a_writer(bench.put(&ann, "a", json!({})).await));
 }
 
 #[tokio::test]
@@ -476,7 +537,7 @@ async fn a_reception_and_mailboxes_are_read_by_whom_they_are_for() {
         .await
         .unwrap();
     bench
-        .put(&ann, "n", json!({ "to": ["ben", "cem"] }))
+        .put(&ann, "n", json!({ "to": ["ben", "user:cem"] }))
         .await
         .unwrap();
     assert_eq!(bench.members("n"), ["user:ben", "user:cem"]);

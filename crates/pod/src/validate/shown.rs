@@ -138,7 +138,7 @@ fn plan_by(
         let edited = revived.as_ref();
         let satisfied = schema::judge(entry, schemas, record, &mut bodies, draft, edited)?;
         if let Err(refused) = satisfied {
-            return Ok(Err(refused.into()));
+            return Ok(Err(refused.of(&draft.edit).into()));
         }
     }
     let question = match settled(entry, question, draft) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adea_access::rules::{self, Rights, RuleBroken};
 use adea_access::{AccessList, Principals, author};
 use adea_accounts::Access;
-use adea_documents::labels::{self, DraftLabel, Labelled};
+use adea_documents::labels::{self, Author, Labelled};
 use adea_documents::reader::Reader;
 use adea_documents::record::{Body, Record};
 use adea_documents::rev_tree::Node;
@@ -63,6 +63,7 @@ pub(super) struct Question {
     author: Option<Arc<str>>,
     held: Principals,
     has_rules: bool,
+    is_write_only: bool,
     signature: Option<String>,
 }
 
@@ -121,6 +122,7 @@ impl Question {
             creator,
             held,
             has_rules: labelling.has_rules(),
+            is_write_only: labelling.is_write_only(),
             signature: draft.signature.clone(),
         };
         for leaf in leaves_asked(record, draft, edited) {
@@ -184,11 +186,11 @@ impl Question {
 
     /// Judges, with what the function answered if it was asked, and gives the draft its label.
     pub(super) fn settle(
-        self,
+        mut self,
         answered: Option<AccessList>,
         draft: &mut Prepared,
     ) -> Result<(), WriteRefused> {
-        let rights = self.told.map(|told| {
+        let rights = self.told.take().map(|told| {
             // Asked or not, nothing without a list is shown to anybody.
             told.with(|| answered.unwrap_or_else(AccessList::admin))
         });
@@ -209,17 +211,22 @@ impl Question {
         }
         let list = rights.map_or_else(AccessList::admin, |rights| rights.access);
         draft.draft.label = Some(label_of(&list));
-        draft.draft.author = given_away(&self.held, &list, draft);
+        // A database that is only written to tells its writers nothing, not even that.
+        let tells = !self.is_write_only;
+        let author = tells.then(|| author_without(&self.held, draft));
+        draft.draft.author = author.flatten();
         draft.draft.creator = author_of(draft, self.held.is_admin());
         Ok(())
     }
 }
 
-/// The label of its author alone, if he writes what he will not see.
-fn given_away(held: &Principals, list: &AccessList, draft: &Prepared) -> Option<DraftLabel> {
-    let sees = held.is_admin() || held.holds_any(list.principals());
-    let author = author(&draft.caller).filter(|_| !sees && !draft.draft.deleted)?;
-    Some(label_of(&AccessList::only(&author)))
+/// Who writes a draft, if that is somebody with a name who does not see all.
+fn author_without(held: &Principals, draft: &Prepared) -> Option<Author> {
+    let author = author(&draft.caller).filter(|_| !held.is_admin())?;
+    Some(Author {
+        label: label_of(&AccessList::only(&author)),
+        holds: held.as_slice().into(),
+    })
 }
 
 /// Who makes the document. What an administrator replicates was made by somebody else.

@@ -18,7 +18,7 @@ use adea_documents::labels::DraftLabel;
 use adea_documents::reader::Reader;
 use adea_documents::record::{Attachment, Body, Record};
 use adea_documents::rev_tree::{Node, RevTree};
-use adea_documents::revision::Revision;
+use adea_documents::revision::{Revision, RevisionId};
 use adea_documents::writer::{Draft, DraftAttachment, Writer};
 use adea_script::{Owner, Purpose};
 use adea_store::{Decline, EngineError};
@@ -215,10 +215,22 @@ pub(super) fn would_fork(
             .as_ref()
             .and_then(|named| tree.find(named))
             .is_some_and(Node::is_deleted),
+        DraftedEdit::Replicated(start, path) if continues(&tree, *start, path) => false,
         DraftedEdit::Replicated(..) => {
             merged(tree, prepared).is_ok_and(|tree| live_leaves(&tree) > live)
         }
     })
+}
+
+/// Whether a path continues what is a live leaf, as nearly all do.
+fn continues(tree: &RevTree, start: u64, path: &[RevisionId]) -> bool {
+    let (Some(parent), Some(generation)) = (path.get(1), start.checked_sub(1)) else {
+        return false;
+    };
+    let id = parent.clone();
+    let parent = Revision { generation, id };
+    let mut live = tree.leaves().take_while(|leaf| !leaf.is_deleted());
+    live.any(|leaf| leaf.revision() == parent)
 }
 
 fn live_leaves(tree: &RevTree) -> usize {

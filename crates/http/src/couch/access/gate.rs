@@ -10,8 +10,10 @@ use crate::router::Exchange;
 /// What a path asks for, as far as rights are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// One document or what is attached to it, or several by their ids.
+    /// One document or what is attached to it.
     Documents,
+    /// What is read of documents by their ids, by whatever method.
+    Reading,
     /// A design document itself.
     Design,
     /// What is found by walking: while it is worked out anew who may read what, it is not known.
@@ -68,11 +70,10 @@ pub(crate) fn allow(
         let feed = exchange.query.get("feed");
         feed.is_some_and(|feed| feed != "normal")
     };
-    match asked {
-        Asked::List => settled(exchange, entry),
-        Asked::Changes if !waits() => settled(exchange, entry),
-        _ => Ok(()),
+    if asked == Asked::List || (asked == Asked::Changes && !waits()) {
+        settled(exchange, entry)?;
     }
+    Ok(())
 }
 
 /// Lets pass who may be told of the database itself.
@@ -112,7 +113,7 @@ fn written_blind(asked: Asked, method: &Method) -> bool {
             method == Method::POST || method == Method::PUT
         }
         Asked::Own | Asked::Harmless => true,
-        Asked::List | Asked::Changes | Asked::Plan | Asked::Other => false,
+        Asked::Reading | Asked::List | Asked::Changes | Asked::Plan | Asked::Other => false,
     }
 }
 
@@ -120,6 +121,7 @@ fn written_blind(asked: Asked, method: &Method) -> bool {
 fn of_part(asked: Asked, method: &Method, admin: bool) -> bool {
     match asked {
         Asked::Documents
+        | Asked::Reading
         | Asked::List
         | Asked::Changes
         | Asked::Writing
@@ -155,7 +157,7 @@ fn asked(second: &str, more: &[String]) -> Asked {
         ("_find" | "_aggregate", []) => Asked::List,
         ("_explain", []) => Asked::Plan,
         ("_changes", []) => Asked::Changes,
-        ("_bulk_get", []) => Asked::Documents,
+        ("_bulk_get", []) => Asked::Reading,
         ("_bulk_docs", []) => Asked::Writing,
         ("_revs_diff" | "_missing_revs", []) => Asked::Lacking,
         ("_partition", [_, "_all_docs" | "_find"]) => Asked::List,
@@ -171,7 +173,8 @@ fn asked_of_design(path: &[&str]) -> Asked {
     match path {
         [_] => Asked::Design,
         [_, "_view" | "_list", ..] => Asked::List,
-        [_, "_show" | "_rewrite", ..] => Asked::Documents,
+        // What a rewriting leads to is asked about anew.
+        [_, "_show" | "_rewrite", ..] => Asked::Reading,
         [_, "_update", ..] => Asked::Update,
         [_, attachment, ..] if !attachment.starts_with('_') => Asked::Design,
         _ => Asked::Other,
@@ -193,7 +196,8 @@ mod tests {
         for (text, expected) in [
             ("note", Asked::Documents),
             ("note/picture.png", Asked::Documents),
-            ("_bulk_get", Asked::Documents),
+            ("_bulk_get", Asked::Reading),
+            ("_design/x/_show/s/note", Asked::Reading),
             ("_all_docs", Asked::List),
             ("_all_docs/queries", Asked::List),
             ("_find", Asked::List),
@@ -259,13 +263,21 @@ mod tests {
             "_explain",
             "_security",
             "_bulk_get",
+            "_design/x/_show/s/note",
             "_design/x/_view/y",
             "_partition/p",
             "_shards",
             "_purged_infos",
             "_what",
         ] {
-            for method in [&Method::GET, &Method::HEAD, &Method::POST, &Method::OPTIONS] {
+            for method in [
+                &Method::GET,
+                &Method::HEAD,
+                &Method::POST,
+                &Method::PUT,
+                &Method::DELETE,
+                &Method::OPTIONS,
+            ] {
                 assert!(!may(text, method), "{method} {text}");
             }
         }

@@ -105,18 +105,17 @@ impl Feed {
         error: PodError,
         turns: &mut usize,
     ) -> Result<Again, PodError> {
-        match error {
-            PodError::Access(AccessError::Turned) if *turns < TURNS_MAX => {
-                *turns += 1;
-                // Who wrote that down has perhaps not said so yet.
-                tokio::task::yield_now().await;
-                let heard = Box::pin(self.hear_again()).await?;
-                Ok(if heard { Again::Read } else { Again::Over })
-            }
-            PodError::Access(AccessError::Rebuilding { .. }) if self.subscription.is_some() => {
-                Ok(Again::Wait)
-            }
-            error => Err(error),
+        let waits = self.subscription.is_some();
+        if matches!(error, PodError::Access(AccessError::Rebuilding { .. })) && waits {
+            return Ok(Again::Wait);
         }
+        if !matches!(error, PodError::Access(AccessError::Turned)) || *turns >= TURNS_MAX {
+            return Err(error);
+        }
+        *turns += 1;
+        // Who wrote that down has perhaps not said so yet.
+        tokio::task::yield_now().await;
+        let heard = Box::pin(self.hear_again()).await?;
+        Ok(if heard { Again::Read } else { Again::Over })
     }
 }
