@@ -319,7 +319,7 @@ pub(crate) fn of_members(
 pub(crate) fn of_numbers(
     view: &dyn View,
     database: DatabaseNumber,
-    numbers: &BTreeSet<u64>,
+    numbers: &[u64],
 ) -> Result<Vec<Label>, EngineError> {
     let keys: Vec<Vec<u8>> = numbers
         .iter()
