@@ -18,7 +18,11 @@
 //! most one marker under each label that it left and is not under.
 
 mod check;
+mod entry;
 mod index;
+mod merge;
+mod returned;
+mod turned;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -33,8 +37,9 @@ use crate::keys::{self, DatabaseNumber};
 use crate::seen::NOBODY;
 
 pub(crate) use check::LabelCheck;
-pub use index::note_returned;
-pub(crate) use index::{Before, Entry, LabelChanges, Written};
+pub(crate) use entry::Entry;
+pub(crate) use index::{Before, LabelChanges, Written};
+pub use returned::note_returned;
 
 /// A label as a draft brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +61,9 @@ pub struct Author {
 
 impl Author {
     pub(crate) fn sees(&self, members: &[Arc<str>]) -> bool {
-        members.iter().any(|member| self.holds.binary_search(member).is_ok())
+        members
+            .iter()
+            .any(|member| self.holds.binary_search(member).is_ok())
     }
 }
 

@@ -317,7 +317,7 @@ impl Reader<'_> {
                 if steps > 0 {
                     let (start, path) = chain(sight.key(), self.database, id, &leaf, steps);
                     // A tree that has no room for it shows what it has.
-                    let _ = record.tree.merge(&path, start, false, body);
+                    record.tree.merge(&path, start, false, body).ok();
                 }
                 continue;
             }
@@ -338,7 +338,7 @@ impl Reader<'_> {
             let (start, mut path) = chain(sight.key(), self.database, id, &seen, steps);
             let older = stored.ancestors(&seen).skip(1);
             path.extend(older.map(|node| node.id().clone()));
-            let _ = record.tree.merge(&path, start, true, NOTHING);
+            record.tree.merge(&path, start, true, NOTHING).ok();
         }
         record.tree.forget_bodies(&hidden, NOTHING);
         Ok(record)
@@ -364,7 +364,7 @@ impl Reader<'_> {
             let (start, mut ids) = chain(sight.key(), self.database, id, &seen, steps);
             let older = record.tree.ancestors(&seen).skip(1);
             ids.extend(older.map(|node| node.id().clone()));
-            let _ = tree.merge(&ids, start, true, NOTHING);
+            tree.merge(&ids, start, true, NOTHING).ok();
         }
         Ok((!tree.is_empty()).then_some(Record {
             sequence: end,

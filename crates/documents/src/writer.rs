@@ -4,6 +4,8 @@
 //! tree decide, and writes record, change and body; counts are written once, at the end. Nothing
 //! here takes time, chance or input: two stores that run the same writes hold the same bytes.
 
+mod revivals;
+
 use std::sync::Arc;
 
 use adea_base::DocumentId;
@@ -168,80 +170,8 @@ impl<'w, 't> Writer<'w, 't> {
             Inserted::New => Some(Content::of(draft, &attachments)),
             Inserted::AlreadyPresent => None,
         };
-        self.finish_document(&draft.id, record, &before, sequence, body)?;
+        self.finish_document(&draft.id, record, &before, sequence, body.as_ref())?;
         Ok(revision)
-    }
-
-    /// The chain of virtual revisions from `based_on` down to a live leaf, newest first, if it is a
-    /// revival; and that leaf.
-    fn revived(
-        &mut self,
-        id: &DocumentId,
-        record: &Record,
-        based_on: &Revision,
-    ) -> Result<Option<(Vec<RevisionId>, Revision)>, EngineError> {
-        if !self.has_labels() || record.tree.find(based_on).is_some() {
-            return Ok(None);
-        }
-        let key = self.labels.key(self.tx)?;
-        let live = record.tree.leaves().filter(|leaf| !leaf.is_deleted());
-        let found = live.filter_map(|leaf| {
-            let leaf = leaf.revision();
-            let steps = seen::steps_between(&key, self.database, id.as_str(), &leaf, based_on)?;
-            let (_, path) = seen::chain(&key, self.database, id.as_str(), &leaf, steps);
-            Some((path, leaf)).filter(|_| steps % 2 == 0)
-        });
-        Ok({ found }.next())
-    }
-
-    /// An edit of a revival: it goes into the tree with the chain below it, as other replicas have it.
-    fn edit_revival(
-        &mut self,
-        draft: &Draft,
-        mut record: Record,
-        before: &Before,
-        based_on: &Revision,
-        chain: Vec<RevisionId>,
-        base: &Revision,
-    ) -> Result<Revision, Decline<WriteError>> {
-        let generation = based_on.generation + 1;
-        let attachments = self.resolve(draft, &record, Some(base), generation)?;
-        let id = revision_id(draft, Some(based_on), &attachments);
-        let revision = Revision { generation, id };
-        let mut path = vec![revision.id.clone()];
-        path.extend(chain);
-        let sequence = self.tx.sequence() + 1;
-        record
-            .tree
-            .merge(&path, generation, draft.deleted, sequence)
-            .map_err(|_| Decline::Refused(WriteError::Conflict))?;
-        self.tx.advance_sequence(sequence);
-        let body = Some(Content::of(draft, &attachments));
-        self.finish_document(&draft.id, record, before, sequence, body)?;
-        Ok(revision)
-    }
-
-    /// Whether `path` begins with a virtual revision of document `id`: somebody has it from this
-    /// server, and it says nothing.
-    fn is_virtual(
-        &mut self,
-        id: &DocumentId,
-        record: &Record,
-        start: u64,
-        path: &[RevisionId],
-    ) -> Result<bool, EngineError> {
-        if !self.has_labels() {
-            return Ok(false);
-        }
-        let key = self.labels.key(self.tx)?;
-        Ok(seen::begins_virtual(
-            &key,
-            self.database,
-            id.as_str(),
-            record,
-            start,
-            path,
-        ))
     }
 
     fn has_labels(&self) -> bool {
@@ -300,7 +230,7 @@ impl<'w, 't> Writer<'w, 't> {
         let body = merged
             .stores_body()
             .then(|| Content::of(draft, &attachments));
-        Ok(self.finish_document(&draft.id, record, &before, sequence, body)?)
+        Ok(self.finish_document(&draft.id, record, &before, sequence, body.as_ref())?)
     }
 
     /// Forgets `revisions` of document `id` where they are leaves, as if they had never been.
@@ -514,13 +444,13 @@ impl<'w, 't> Writer<'w, 't> {
         mut record: Record,
         before: &Before,
         sequence: u64,
-        content: Option<Content<'_>>,
+        content: Option<&Content<'_>>,
     ) -> Result<(), EngineError> {
         self.end_revivals(id, &mut record, before)?;
         let limit = usize::try_from(self.settings.revisions_limit).unwrap_or(usize::MAX);
         let stemmed = record.tree.stem(limit);
-        let written = content.as_ref().map(Content::external_bytes);
-        if let Some(content) = &content {
+        let written = content.map(Content::external_bytes);
+        if let Some(content) = content {
             self.put_body(sequence, content.attachments, content.json);
         }
         for old in stemmed {
@@ -528,10 +458,12 @@ impl<'w, 't> Writer<'w, 't> {
         }
         self.forget_counts_of(before);
         // Its author may see it at this sequence only; where it stands from then on is the next.
-        let given_away = match content.as_ref().and_then(|content| Some((content, content.author?))) {
+        let given_away = match content.and_then(|content| Some((content, content.author?))) {
             Some((content, author)) if self.has_labels() => {
                 let new = (sequence, content.label);
-                let stands = self.labels.stands_under(self.tx, self.database, before, &record, new)?;
+                let stands =
+                    self.labels
+                        .stands_under(self.tx, self.database, before, &record, new)?;
                 (!author.sees(&stands)).then_some(&author.label)
             }
             Some(_) | None => None,
@@ -556,10 +488,10 @@ impl<'w, 't> Writer<'w, 't> {
         };
         if self.has_labels() {
             let written = Written {
-                body: content.as_ref().map(|_| sequence),
-                label: content.as_ref().and_then(|content| content.label),
+                body: content.map(|_| sequence),
+                label: content.and_then(|content| content.label),
                 author: given_away,
-                creator: content.as_ref().and_then(|content| content.creator),
+                creator: content.and_then(|content| content.creator),
                 generation: self.settings.labels,
             };
             self.labels
@@ -581,43 +513,6 @@ impl<'w, 't> Writer<'w, 't> {
         self.tx.put(Space::Index, change_key, change);
         self.counts.added(at);
         self.tx.put(Space::Index, key, record.encode());
-        Ok(())
-    }
-
-    /// Puts a tombstone beyond what any reader may hold of the chains under live leaves that are
-    /// leaves no more: else a revival would stay beside what came after it. See [`crate::seen`].
-    fn end_revivals(
-        &mut self,
-        id: &DocumentId,
-        record: &mut Record,
-        before: &Before,
-    ) -> Result<(), EngineError> {
-        let Some(labelled) = &before.labelled else {
-            return Ok(());
-        };
-        let returned_at = self.statistics.returned_at;
-        for (leaf, body) in &before.live {
-            if (returned_at <= *body && labelled.earlier.is_empty())
-                || record.tree.is_leaf(leaf)
-                || record.tree.find(leaf).is_none()
-            {
-                continue;
-            }
-            let returns =
-                LabelChanges::returns_of(self.tx, self.database, labelled, *body, returned_at)?;
-            if returns == 0 {
-                continue;
-            }
-            let key = self.labels.key(self.tx)?;
-            let (start, path) =
-                seen::chain(&key, self.database, id.as_str(), leaf, 2 * returns + 1);
-            let sequence = self.tx.next_sequence();
-            let merged = record.tree.merge(&path, start, true, sequence);
-            // One that is too large already says so to nobody: its author is not to blame.
-            if merged.is_ok_and(crate::rev_tree::Merged::stores_body) {
-                self.put_body(sequence, &[], b"{}");
-            }
-        }
         Ok(())
     }
 

@@ -55,7 +55,7 @@ fn a_reader_reaches_what_he_ever_held() {
 
 #[test]
 fn the_others_see_one_label_or_constant_ones_or_none_or_all() {
-    let partition = sight(&partition_scope("sig", "~ann", KEY, Arc::default()));
+    let partition = sight(&partition_scope("sig", "~ann", KEY));
     assert_eq!(partition.spans("sig", &[]), [Span::ALWAYS]);
     assert_eq!(partition.spans("other", &arcs(&["user:ann"])), []);
     assert_eq!(partition.reach(), Reach::Label(Arc::from("sig")));
@@ -70,7 +70,7 @@ fn the_others_see_one_label_or_constant_ones_or_none_or_all() {
     assert_eq!(anonymous.reach(), Reach::Members(arcs(&["@anyone"]).into()));
     assert_eq!((anonymous.reader(), anonymous.turned_at()), ("~", 0));
 
-    let nothing = sight(&nothing_scope("~ann", KEY, Arc::default()));
+    let nothing = sight(&nothing_scope("~ann", KEY));
     assert_eq!(nothing.spans("", &arcs(&["@anyone"])), []);
     assert_eq!(nothing.reach(), Reach::Members(Arc::from([])));
 

@@ -10,73 +10,37 @@ use adea_base::DocumentId;
 use adea_store::value::{Reader, put_varint};
 use adea_store::{EngineError, Space, Transaction};
 
-use super::{DraftLabel, ERAS_MAX, EVERYTHING, Era, Label, Labelled, load_key_in, member_topic};
+use super::{DraftLabel, ERAS_MAX, Entry, Era, Label, Labelled, load_key_in, member_topic};
 use crate::error::corrupt;
 use crate::keys::{self, DatabaseNumber};
-use crate::record::{Record, encode_change};
+use crate::record::Record;
 use crate::revision::Revision;
 use crate::seen::{MOVES, NOBODY};
 
-/// What stands under a key of [`keys::label_change`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry<'b> {
-    /// The change of a document under the label, which everybody who has seen the label ever since sees
-    /// as it is.
-    Plain(&'b [u8]),
-    /// The change of a document whose record must be read to know what a reader sees of it.
-    Intricate(&'b [u8]),
-    /// The id of a document that left.
-    Left(&'b str),
-}
-
-impl<'b> Entry<'b> {
-    const PLAIN: u8 = 0;
-    const INTRICATE: u8 = 1;
-    const LEFT: u8 = 2;
-
-    pub(crate) fn decode(bytes: &'b [u8]) -> Result<Self, EngineError> {
-        let damaged = || corrupt("an entry of a label");
-        let (kind, rest) = bytes.split_first().ok_or_else(damaged)?;
-        match *kind {
-            Self::PLAIN => Ok(Self::Plain(rest)),
-            Self::INTRICATE => Ok(Self::Intricate(rest)),
-            Self::LEFT => std::str::from_utf8(rest)
-                .map(Self::Left)
-                .map_err(|_| damaged()),
-            _ => Err(damaged()),
-        }
-    }
-
-    fn left(id: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1 + id.len());
-        out.push(Self::LEFT);
-        out.extend_from_slice(id.as_bytes());
-        out
-    }
-
-    /// The entry of a document as its record says.
-    pub(crate) fn of(id: &str, record: &Record) -> Vec<u8> {
-        let change = encode_change(id, record.sequence, &record.tree);
-        let mut out = Vec::with_capacity(1 + change.len());
-        out.push(if is_plain(record) {
-            Self::PLAIN
-        } else {
-            Self::INTRICATE
-        });
-        out.extend_from_slice(&change);
-        out
-    }
-}
-
-/// Whether all that a reader sees of a document follows from when he saw its label: one leaf, and the
-/// document under its label ever since that was written.
-fn is_plain(record: &Record) -> bool {
-    let Some(labelled) = &record.labelled else {
-        return false;
+/// The bodies of a document with another label than its winner's. `drafted` is the new body, and its
+/// label.
+fn others_of(
+    before: &Before,
+    record: &Record,
+    labelled: &Labelled,
+    of_winner: u64,
+    drafted: Option<(u64, u64)>,
+) -> Vec<(u64, u64)> {
+    let old = before.labelled.as_ref();
+    // What was written before documents had labels, or labelled by an older rule, waits for the rule
+    // to be applied to it.
+    let old = old.filter(|old| old.generation == labelled.generation);
+    let of_body = |body: u64| match drafted {
+        Some((new, label)) if new == body => label,
+        // The end of a chain of revivals, written with this change.
+        _ if body > record.sequence => of_winner,
+        _ => old.map_or(NOBODY, |old| old.label_of(body)),
     };
-    let body = record.tree.winner().and_then(crate::rev_tree::Node::body);
-    record.tree.leaf_count() == 1
-        && (labelled.earlier.is_empty() || body.is_some_and(|body| labelled.since <= body))
+    let bodies = record.tree.nodes().filter_map(crate::rev_tree::Node::body);
+    let labels = bodies.map(|body| (body, of_body(body)));
+    let mut others: Vec<(u64, u64)> = labels.filter(|(_, label)| *label != of_winner).collect();
+    others.sort_unstable();
+    others
 }
 
 /// How a label's counts change.
@@ -259,6 +223,7 @@ impl LabelChanges {
             (Some(body), None) => Some((body, NOBODY)),
             (None, _) => None,
         };
+        let first = before.labelled.is_none();
         let mut labelled = before.labelled.clone().unwrap_or_else(|| Labelled {
             generation: written.generation,
             label: NOBODY,
@@ -266,7 +231,6 @@ impl LabelChanges {
             creator: written.creator.cloned(),
             ..Labelled::default()
         });
-        let first = before.labelled.is_none();
         let of_winner = match (drafted, winner_body) {
             (Some((body, label)), Some(of)) if of == body && (first || !winner_deleted) => {
                 labelled.generation = written.generation;
@@ -280,60 +244,24 @@ impl LabelChanges {
             (_, Some(of)) if !first => labelled.label_of(of),
             _ => labelled.label,
         };
-        let of_body = |body: u64| match drafted {
-            // A tombstone shows nothing that the document did not.
-            Some((new, _)) if new == body && winner_deleted && winner_body == Some(new) => {
-                of_winner
-            }
-            Some((new, label)) if new == body => label,
-            // The end of a chain of revivals, written with this change.
-            _ if body > record.sequence => of_winner,
-            // What was written before documents had labels waits for the rule to be applied to it.
-            _ => before
-                .labelled
-                .as_ref()
-                .map_or(NOBODY, |old| old.label_of(body)),
-        };
-        let mut others = Vec::new();
-        for node in record.tree.nodes() {
-            if let Some(body) = node.body() {
-                let label = of_body(body);
-                if label != of_winner {
-                    others.push((body, label));
-                }
-            }
-        }
-        others.sort_unstable();
-        labelled.others = others;
+        // A tombstone shows nothing that the document did not.
+        let drafted = drafted.map(|(body, label)| {
+            let ends = winner_deleted && winner_body == Some(body);
+            (body, if ends { of_winner } else { label })
+        });
+        labelled.others = others_of(before, record, &labelled, of_winner, drafted);
         if let (Some(author), Some(body)) = (written.author, written.body) {
-            let seen_by_author = self.number_of(tx, database, author, body)?;
-            if first {
-                (labelled.label, labelled.since) = (seen_by_author, body);
-            } else if seen_by_author != labelled.label {
-                self.move_to(tx, database, id, &mut labelled, seen_by_author, body);
-            } else {
-                // It was his alone before: what he writes now begins an era of its own.
-                labelled.earlier.push(Era {
-                    label: seen_by_author,
-                    from: labelled.since,
-                    until: body,
-                });
-                labelled.since = body;
-                let marker = keys::label_change(database, MOVES, body);
-                tx.put(Space::Index, marker, Entry::left(id.as_str()));
-            }
+            let his = self.number_of(tx, database, author, body)?;
+            self.stand_under_author(tx, database, id, &mut labelled, his, (body, first));
         }
         if first && written.author.is_none() {
             labelled.label = of_winner;
         } else if of_winner != labelled.label {
             self.move_to(tx, database, id, &mut labelled, of_winner, record.sequence);
         }
-        if first
-            || before
-                .labelled
-                .as_ref()
-                .is_none_or(|old| old.label != of_winner)
-        {
+        let old = before.labelled.as_ref();
+        // It may have left its label for a moment, and come back.
+        if old.is_none_or(|old| old.label != of_winner || old.since != labelled.since) {
             let mut since = Vec::with_capacity(9);
             put_varint(&mut since, labelled.since);
             let key = keys::label_document(database, of_winner, id.as_str());
@@ -342,6 +270,33 @@ impl LabelChanges {
         record.labelled = Some(labelled);
         self.index(tx, database, id, record);
         Ok(())
+    }
+
+    /// Has a document stand under the label of its author, from the sequence of what he writes on.
+    fn stand_under_author(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        database: DatabaseNumber,
+        id: &DocumentId,
+        labelled: &mut Labelled,
+        his: u64,
+        (body, first): (u64, bool),
+    ) {
+        if first {
+            (labelled.label, labelled.since) = (his, body);
+        } else if his != labelled.label {
+            self.move_to(tx, database, id, labelled, his, body);
+        } else {
+            // It was his alone before: what he writes now begins an era of its own.
+            labelled.earlier.push(Era {
+                label: his,
+                from: labelled.since,
+                until: body,
+            });
+            labelled.since = body;
+            let marker = keys::label_change(database, MOVES, body);
+            tx.put(Space::Index, marker, Entry::left(id.as_str()));
+        }
     }
 
     /// The number of the label of this name, if there is one, as the transaction leaves it.
@@ -517,40 +472,6 @@ impl LabelChanges {
         self.told.insert(labelled.label);
     }
 
-    /// How far readers may be on the chain under a revision written at `body` in a document that stood
-    /// as `labelled` says: 0 if nobody can hold anything of it but tombstones.
-    pub(crate) fn returns_of(
-        tx: &Transaction<'_>,
-        database: DatabaseNumber,
-        labelled: &Labelled,
-        body: u64,
-        returned_at: u64,
-    ) -> Result<u64, EngineError> {
-        let eras = labelled.earlier.iter().filter(|era| era.until > body);
-        let mut labels: BTreeSet<u64> = eras.clone().map(|era| era.label).collect();
-        labels.insert(labelled.label);
-        let mut most = 0;
-        if returned_at > body {
-            for label in labels {
-                if label == NOBODY {
-                    continue;
-                }
-                let members = label_in(tx, database, label)?.members;
-                for member in members.iter().map(AsRef::as_ref).chain([EVERYTHING]) {
-                    let key = keys::returned(database, member);
-                    let Some(bytes) = tx.get(Space::Index, &key)? else {
-                        continue;
-                    };
-                    let (at, times) = decode_returned(&bytes)?;
-                    if at > body {
-                        most = most.max(times);
-                    }
-                }
-            }
-        }
-        Ok(most + eras.count() as u64)
-    }
-
     /// Writes the counts, and notes whom it concerns.
     pub(crate) fn write(
         self,
@@ -581,45 +502,11 @@ impl LabelChanges {
     }
 }
 
-fn label_in(
+pub(super) fn label_in(
     tx: &Transaction<'_>,
     database: DatabaseNumber,
     number: u64,
 ) -> Result<Label, EngineError> {
     let bytes = tx.get(Space::Index, &keys::label(database, number))?;
     Label::decode(number, &bytes.ok_or_else(|| corrupt("a label's number"))?)
-}
-
-/// Notes that a reader got back `members` that he had lost before; `returns` is how often he had got
-/// something back then, this time included.
-///
-/// # Errors
-/// [`EngineError`] if the store cannot be read.
-pub fn note_returned(
-    tx: &mut Transaction<'_>,
-    database: DatabaseNumber,
-    members: &[Arc<str>],
-    returns: u64,
-) -> Result<(), EngineError> {
-    let at = tx.sequence();
-    for member in members {
-        let key = keys::returned(database, member);
-        let before = match tx.get(Space::Index, &key)? {
-            Some(bytes) => decode_returned(&bytes)?.1,
-            None => 0,
-        };
-        let mut value = Vec::with_capacity(12);
-        put_varint(&mut value, at);
-        put_varint(&mut value, before.max(returns));
-        tx.put(Space::Index, key, value);
-    }
-    crate::database::note_returned(tx, database, at)
-}
-
-fn decode_returned(bytes: &[u8]) -> Result<(u64, u64), EngineError> {
-    let mut reader = Reader::new(bytes);
-    reader
-        .varint()
-        .zip(reader.varint())
-        .ok_or_else(|| corrupt("who got back what"))
 }

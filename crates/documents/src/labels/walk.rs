@@ -4,17 +4,16 @@
 //! Merging costs a cursor a label, passing over costs a row for each that is not his. Which is less
 //! follows from counts that are kept. Either way gives the same rows.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adea_base::{Reach, Sight, Span};
-use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
+use adea_store::{Direction, EngineError, KeyRange, Space};
 
-use super::{Entry, Label, Labelled, all, named, of_members, of_numbers};
+use super::merge::{Merge, sequence_of};
+use super::{Entry, Label, all, named, of_members, of_numbers};
 use crate::error::corrupt;
-use crate::keys::{self, DatabaseNumber};
+use crate::keys;
 use crate::reader::{IdRange, Reader};
 use crate::record::{Change, Leaf, Record, RecordHead, decode_change};
 use crate::rev_tree::{Node, WinnerHead};
@@ -23,9 +22,9 @@ use crate::seen::{MOVES, Rule};
 /// A cursor costs as much as passing over so many rows.
 const ROWS_A_CURSOR: u64 = 32;
 /// More cursors than this are not held at once while there is another way.
-const CURSORS_MAX: usize = 2_048;
+pub(super) const CURSORS_MAX: usize = 2_048;
 /// Labels read at once where all are looked at.
-const LABELS_READ: usize = 1_000;
+pub(super) const LABELS_READ: usize = 1_000;
 /// How many rows are counted before it is said that there are at least as many.
 const COUNTED_MAX: u64 = 10_000;
 
@@ -36,123 +35,15 @@ pub(crate) struct SeenLabel {
 }
 
 impl SeenLabel {
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.spans.last().is_some_and(Span::is_open)
     }
 
     /// Whether the reader sees it now, and did not all the time since `sequence`.
-    fn came_after(&self, sequence: u64) -> bool {
+    pub(super) fn came_after(&self, sequence: u64) -> bool {
         let last = self.spans.last();
         last.is_some_and(|span| span.is_open() && span.from > sequence)
     }
-}
-
-/// What a row is that a merge gives.
-struct Head {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    cursor: usize,
-    label: u64,
-    reverse: bool,
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Head {}
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Head {
-    /// The greatest is the next row: the heap gives it first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let rising = self.key.cmp(&other.key).then(self.label.cmp(&other.label));
-        if self.reverse {
-            rising
-        } else {
-            rising.reverse()
-        }
-    }
-}
-
-/// Entries of several labels in one order, that of what stands behind the label in their keys.
-struct Merge<'v> {
-    database: DatabaseNumber,
-    cursors: Vec<Box<dyn Cursor + 'v>>,
-    heads: BinaryHeap<Head>,
-    reverse: bool,
-    /// Room of rows that were given, to be used again.
-    spare: Option<Head>,
-}
-
-impl<'v> Merge<'v> {
-    fn new(
-        view: &'v dyn View,
-        database: DatabaseNumber,
-        ranges: impl Iterator<Item = KeyRange>,
-        direction: Direction,
-    ) -> Result<Self, EngineError> {
-        let mut merge = Self {
-            database,
-            cursors: Vec::new(),
-            heads: BinaryHeap::new(),
-            reverse: direction == Direction::Reverse,
-            spare: None,
-        };
-        for range in ranges {
-            let cursor = view.range(Space::Index, range, direction)?;
-            let at = merge.cursors.len();
-            merge.cursors.push(cursor);
-            merge.advance(at)?;
-        }
-        Ok(merge)
-    }
-
-    fn advance(&mut self, cursor: usize) -> Result<(), EngineError> {
-        let Some(source) = self.cursors.get_mut(cursor) else {
-            return Ok(());
-        };
-        let Some((key, value)) = source.next()? else {
-            return Ok(());
-        };
-        let (label, rest) =
-            keys::label_and_rest(self.database, key).ok_or_else(|| corrupt("a label's key"))?;
-        let mut head = self.spare.take().unwrap_or_else(|| Head {
-            key: Vec::new(),
-            value: Vec::new(),
-            cursor,
-            label,
-            reverse: self.reverse,
-        });
-        head.key.clear();
-        head.key.extend_from_slice(rest);
-        head.value.clear();
-        head.value.extend_from_slice(value);
-        (head.cursor, head.label) = (cursor, label);
-        self.heads.push(head);
-        Ok(())
-    }
-
-    /// The next row. It is given back with [`Merge::done`].
-    fn next(&mut self) -> Option<Head> {
-        self.heads.pop()
-    }
-
-    /// Goes on behind `head`.
-    fn done(&mut self, head: Head) -> Result<(), EngineError> {
-        let cursor = head.cursor;
-        self.spare = Some(head);
-        self.advance(cursor)
-    }
-}
-
-fn sequence_of(key: &[u8]) -> Result<u64, EngineError> {
-    let number = adea_store::key::take_ordered(key);
-    Ok(number.ok_or_else(|| corrupt("a label's key"))?.0)
 }
 
 /// How the rows of a scope are found.
@@ -164,7 +55,7 @@ enum Plan {
 impl Reader<'_> {
     /// The labels that the reader ever saw and that are `wanted`; `None` if all are to be looked at, or
     /// if they are more than `most`.
-    fn labels_in_reach(
+    pub(super) fn labels_in_reach(
         &self,
         sight: &Arc<dyn Sight>,
         most: usize,
@@ -225,7 +116,7 @@ impl Reader<'_> {
 
     /// Whoever follows the feed is told, now or later, of all that is there for him now: his sight reaches
     /// up to here, though it should end before he asks again.
-    fn note_served(&self, sight: &Arc<dyn Sight>) -> Result<(), EngineError> {
+    pub(super) fn note_served(&self, sight: &Arc<dyn Sight>) -> Result<(), EngineError> {
         let statistics = crate::database::statistics(self.view, self.database)?;
         sight.serve(statistics.update_sequence);
         Ok(())
@@ -282,7 +173,7 @@ impl Reader<'_> {
     }
 
     /// Merges entries of labels.
-    fn merged(
+    pub(super) fn merged(
         &self,
         labels: &[SeenLabel],
         (after, until): (u64, u64),
@@ -307,7 +198,7 @@ impl Reader<'_> {
     }
 
     /// Tells an entry of a label that the reader sees.
-    fn seen_row(
+    pub(super) fn seen_row(
         &self,
         sight: &Arc<dyn Sight>,
         rule: Rule,
@@ -346,7 +237,7 @@ impl Reader<'_> {
 
     /// Tells a document as the reader sees it, at `sequence`. One that left is told if it was out of his
     /// sight by that.
-    fn overlaid_row(
+    pub(super) fn overlaid_row(
         &self,
         sight: &Arc<dyn Sight>,
         rule: Rule,
@@ -464,179 +355,6 @@ impl Reader<'_> {
         }
     }
 
-    /// Walks all changes, for what a reader gained or lost under more labels than cursors are held.
-    fn pass_over_records(
-        &self,
-        (after, until): (u64, u64),
-        mut row: impl FnMut(u64, &str, Record) -> Result<ControlFlow<()>, EngineError>,
-    ) -> Result<(), EngineError> {
-        let range = keys::sequences(self.database, after, until);
-        let mut cursor = self.view.range(Space::Index, range, Direction::Forward)?;
-        while let Some((key, value)) = cursor.next()? {
-            let sequence =
-                keys::number_of(self.database, key).ok_or_else(|| corrupt("a change's key"))?;
-            let id = decode_change(value, sequence)?.id;
-            if let Some(record) = self.stored_record(id)?
-                && row(sequence, id, record)?.is_break()
-            {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
-    /// `after < sequence <= until`, in their order, but for tombstones of what he never saw.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
-    pub fn walk_gained(
-        &self,
-        seen_at: u64,
-        until: u64,
-        after: u64,
-        mut visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
-    ) -> Result<(), EngineError> {
-        let Some(sight) = self.scope.sight() else {
-            return Ok(());
-        };
-        self.note_served(sight)?;
-        let gained = |seen: &SeenLabel| seen.came_after(seen_at);
-        let labels = self.labels_that(sight, gained)?;
-        let rule = self.rule()?;
-        let rows = (after, until);
-        if labels.len() > CURSORS_MAX {
-            let numbers: HashSet<u64> = labels.iter().map(|seen| seen.label.number).collect();
-            return self.pass_over_records(rows, |sequence, id, record| {
-                let under = record.labelled.as_ref().map(|labelled| labelled.label);
-                if !under.is_some_and(|label| numbers.contains(&label)) {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                self.overlaid_row(sight, rule, id, sequence, false, &mut visit)
-            });
-        }
-        self.merged(
-            &labels,
-            rows,
-            Direction::Forward,
-            |sequence, label, entry| {
-                match entry {
-                    Entry::Left(_) => return Ok(ControlFlow::Continue(())),
-                    // Who never saw it needs not hear that it is no more.
-                    Entry::Plain(change)
-                        if is_simple(&label.spans)
-                            && decode_change(change, sequence)?.winner.deleted =>
-                    {
-                        return Ok(ControlFlow::Continue(()));
-                    }
-                    Entry::Plain(_) | Entry::Intricate(_) => {}
-                }
-                self.seen_row(sight, rule, sequence, &label.spans, entry, &mut visit)
-            },
-        )
-    }
-
-    /// Walks what the reader saw at the sequence `seen_at` or later and does not see now: documents
-    /// that are gone from his sight, in the order of where their labels have them, from behind
-    /// `after`. `seen_at` is how far he has seen both changes and what his rights made of them.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the store cannot be read, or whatever `visit` fails with.
-    pub fn walk_lost(
-        &self,
-        seen_at: u64,
-        after: u64,
-        mut visit: impl FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError>,
-    ) -> Result<(), EngineError> {
-        let Some(sight) = self.scope.sight() else {
-            return Ok(());
-        };
-        self.note_served(sight)?;
-        // A label that he lost and has again may have been left meanwhile.
-        let lost = |seen: &SeenLabel| {
-            let mut ended = seen.spans.iter().filter(|span| !span.is_open());
-            ended.next_back().is_some_and(|span| span.to > seen_at)
-        };
-        let labels = self.labels_that(sight, lost)?;
-        let rule = self.rule()?;
-        let rows = (after, u64::MAX);
-        // Each document is told once: where it stood when he saw it last.
-        let mut row = |sequence: u64, label: Option<&SeenLabel>, id: &str, record: Record| {
-            let Some(labelled) = &record.labelled else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            let intervals = self.intervals(sight, labelled)?;
-            let last = intervals
-                .last()
-                .filter(|last| !last.is_open() && last.to > seen_at);
-            let told_here = last.is_some_and(|last| {
-                label.is_none_or(|seen| {
-                    let by_move = seen.is_open() && last.to == sequence;
-                    seen.label.number == label_at_end(labelled, last) && !by_move
-                })
-            });
-            if !told_here {
-                return Ok(ControlFlow::Continue(()));
-            }
-            match self.as_seen(sight, rule, id, record)? {
-                Some(record) => tell(id, sequence, &record, &mut visit),
-                None => Ok(ControlFlow::Continue(())),
-            }
-        };
-        if labels.len() > CURSORS_MAX {
-            return self.pass_over_records(rows, |sequence, id, record| {
-                row(sequence, None, id, record)
-            });
-        }
-        self.merged(
-            &labels,
-            rows,
-            Direction::Forward,
-            |sequence, label, entry| {
-                let id = match entry {
-                    // He sees what is under it.
-                    Entry::Plain(_) | Entry::Intricate(_) if label.is_open() => {
-                        return Ok(ControlFlow::Continue(()));
-                    }
-                    Entry::Plain(change) | Entry::Intricate(change) => {
-                        decode_change(change, sequence)?.id
-                    }
-                    Entry::Left(id) => id,
-                };
-                match self.stored_record(id)? {
-                    Some(record) => row(sequence, Some(label), id, record),
-                    None => Ok(ControlFlow::Continue(())),
-                }
-            },
-        )
-    }
-
-    /// The labels in reach that `wanted` says; where everything is in reach, of all there are.
-    fn labels_that(
-        &self,
-        sight: &Arc<dyn Sight>,
-        wanted: impl Fn(&SeenLabel) -> bool,
-    ) -> Result<Vec<SeenLabel>, EngineError> {
-        if let Some(labels) = self.labels_in_reach(sight, usize::MAX, &wanted)? {
-            return Ok(labels);
-        }
-        let (mut found, mut after) = (Vec::new(), 0);
-        loop {
-            let some = all(self.view, self.database, after, LABELS_READ)?;
-            let Some(last) = some.last() else {
-                return Ok(found);
-            };
-            after = last.number;
-            for label in some {
-                let spans: Arc<[Span]> = sight.spans(&label.name, &label.members).into();
-                let seen = SeenLabel { label, spans };
-                if wanted(&seen) {
-                    found.push(seen);
-                }
-            }
-        }
-    }
-
     /// Walks the documents that the reader sees, by their ids.
     pub(crate) fn walk_seen_documents(
         &self,
@@ -743,15 +461,8 @@ impl Reader<'_> {
 /// Who is told rows.
 pub(crate) type Visit<'f> = dyn FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError> + 'f;
 
-/// Under which label a document stood at the end of `seen`.
-fn label_at_end(labelled: &Labelled, seen: &Span) -> u64 {
-    let mut earlier = labelled.earlier.iter();
-    let era = earlier.find(|era| era.from < seen.to && seen.to <= era.until);
-    era.map_or(labelled.label, |era| era.label)
-}
-
 /// Whether the reader saw a label once and sees it still.
-fn is_simple(spans: &[Span]) -> bool {
+pub(super) fn is_simple(spans: &[Span]) -> bool {
     matches!(spans, [span] if span.is_open() && span.times == 1)
 }
 
@@ -773,7 +484,7 @@ pub(crate) fn head_of(record: &Record) -> Option<RecordHead> {
 }
 
 /// Tells a document as its record has it.
-fn tell(
+pub(super) fn tell(
     id: &str,
     sequence: u64,
     record: &Record,
