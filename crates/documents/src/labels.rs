@@ -25,10 +25,11 @@ mod returned;
 mod turned;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use adea_store::value::{Reader, put_bytes, put_varint};
-use adea_store::{Direction, EngineError, KeyRange, Space, Transaction, View};
+use adea_store::{Direction, EngineError, Space, Transaction, View};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::corrupt;
@@ -291,25 +292,54 @@ pub fn named(
     label(view, database, number).map(Some)
 }
 
-/// The numbers of all labels with `member`, in their order.
+/// The numbers of all labels with one of `members`.
 ///
 /// # Errors
 /// [`EngineError`] if the store cannot be read.
-pub fn of_member(
+pub(crate) fn of_members(
     view: &dyn View,
     database: DatabaseNumber,
-    member: &str,
-) -> Result<Vec<u64>, EngineError> {
-    let front = keys::labels_of(database, member);
-    let mut cursor = view.range(Space::Index, KeyRange::prefix(&front), Direction::Forward)?;
-    let mut found = Vec::new();
-    while let Some((key, _)) = cursor.next()? {
-        let number = key
-            .get(front.len()..)
-            .and_then(adea_store::key::take_ordered);
-        found.push(number.ok_or_else(|| corrupt("a label's number"))?.0);
+    members: &[Arc<str>],
+) -> Result<BTreeSet<u64>, EngineError> {
+    // One cursor that jumps costs less than one for each.
+    let range = keys::all_label_members(database);
+    let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
+    let mut numbers = BTreeSet::new();
+    for member in members {
+        let front = keys::labels_of(database, member);
+        cursor.seek(&front)?;
+        while let Some((key, _)) = cursor.next()? {
+            let Some(rest) = key.strip_prefix(front.as_slice()) else {
+                break;
+            };
+            let number = adea_store::key::take_ordered(rest);
+            numbers.insert(number.ok_or_else(|| corrupt("a label's number"))?.0);
+        }
     }
-    Ok(found)
+    Ok(numbers)
+}
+
+/// The labels with these numbers, in their order.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be read, or one is missing.
+pub(crate) fn of_numbers(
+    view: &dyn View,
+    database: DatabaseNumber,
+    numbers: &[u64],
+) -> Result<Vec<Label>, EngineError> {
+    let keys: Vec<Vec<u8>> = numbers
+        .iter()
+        .map(|number| keys::label(database, *number))
+        .collect();
+    let values = view.multi_get(Space::Index, &keys)?;
+    numbers
+        .iter()
+        .zip(values)
+        .map(|(number, bytes)| {
+            Label::decode(*number, &bytes.ok_or_else(|| corrupt("a label's number"))?)
+        })
+        .collect()
 }
 
 /// Labels with numbers greater than `after`, at most `limit`, in their order.

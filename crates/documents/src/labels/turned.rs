@@ -146,8 +146,7 @@ impl Reader<'_> {
         sight: &Arc<dyn Sight>,
         wanted: impl Fn(&SeenLabel) -> bool,
     ) -> Result<Vec<SeenLabel>, EngineError> {
-        if let Some(mut labels) = self.labels_in_reach(sight)? {
-            labels.retain(wanted);
+        if let Some(labels) = self.labels_in_reach(sight, usize::MAX, &wanted)? {
             return Ok(labels);
         }
         let (mut found, mut after) = (Vec::new(), 0);

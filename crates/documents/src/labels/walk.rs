@@ -4,7 +4,6 @@
 //! Merging costs a cursor a label, passing over costs a row for each that is not his. Which is less
 //! follows from counts that are kept. Either way gives the same rows.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use adea_base::{Reach, Sight, Span};
 use adea_store::{Direction, EngineError, KeyRange, Space};
 
 use super::merge::{Merge, sequence_of};
-use super::{Entry, Label, all, label, named, of_member};
+use super::{Entry, Label, all, named, of_members, of_numbers};
 use crate::error::corrupt;
 use crate::keys;
 use crate::reader::{IdRange, Reader};
@@ -54,36 +53,41 @@ enum Plan {
 }
 
 impl Reader<'_> {
-    /// The labels that the reader ever saw; `None` if all are to be looked at.
+    /// The labels that the reader ever saw and that are `wanted`; `None` if all are to be looked at, or
+    /// if they are more than `most`.
     pub(super) fn labels_in_reach(
         &self,
         sight: &Arc<dyn Sight>,
+        most: usize,
+        wanted: impl Fn(&SeenLabel) -> bool,
     ) -> Result<Option<Vec<SeenLabel>>, EngineError> {
-        let numbers: BTreeSet<u64> = match sight.reach() {
+        let numbers: Vec<u64> = match sight.reach() {
             Reach::Everything => return Ok(None),
             Reach::Label(name) => {
                 let found = named(self.view, self.database, &name)?;
                 found.into_iter().map(|label| label.number).collect()
             }
             Reach::Members(members) => {
-                let mut numbers = BTreeSet::new();
-                for member in members.iter() {
-                    numbers.extend(of_member(self.view, self.database, member)?);
-                }
-                numbers
+                let numbers = of_members(self.view, self.database, &members)?;
+                numbers.into_iter().collect()
             }
         };
-        let mut seen = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let label = label(self.view, self.database, number)?;
-            let spans = self.scope.spans_of(number, || {
-                Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
-            })?;
-            if !spans.is_empty() {
-                seen.push(SeenLabel { label, spans });
+        let mut found = Vec::new();
+        for some in numbers.chunks(LABELS_READ) {
+            for label in of_numbers(self.view, self.database, some)? {
+                let spans = self.scope.spans_of(label.number, || {
+                    Ok::<_, EngineError>(sight.spans(&label.name, &label.members))
+                })?;
+                let seen = SeenLabel { label, spans };
+                if !seen.spans.is_empty() && wanted(&seen) {
+                    found.push(seen);
+                }
+            }
+            if found.len() > most {
+                return Ok(None);
             }
         }
-        Ok(Some(seen))
+        Ok(Some(found))
     }
 
     /// The labels that the reader sees now, with what they count.
@@ -91,9 +95,8 @@ impl Reader<'_> {
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn labels_seen(&self, sight: &Arc<dyn Sight>) -> Result<Vec<Label>, EngineError> {
-        if let Some(reached) = self.labels_in_reach(sight)? {
-            let open = reached.into_iter().filter(SeenLabel::is_open);
-            return Ok(open.map(|seen| seen.label).collect());
+        if let Some(open) = self.labels_in_reach(sight, usize::MAX, SeenLabel::is_open)? {
+            return Ok(open.into_iter().map(|seen| seen.label).collect());
         }
         let (mut found, mut after) = (Vec::new(), 0);
         loop {
@@ -125,10 +128,9 @@ impl Reader<'_> {
         sight: &Arc<dyn Sight>,
         wanted: impl Fn(&SeenLabel) -> bool,
     ) -> Result<Plan, EngineError> {
-        let Some(mut labels) = self.labels_in_reach(sight)? else {
+        let Some(labels) = self.labels_in_reach(sight, CURSORS_MAX, wanted)? else {
             return Ok(Plan::PassOver);
         };
-        labels.retain(wanted);
         let rows = labels
             .iter()
             .map(|seen| seen.label.documents + seen.label.deleted);
@@ -136,7 +138,7 @@ impl Reader<'_> {
         let cost = rows + ROWS_A_CURSOR * labels.len() as u64;
         let all = crate::database::statistics(self.view, self.database)?.changes();
         // Few cursors are always right: markers are found by them alone.
-        let merged = labels.len() <= CURSORS_MAX && (labels.len() <= 256 || cost <= all);
+        let merged = labels.len() <= 256 || cost <= all;
         Ok(if merged {
             Plan::Merge(labels)
         } else {

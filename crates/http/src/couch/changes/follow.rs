@@ -43,6 +43,9 @@ const PAGE_ROWS: u64 = 2_000;
 /// Bytes written before they are sent.
 const PAGE_BYTES: usize = 128 << 10;
 
+/// The same where each is told his own: there is much to look up before the first row of a page.
+const OWN_PAGE_BYTES: usize = 512 << 10;
+
 /// Documents that are looked up without keeping anybody waiting.
 const FEW_IDS: usize = 100;
 
@@ -236,6 +239,15 @@ impl Feed {
         }
     }
 
+    /// How much is written before it is sent.
+    fn page_bytes(&self) -> usize {
+        if self.entry.tells_each_his_own() {
+            OWN_PAGE_BYTES
+        } else {
+            PAGE_BYTES
+        }
+    }
+
     /// What is left to walk through: behind which sequence, up to which, and which way.
     fn span(&self) -> (u64, u64, Direction) {
         if self.asked.descending {
@@ -269,7 +281,7 @@ impl Feed {
             if self.is_full() || !self.next_part() {
                 return Ok(false);
             }
-            if out.len().saturating_sub(begin) >= PAGE_BYTES || !self.pieces.is_empty() {
+            if out.len().saturating_sub(begin) >= self.page_bytes() || !self.pieces.is_empty() {
                 return Ok(true);
             }
         }
@@ -316,7 +328,7 @@ impl Feed {
             at: None,
         };
         let (mut looked, mut selected, mut more) = (0, 0, false);
-        let (mut late, end) = (self.late, self.until);
+        let (mut late, end, page_bytes) = (self.late, self.until, self.page_bytes());
         let turning = self.course.is_turning();
         self.app
             .pod
@@ -332,7 +344,7 @@ impl Feed {
                 }
                 let full = page.told >= page.asked.limit || late == 0;
                 let written = page.out.len().saturating_sub(begin);
-                let heavy = written >= PAGE_BYTES
+                let heavy = written >= page_bytes
                     || selected >= PAGE_SELECTED_BYTES
                     || page.pieces.len() >= PAGE_PIECES;
                 more = !full && (looked >= PAGE_ROWS || heavy);
