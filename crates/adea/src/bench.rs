@@ -227,10 +227,14 @@ impl BenchArguments {
         if self.doc_size < BODY_BYTES_MIN {
             return wrong(format!("--doc-size is at least {BODY_BYTES_MIN}"));
         }
-        let listeners = self.phases().map(|phase| match phase {
-            Phase::Listeners => self.listeners,
-            Phase::AccessTell => self.listeners.saturating_add(self.waiting),
-            _ => 0,
+        let listeners = self.phases().map(|phase| {
+            if phase == Phase::AccessTell {
+                self.listeners.saturating_add(self.waiting)
+            } else if phase == Phase::Listeners {
+                self.listeners
+            } else {
+                0
+            }
         });
         let listeners = listeners.max().unwrap_or(0);
         let needed = self.connections.max(listeners) + 64;
@@ -364,7 +368,13 @@ async fn phases(
             Phase::Find => run.find_indexed().await?,
             Phase::FindScan => run.find_scan().await?,
             Phase::Replicate => run.replicate(&arguments.url).await?,
-            rights => compare_rights(arguments, run, rights).await?,
+            Phase::AccessWrite
+            | Phase::AccessFeed
+            | Phase::AccessTell
+            | Phase::AccessScale
+            | Phase::AccessDisk
+            | Phase::AccessBackfill
+            | Phase::AccessCopies => compare_rights(arguments, run, phase).await?,
         }
     }
     Ok(())
@@ -382,19 +392,22 @@ async fn compare_rights(
 ) -> Result<(), BenchError> {
     let data = arguments.data.as_deref();
     let tenth = (arguments.scale / 10).max(1);
-    match phase {
-        Phase::AccessWrite => run.access_write(arguments.docs).await,
-        Phase::AccessFeed => run.access_feed(arguments.docs).await,
-        Phase::AccessTell => {
-            let listeners = (arguments.listeners, arguments.waiting);
-            run.access_tell(listeners, arguments.readers, arguments.tells)
-                .await
-        }
-        Phase::AccessScale => run.access_scale(arguments.scale.max(10)).await,
-        Phase::AccessDisk => run.access_disk(tenth, arguments.lists, data).await,
-        Phase::AccessBackfill => run.access_backfill(tenth).await,
-        Phase::AccessCopies => run.access_copies(&arguments.url, data).await,
-        _ => Ok(()),
+    if phase == Phase::AccessWrite {
+        run.access_write(arguments.docs).await
+    } else if phase == Phase::AccessFeed {
+        run.access_feed(arguments.docs).await
+    } else if phase == Phase::AccessTell {
+        let listeners = (arguments.listeners, arguments.waiting);
+        let (readers, tells) = (arguments.readers, arguments.tells);
+        run.access_tell(listeners, readers, tells).await
+    } else if phase == Phase::AccessScale {
+        run.access_scale(arguments.scale.max(10)).await
+    } else if phase == Phase::AccessDisk {
+        run.access_disk(tenth, arguments.lists, data).await
+    } else if phase == Phase::AccessBackfill {
+        run.access_backfill(tenth).await
+    } else {
+        run.access_copies(&arguments.url, data).await
     }
 }
 
