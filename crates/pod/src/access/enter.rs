@@ -97,7 +97,9 @@ impl AccessMemory {
             self.served.lock().retain(|_, cell| held(cell));
         }
         let known = readers.entry(number).or_default();
-        let later = |known: &Arc<Issued>| known.history.turned_at() > issued.history.turned_at();
+        // Of the same event, the one that knows of more that was shown.
+        let age = |of: &Issued| (of.history.turned_at(), of.history.shown_until());
+        let later = |known: &Arc<Issued>| age(known) > age(issued);
         if !known.get(reader).is_some_and(later) {
             known.insert(Arc::clone(reader), Arc::clone(issued));
         }
@@ -331,29 +333,34 @@ impl Pod {
         served: &Arc<AtomicU64>,
     ) -> Result<Arc<History>, PodError> {
         let (key, principals) = (kept_for_reader(number, reader), principals.clone());
-        let (at_first, amended_key) = (Arc::clone(served), key.clone());
-        let recorded = self.inner.store.transact(Self::permit(), move |tx| {
-            // One that was dropped keeps nothing for readers any more.
-            Writer::open(tx, number).map_err(no_database)?;
-            let shown = at_first.load(Ordering::Acquire);
-            let recorded = adea_access::record(tx, &key, &principals, shown)?;
-            if !recorded.returned.is_empty() {
-                let returns = u64::from(recorded.returns);
-                labels::note_returned(tx, number, &recorded.returned, returns)?;
+        let served = Arc::clone(served);
+        let pod = self.clone();
+        Self::to_the_end(async move {
+            let (at_first, amended_key) = (Arc::clone(&served), key.clone());
+            let recorded = pod.inner.store.transact(Self::permit(), move |tx| {
+                // One that was dropped keeps nothing for readers any more.
+                Writer::open(tx, number).map_err(no_database)?;
+                let shown = at_first.load(Ordering::Acquire);
+                let recorded = adea_access::record(tx, &key, &principals, shown)?;
+                if !recorded.returned.is_empty() {
+                    let returns = u64::from(recorded.returns);
+                    labels::note_returned(tx, number, &recorded.returned, returns)?;
+                }
+                Ok::<_, Decline<PodError>>((recorded.history, shown))
+            });
+            let (history, shown) = recorded.await?;
+            // What was shown by the old rights until the new ones were there to be seen.
+            let last = served.load(Ordering::Acquire);
+            if last <= shown {
+                return Ok(history);
             }
-            Ok::<_, Decline<PodError>>((recorded.history, shown))
-        });
-        let (history, shown) = recorded.await?;
-        // What was shown by the old rights until the new ones were there to be seen.
-        let last = served.load(Ordering::Acquire);
-        if last <= shown {
-            return Ok(history);
-        }
-        let event = history.turned_at();
-        let amended = self.inner.store.transact(Self::permit(), move |tx| {
-            Ok::<_, Decline<PodError>>(adea_access::amend(tx, &amended_key, event, last)?)
-        });
-        Ok(amended.await?)
+            let event = history.turned_at();
+            let amended = pod.inner.store.transact(Self::permit(), move |tx| {
+                Ok::<_, Decline<PodError>>(adea_access::amend(tx, &amended_key, event, last)?)
+            });
+            Ok(amended.await?)
+        })
+        .await
     }
 
     /// The secret that virtual revisions are made with.
