@@ -34,6 +34,9 @@ const READERS_MAX: usize = 50_000;
 /// What the readers of a database were issued, by their names.
 type Readers = HashMap<Arc<str>, Arc<Issued>>;
 
+/// Of each reader of a database, the last sequence of which he was shown something.
+type Served = HashMap<(DatabaseNumber, Arc<str>), Arc<AtomicU64>>;
+
 /// What readers were issued.
 #[derive(Default)]
 pub(crate) struct AccessMemory {
@@ -41,7 +44,7 @@ pub(crate) struct AccessMemory {
     /// The secret of virtual revisions; it is never changed.
     key: std::sync::OnceLock<[u8; 32]>,
     /// The last sequence of which a reader was shown something: one cell for all that read as he.
-    served: Mutex<HashMap<(DatabaseNumber, Arc<str>), Arc<AtomicU64>>>,
+    served: Mutex<Served>,
     /// Of readers that are not remembered it is not known what they were shown: at most what was
     /// there by this sequence.
     unremembered: AtomicU64,
