@@ -7,9 +7,9 @@
 //! What a caller was issued is remembered, so that one who holds the same as before costs no access to
 //! the store. Invariants: what is remembered was committed; of two commits the later one stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use adea_access::{
     AccessSettings, History, Principals, aggregate, anonymous_scope, nothing_scope,
@@ -48,6 +48,11 @@ pub(crate) struct AccessMemory {
     /// Of readers that are not remembered it is not known what they were shown: at most what was
     /// there by this sequence.
     unremembered: AtomicU64,
+    /// Databases that were given a rule since the start: who entered one before may have entered it as
+    /// one without.
+    switched: RwLock<HashSet<DatabaseNumber>>,
+    /// How many those are, for who asks of any other.
+    switches: AtomicUsize,
     pub(super) rebuilds: super::rebuild::Rebuilds,
 }
 
@@ -108,7 +113,20 @@ impl AccessMemory {
         }
     }
 
-    /// Forgets the readers of a database that is gone.
+    /// Notes that a database is given a rule; before the commit, so that no view shows what is not noted.
+    pub(super) fn note_switch(&self, number: DatabaseNumber) {
+        let mut switched = self.switched.write();
+        switched.insert(number);
+        self.switches.store(switched.len(), Ordering::Release);
+    }
+
+    /// Whether a database was given a rule since the start, or is about to be given one.
+    pub(crate) fn is_switched(&self, number: DatabaseNumber) -> bool {
+        self.switches.load(Ordering::Acquire) > 0 && self.switched.read().contains(&number)
+    }
+
+    /// Forgets the readers of a database that is gone. That it was switched stays noted: answers that
+    /// began before go on, and numbers are not given twice.
     pub(crate) fn forget(&self, number: DatabaseNumber) {
         self.readers.write().remove(&number);
         self.served.lock().retain(|(of, _), _| *of != number);
