@@ -305,8 +305,13 @@ pub(crate) fn of_members(
     let range = keys::all_label_members(database);
     let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
     let mut numbers = BTreeSet::new();
-    for member in members {
-        let front = keys::labels_of(database, member);
+    let fronts = members
+        .iter()
+        .map(|member| keys::labels_of(database, member));
+    // In the order of keys, which is not that of members: a cursor jumps ahead.
+    let mut fronts: Vec<Vec<u8>> = fronts.collect();
+    fronts.sort_unstable();
+    for front in fronts {
         cursor.seek(&front)?;
         while let Some((key, _)) = cursor.next()? {
             let Some(rest) = key.strip_prefix(front.as_slice()) else {
