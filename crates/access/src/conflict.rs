@@ -179,6 +179,10 @@ mod tests {
         value.as_object().unwrap().clone()
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is given what it was made of"
+    )]
     fn check(winner: Value, other: Value, ancestor: Option<Value>, expected: &Value) {
         let (winner, other, ancestor) = (of(&winner), of(&other), ancestor.map(|a| of(&a)));
         let merged = by_fields(&winner, [&other], ancestor.as_ref());

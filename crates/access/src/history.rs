@@ -521,6 +521,30 @@ pub fn record(
     })
 }
 
+/// Sees to it that what the event at `event` took counts as shown up to the sequence `served`, in the
+/// history under `key`.
+///
+/// # Errors
+/// [`EngineError`] if the history cannot be read.
+pub fn amend(
+    tx: &mut Transaction<'_>,
+    key: &[u8],
+    event: u64,
+    served: u64,
+) -> Result<Arc<History>, EngineError> {
+    let mut history = read(tx.get(Space::Index, key)?)?;
+    if let Some(end) = history.shown.get(&event).copied() {
+        let end = end.max(served.saturating_add(1));
+        if end < event {
+            history.shown.insert(event, end);
+        } else {
+            history.shown.remove(&event);
+        }
+        tx.put(Space::Index, key.to_vec(), history.encode());
+    }
+    Ok(Arc::new(history))
+}
+
 fn read(stored: Option<Vec<u8>>) -> Result<History, EngineError> {
     let Some(bytes) = stored else {
         return Ok(History::default());

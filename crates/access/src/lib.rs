@@ -21,7 +21,7 @@ mod settings;
 mod sight;
 
 pub use expression::{ExpressionFault, InvalidExpression, PathExpression};
-pub use history::{Change, History, Recorded, last_event, load, record};
+pub use history::{Change, History, Recorded, amend, last_event, load, record};
 pub use list::{
     AccessList, InvalidAccessList, LIST_PRINCIPALS_MAX, ListFault, PRINCIPAL_BYTES_MAX, signature,
 };

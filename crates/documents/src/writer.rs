@@ -437,6 +437,31 @@ impl<'w, 't> Writer<'w, 't> {
         )
     }
 
+    /// The label under which the author of the content written under `sequence` sees it for a moment, if
+    /// he does not see it where it stands from then on: the document, or the leaf, where it lost and has
+    /// another label than the winner.
+    fn given_away<'d>(
+        &self,
+        before: &Before,
+        record: &Record,
+        sequence: u64,
+        content: &Content<'d>,
+    ) -> Result<Option<&'d DraftLabel>, EngineError> {
+        let Some(author) = content.author else {
+            return Ok(None);
+        };
+        let new = (sequence, content.label);
+        let stands = self
+            .labels
+            .stands_under(self.tx, self.database, before, record, new)?;
+        let hidden = record.tree.leaves().skip(1).any(|leaf| {
+            leaf.body() == Some(sequence)
+                && !leaf.is_deleted()
+                && content.label.is_none_or(|label| label.members != stands)
+        });
+        Ok((hidden || !author.sees(&stands)).then_some(&author.label))
+    }
+
     /// Writes what an accepted change leaves: body, change, record, and their counts.
     fn finish_document(
         &mut self,
@@ -458,13 +483,9 @@ impl<'w, 't> Writer<'w, 't> {
         }
         self.forget_counts_of(before);
         // Its author may see it at this sequence only; where it stands from then on is the next.
-        let given_away = match content.and_then(|content| Some((content, content.author?))) {
-            Some((content, author)) if self.has_labels() => {
-                let new = (sequence, content.label);
-                let stands =
-                    self.labels
-                        .stands_under(self.tx, self.database, before, &record, new)?;
-                (!author.sees(&stands)).then_some(&author.label)
+        let given_away = match content {
+            Some(content) if self.has_labels() => {
+                self.given_away(before, &record, sequence, content)?
             }
             Some(_) | None => None,
         };

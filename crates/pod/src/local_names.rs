@@ -135,6 +135,10 @@ mod tests {
         prop::option::of(("[\\x00a;<:1]{0,3}", face))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the readers of this test see nothing"
+    )]
     fn front_of(who: &Who) -> String {
         let Some((reader, face)) = who else {
             return String::new();

@@ -29,7 +29,12 @@ fn a_reader_sees_by_what_he_held() {
         let (gained, lost) = (arcs(gained), arcs(lost));
         history.append(sequence, &Change { gained, lost });
     }
-    let before = sight(&reader_scope(Arc::new(history.clone()), "~ann", KEY, Arc::default()));
+    let before = sight(&reader_scope(
+        Arc::new(history.clone()),
+        "~ann",
+        KEY,
+        Arc::default(),
+    ));
     assert_eq!((before.reader(), before.turned_at()), ("~ann", 8));
     assert_eq!(before.reach(), Reach::Everything);
     let span = |from, to| Span { from, to, times: 1 };

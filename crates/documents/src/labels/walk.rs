@@ -26,7 +26,7 @@ pub(super) const CURSORS_MAX: usize = 2_048;
 /// Labels read at once where all are looked at.
 pub(super) const LABELS_READ: usize = 1_000;
 /// How many rows are counted before it is said that there are at least as many.
-const COUNTED_MAX: u64 = 10_000;
+const COUNTED_MAX: u64 = 500;
 
 /// A label, and when the reader could see it.
 pub(crate) struct SeenLabel {

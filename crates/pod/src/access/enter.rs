@@ -21,7 +21,7 @@ use adea_documents::database::Settings;
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, kept_for_reader, labels};
 use adea_store::{Decline, EngineError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::face::face_of;
 use crate::databases::{DatabaseEntry, DatabaseFace, no_database};
@@ -40,6 +40,8 @@ pub(crate) struct AccessMemory {
     readers: RwLock<HashMap<DatabaseNumber, Readers>>,
     /// The secret of virtual revisions; it is never changed.
     key: std::sync::OnceLock<[u8; 32]>,
+    /// The last sequence of which a reader was shown something: one cell for all that read as he.
+    served: Mutex<HashMap<(DatabaseNumber, Arc<str>), Arc<AtomicU64>>>,
     /// Of readers that are not remembered it is not known what they were shown: at most what was
     /// there by this sequence.
     unremembered: AtomicU64,
@@ -52,8 +54,6 @@ struct Issued {
     found: Arc<DatabaseEntry>,
     principals: Principals,
     history: Arc<History>,
-    /// The last sequence of which he was shown something.
-    served: Arc<AtomicU64>,
     whole: Arc<DatabaseEntry>,
     mine: Arc<DatabaseEntry>,
 }
@@ -71,6 +71,15 @@ impl AccessMemory {
         self.readers.read().get(&number)?.get(reader).cloned()
     }
 
+    /// Where it is kept what `reader` was shown.
+    fn served(&self, number: DatabaseNumber, reader: &str) -> Arc<AtomicU64> {
+        let mut served = self.served.lock();
+        let cell = served
+            .entry((number, Arc::from(reader)))
+            .or_insert_with(|| Arc::new(AtomicU64::new(self.unremembered.load(Ordering::Acquire))));
+        Arc::clone(cell)
+    }
+
     /// Remembers what was issued, unless something later is remembered.
     fn insert(
         &self,
@@ -83,6 +92,9 @@ impl AccessMemory {
         if readers.values().map(HashMap::len).sum::<usize>() >= READERS_MAX {
             self.unremembered.fetch_max(sequence, Ordering::AcqRel);
             readers.clear();
+            // Feeds that are open go on with theirs.
+            let held = |cell: &Arc<AtomicU64>| Arc::strong_count(cell) > 1;
+            self.served.lock().retain(|_, cell| held(cell));
         }
         let known = readers.entry(number).or_default();
         let later = |known: &Arc<Issued>| known.history.turned_at() > issued.history.turned_at();
@@ -94,6 +106,7 @@ impl AccessMemory {
     /// Forgets the readers of a database that is gone.
     pub(crate) fn forget(&self, number: DatabaseNumber) {
         self.readers.write().remove(&number);
+        self.served.lock().retain(|(of, _), _| *of != number);
     }
 }
 
@@ -265,16 +278,13 @@ impl Pod {
     ) -> Result<Arc<Issued>, PodError> {
         let memory = &self.inner.access;
         let known = memory.get(found.number, reader);
-        let served = match &known {
-            Some(known) => Arc::clone(&known.served),
-            None => Arc::new(AtomicU64::new(memory.unremembered.load(Ordering::Acquire))),
-        };
         let known = known.filter(|known| known.principals == principals);
         if let Some(known) = &known
             && Arc::ptr_eq(&known.found, found)
         {
             return Ok(Arc::clone(known));
         }
+        let served = memory.served(found.number, reader);
         let history = match known {
             // Only what is set for the database has changed.
             Some(known) => Arc::clone(&known.history),
@@ -283,7 +293,8 @@ impl Pod {
                 if history.holds_now() == principals {
                     Arc::new(history)
                 } else {
-                    self.record(found.number, reader, &principals, &served).await?
+                    self.record(found.number, reader, &principals, &served)
+                        .await?
                 }
             }
         };
@@ -293,7 +304,6 @@ impl Pod {
             found: Arc::clone(found),
             principals,
             history,
-            served,
             whole: prepared(found, DatabaseFace::Whole, scope.clone()),
             mine: prepared(found, DatabaseFace::Mine, scope),
         });
@@ -321,18 +331,29 @@ impl Pod {
         served: &Arc<AtomicU64>,
     ) -> Result<Arc<History>, PodError> {
         let (key, principals) = (kept_for_reader(number, reader), principals.clone());
-        let served = Arc::clone(served);
+        let (at_first, amended_key) = (Arc::clone(served), key.clone());
         let recorded = self.inner.store.transact(Self::permit(), move |tx| {
             // One that was dropped keeps nothing for readers any more.
             Writer::open(tx, number).map_err(no_database)?;
-            let recorded = adea_access::record(tx, &key, &principals, served.load(Ordering::Acquire))?;
+            let shown = at_first.load(Ordering::Acquire);
+            let recorded = adea_access::record(tx, &key, &principals, shown)?;
             if !recorded.returned.is_empty() {
                 let returns = u64::from(recorded.returns);
                 labels::note_returned(tx, number, &recorded.returned, returns)?;
             }
-            Ok::<_, Decline<PodError>>(recorded.history)
+            Ok::<_, Decline<PodError>>((recorded.history, shown))
         });
-        Ok(recorded.await?)
+        let (history, shown) = recorded.await?;
+        // What was shown by the old rights until the new ones were there to be seen.
+        let last = served.load(Ordering::Acquire);
+        if last <= shown {
+            return Ok(history);
+        }
+        let event = history.turned_at();
+        let amended = self.inner.store.transact(Self::permit(), move |tx| {
+            Ok::<_, Decline<PodError>>(adea_access::amend(tx, &amended_key, event, last)?)
+        });
+        Ok(amended.await?)
     }
 
     /// The secret that virtual revisions are made with.

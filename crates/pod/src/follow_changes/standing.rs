@@ -32,6 +32,8 @@ impl Pod {
             return Ok(());
         };
         if settings.labels != entry.settings.labels {
+            // Who changed it has perhaps not said so yet: what is remembered is as old as this entry.
+            self.forget_database(entry);
             return Err(AccessError::Turned.into());
         }
         let Some(sight) = entry.scope.sight() else {

@@ -194,6 +194,7 @@ const B: &str = "2-0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 const C: &str = "5-0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c";
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one list of ways")]
 async fn every_way_of_writing_gives_a_label() {
     let bench = Bench::with(json!({ "default": "author" })).await;
     let ann = user("ann");
@@ -578,6 +579,7 @@ async fn without_a_function_that_answers_nothing_is_stored() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one list of ways")]
 async fn what_clients_do_not_set_is_not_stored_whatever_way_it_comes() {
     let schema =
         json!({ "properties": { "paid": { "x-client": "drop" }, "by": { "x-client": "refuse" } } });

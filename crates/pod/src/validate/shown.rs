@@ -29,6 +29,10 @@ use crate::write_document::{DraftedEdit, Prepared};
 use crate::write_user::judge_user;
 
 /// What is to be asked of a draft.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every draft is of the large one, and one is held at a time"
+)]
 pub(super) enum Plan {
     /// Nothing: it will not be written.
     Refused(PodError),

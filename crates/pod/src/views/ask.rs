@@ -139,14 +139,19 @@ impl Pod {
 
 /// What a function said on its way through all documents is not for who does not see them all.
 fn without_words(error: PodError) -> PodError {
-    match error {
+    let speaks = matches!(
+        &error,
         PodError::Script(
             ScriptError::Compilation { .. }
-            | ScriptError::Missing(_)
-            | ScriptError::Threw { .. }
-            | ScriptError::Crashed(_),
-        ) => ScriptError::Crashed("the view cannot be built".to_owned()).into(),
-        error => error,
+                | ScriptError::Missing(_)
+                | ScriptError::Threw { .. }
+                | ScriptError::Crashed(_)
+        )
+    );
+    if speaks {
+        ScriptError::Crashed("the view cannot be built".to_owned()).into()
+    } else {
+        error
     }
 }
 

@@ -6,6 +6,7 @@
 //! more is told the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adea_pod::{AccessError, DatabaseEntry, PodError};
 
@@ -113,8 +114,9 @@ impl Feed {
             return Err(error);
         }
         *turns += 1;
-        // Who wrote that down has perhaps not said so yet.
-        tokio::task::yield_now().await;
+        // Who wrote that down has perhaps not said so yet: it is a commit, and takes its time.
+        let pause = Duration::from_millis(1 << (*turns).min(6));
+        tokio::time::sleep(pause).await;
         let heard = Box::pin(self.hear_again()).await?;
         Ok(if heard { Again::Read } else { Again::Over })
     }
