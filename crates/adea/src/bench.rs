@@ -221,18 +221,25 @@ impl BenchArguments {
     /// Refuses what cannot be measured, before anything is done.
     fn check(&self) -> Result<(), BenchError> {
         let wrong = |what: String| Err(BenchError::Arguments(what));
-        if self.docs == 0 || self.connections == 0 || self.listeners == 0 || self.tells == 0 {
+        if self.docs == 0
+            || self.connections == 0
+            || self.listeners == 0
+            || self.tells == 0
+            || self.scale == 0
+        {
             return wrong("nothing can be measured with none of something".to_owned());
         }
         if self.doc_size < BODY_BYTES_MIN {
             return wrong(format!("--doc-size is at least {BODY_BYTES_MIN}"));
         }
-        let listeners = self.phases().map(|phase| match phase {
-            Phase::Listeners => self.listeners,
-            Phase::AccessTell => self.listeners.saturating_add(self.waiting),
-            _ => 0,
-        });
-        let listeners = listeners.max().unwrap_or(0);
+        let named = |phase| self.phases().any(|one| one == phase);
+        let listeners = if named(Phase::AccessTell) {
+            self.listeners.saturating_add(self.waiting)
+        } else if named(Phase::Listeners) {
+            self.listeners
+        } else {
+            0
+        };
         let needed = self.connections.max(listeners) + 64;
         match open_files_max() {
             Some(allowed) if needed > allowed => wrong(format!(
@@ -327,7 +334,8 @@ async fn phases(
     run: &mut Run,
     data: Option<(&Path, u64)>,
 ) -> Result<(), BenchError> {
-    let count = arguments.docs;
+    let (count, tenth) = (arguments.docs, arguments.scale.div_ceil(10));
+    let directory = arguments.data.as_deref();
     for phase in arguments.phases() {
         progress(&format!("{phase:?}"));
         let reads = !matches!(
@@ -364,7 +372,17 @@ async fn phases(
             Phase::Find => run.find_indexed().await?,
             Phase::FindScan => run.find_scan().await?,
             Phase::Replicate => run.replicate(&arguments.url).await?,
-            rights => compare_rights(arguments, run, rights).await?,
+            Phase::AccessWrite => run.access_write(count).await?,
+            Phase::AccessFeed => run.access_feed(count).await?,
+            Phase::AccessTell => {
+                let listeners = (arguments.listeners, arguments.waiting);
+                let (readers, tells) = (arguments.readers, arguments.tells);
+                run.access_tell(listeners, readers, tells).await?;
+            }
+            Phase::AccessScale => run.access_scale(arguments.scale).await?,
+            Phase::AccessDisk => run.access_disk(tenth, arguments.lists, directory).await?,
+            Phase::AccessBackfill => run.access_backfill(tenth).await?,
+            Phase::AccessCopies => run.access_copies(&arguments.url, directory).await?,
         }
     }
     Ok(())
@@ -373,29 +391,6 @@ async fn phases(
 /// Whether the phase makes databases and accounts of its own.
 fn is_of_rights(phase: Phase) -> bool {
     matches!(phase, Phase::AccessWrite | Phase::AccessFeed) || LARGE.contains(&phase)
-}
-
-async fn compare_rights(
-    arguments: &BenchArguments,
-    run: &mut Run,
-    phase: Phase,
-) -> Result<(), BenchError> {
-    let data = arguments.data.as_deref();
-    let tenth = (arguments.scale / 10).max(1);
-    match phase {
-        Phase::AccessWrite => run.access_write(arguments.docs).await,
-        Phase::AccessFeed => run.access_feed(arguments.docs).await,
-        Phase::AccessTell => {
-            let listeners = (arguments.listeners, arguments.waiting);
-            run.access_tell(listeners, arguments.readers, arguments.tells)
-                .await
-        }
-        Phase::AccessScale => run.access_scale(arguments.scale.max(10)).await,
-        Phase::AccessDisk => run.access_disk(tenth, arguments.lists, data).await,
-        Phase::AccessBackfill => run.access_backfill(tenth).await,
-        Phase::AccessCopies => run.access_copies(&arguments.url, data).await,
-        _ => Ok(()),
-    }
 }
 
 async fn measure_limits(
