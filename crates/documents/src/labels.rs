@@ -304,16 +304,27 @@ pub(crate) fn of_members(
     // One cursor that jumps costs less than one for each.
     let range = keys::all_label_members(database);
     let mut cursor = view.range(Space::Index, range, Direction::Forward)?;
+    let fronts = members
+        .iter()
+        .map(|member| keys::labels_of(database, member));
+    // In the order of keys, which is not that of members: a cursor jumps ahead.
+    let mut fronts: Vec<Vec<u8>> = fronts.collect();
+    fronts.sort_unstable();
     let mut numbers = BTreeSet::new();
-    for member in members {
-        let front = keys::labels_of(database, member);
-        cursor.seek(&front)?;
-        while let Some((key, _)) = cursor.next()? {
-            let Some(rest) = key.strip_prefix(front.as_slice()) else {
-                break;
-            };
+    // The row that was read and is of no member so far: it may be the first of the next.
+    let mut held: Option<Vec<u8>> = None;
+    for front in fronts {
+        if held.as_ref().is_none_or(|key| *key < front) {
+            cursor.seek(&front)?;
+            held = cursor.next()?.map(|(key, _)| key.to_vec());
+        }
+        if held.is_none() {
+            break;
+        }
+        while let Some(rest) = held.as_ref().and_then(|key| key.strip_prefix(&*front)) {
             let number = adea_store::key::take_ordered(rest);
             numbers.insert(number.ok_or_else(|| corrupt("a label's number"))?.0);
+            held = cursor.next()?.map(|(key, _)| key.to_vec());
         }
     }
     Ok(numbers)
