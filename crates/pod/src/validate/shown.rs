@@ -138,6 +138,15 @@ fn plan_by(
             }));
         }
     };
+    if let (Some(question), Some(labelling)) = (&question, &entry.writing.labelling)
+        && let Some((node, missing)) = kept(draft, &follows)
+    {
+        let of = (node, revived.as_ref());
+        // He is told what he would be told if they were not there.
+        if !question.may_keep(entry, labelling, record, &mut bodies, draft, of)? {
+            return Ok(Err(missing.into()));
+        }
+    }
     if let Some(schemas) = &entry.writing.schemas {
         let edited = revived.as_ref();
         let satisfied = schema::judge(entry, schemas, record, &mut bodies, draft, edited)?;
@@ -277,6 +286,19 @@ impl<'r> Follows<'r> {
     fn old(&self) -> Option<&'r Node> {
         self.stored.filter(|_| self.shown)
     }
+}
+
+/// The revision of which a draft keeps attachments, and what is said if that has none of them.
+fn kept<'r>(draft: &Prepared, follows: &Follows<'r>) -> Option<(&'r Node, WriteError)> {
+    let node = follows.stored?;
+    draft.draft.attachments.iter().find_map(|one| match one {
+        DraftAttachment::Stub { name, .. } => {
+            let id = draft.id().as_str().to_owned();
+            let name = name.clone();
+            Some((node, WriteError::MissingStub { id, name }))
+        }
+        DraftAttachment::Stored(_) => None,
+    })
 }
 
 /// The attachments of the new document, those it keeps looked up.
