@@ -10,7 +10,7 @@ use adea_base::Caller;
 use adea_documents::WriteError;
 use adea_documents::json::write_json_string;
 use adea_documents::reader::Reader;
-use adea_documents::record::{Attachment, Record};
+use adea_documents::record::{Attachment, Body, Record};
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::{Revision, RevisionId};
@@ -48,10 +48,46 @@ pub(super) enum Plan {
 }
 
 /// What a validation function is shown, as JSON texts.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     pub(super) new: Bytes,
     pub(super) old: Bytes,
     pub(super) user: Bytes,
+}
+
+impl Shown {
+    /// What is shown of a document that ends a fork: `new` as an edit of `old`, whose ids of ancestors
+    /// are `path`, by who brought the fork about.
+    pub(crate) fn merged(
+        entry: &DatabaseEntry,
+        draft: &Prepared,
+        (revision, path): (&Revision, &[RevisionId]),
+        old: &Body,
+        new: &Body,
+    ) -> Self {
+        let id = draft.id().as_str();
+        let rendered = |body: &Body, path: &[RevisionId]| {
+            let mut out = Vec::with_capacity(body.json.len() + 200);
+            Rendering {
+                id,
+                revision,
+                deleted: false,
+                json: &body.json,
+                attachments: &body.attachments,
+                meta: &Meta {
+                    revisions: Some((revision.generation, path.to_vec())),
+                    ..Meta::default()
+                },
+                encoding_info: false,
+            }
+            .write(&mut out);
+            Bytes::from(out)
+        };
+        Self {
+            new: rendered(new, std::slice::from_ref(&revision.id)),
+            old: rendered(old, path.get(..PATH_TOLD_MAX).unwrap_or(path)),
+            user: user_context(entry, &draft.caller),
+        }
+    }
 }
 
 const FREE: Plan = Plan::Asked {
