@@ -143,14 +143,8 @@ fn plan_by(
     }
     let mut question = None;
     if let Some(labelling) = &entry.writing.labelling {
-        let asked = Question::of(
-            entry,
-            labelling,
-            record,
-            &mut bodies,
-            draft,
-            revived.as_ref(),
-        )?;
+        let edited = revived.as_ref();
+        let asked = Question::of(entry, labelling, record, &mut bodies, draft, edited)?;
         question = match asked {
             Ok(question) => Some(question),
             Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
@@ -174,17 +168,11 @@ fn plan_by(
             }));
         }
     };
-    if let (Some(question), Some(labelling)) = (&question, &entry.writing.labelling)
-        && let Some((node, missing)) = kept(draft, &follows)
-    {
-        let of = (node, revived.as_ref());
-        // He is told what he would be told if they were not there.
-        if !question.may_keep(entry, labelling, record, &mut bodies, draft, of)? {
-            return Ok(Err(missing.into()));
-        }
+    let (asks, edited) = (question.as_ref(), revived.as_ref());
+    if let Some(missing) = unread(entry, record, asks, &follows, &mut bodies, draft, edited)? {
+        return Ok(Err(missing.into()));
     }
     if let Some(schemas) = &entry.writing.schemas {
-        let edited = revived.as_ref();
         let satisfied = schema::judge(entry, schemas, record, &mut bodies, draft, edited)?;
         if let Err(refused) = satisfied {
             return Ok(Err(refused.of(&draft.edit).into()));
@@ -322,6 +310,27 @@ impl<'r> Follows<'r> {
     fn old(&self) -> Option<&'r Node> {
         self.stored.filter(|_| self.shown)
     }
+}
+
+/// What is said of a draft that keeps attachments which its sender may not take over: what he would be
+/// told if they were not there.
+fn unread(
+    entry: &DatabaseEntry,
+    record: &Record,
+    question: Option<&Question>,
+    follows: &Follows<'_>,
+    bodies: &mut Bodies<'_, '_>,
+    draft: &Prepared,
+    edited: Option<&Revision>,
+) -> Result<Option<WriteError>, PodError> {
+    let (Some(question), Some(labelling)) = (question, &entry.writing.labelling) else {
+        return Ok(None);
+    };
+    let Some((node, missing)) = kept(draft, follows) else {
+        return Ok(None);
+    };
+    let may = question.may_keep(entry, labelling, record, bodies, draft, (node, edited))?;
+    Ok((!may).then_some(missing))
 }
 
 /// The revision of which a draft keeps attachments, and what is said if that has none of them.
