@@ -103,11 +103,10 @@ pub fn may_change(
     if owns {
         return Ok(());
     }
+    // What a function says is its author's affair, unless it takes over from what the document said.
+    let by_document = new.by_document || old.by_document;
     let changed = [
-        (
-            new.by_document && new.access != old.access,
-            OwnersPart::Access,
-        ),
+        (by_document && new.access != old.access, OwnersPart::Access),
         (new.writers != old.writers, OwnersPart::Writers),
         (new.owners != old.owners, OwnersPart::Owners),
     ];
@@ -201,6 +200,27 @@ mod tests {
             ..rights(&["_admin"], None, None)
         };
         assert_eq!(check(&["user:ann"], None, None, &by_default), Ok(()));
+    }
+
+    #[test]
+    fn who_owns_nothing_does_not_give_away_what_a_function_labelled() {
+        let by_function = |access| Rights {
+            stated: false,
+            by_document: false,
+            ..rights(access, None, None)
+        };
+        let to_somebody = Rights {
+            stated: false,
+            ..rights(&["user:eve"], None, None)
+        };
+        let (shared, other) = (by_function(&["staff"]), by_function(&["other"]));
+        let refused = Err(RuleBroken::NotAnOwner(OwnersPart::Access));
+        let given = check(&["staff"], Some(&shared), Some("user:ann"), &to_somebody);
+        assert_eq!(given, refused);
+        let taken = check(&["user:eve"], Some(&to_somebody), Some("user:ann"), &other);
+        assert_eq!(taken, refused);
+        let asked = check(&["staff"], Some(&shared), Some("user:ann"), &other);
+        assert_eq!(asked, Ok(()));
     }
 
     fn some_rights() -> impl Strategy<Value = Rights> {

@@ -38,8 +38,8 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 pub(crate) use changes::DesignChanges;
-pub(crate) use shown::user_context;
-use shown::{Plan, Shown};
+use shown::Plan;
+pub(crate) use shown::{Shown, user_context};
 use standing::Question;
 
 use crate::databases::DatabaseEntry;
@@ -216,6 +216,9 @@ struct Case {
     shown: Option<Shown>,
 }
 
+/// What the functions are shown of a case, by its place.
+type Asked<'s> = (usize, &'s Shown);
+
 impl Pod {
     /// Judges drafts as the database stands now.
     pub(crate) async fn judge(
@@ -228,24 +231,15 @@ impl Pod {
             self.label_by_function(entry, &mut cases, &mut judged).await;
         }
         for validator in &entry.validators.0 {
-            let asked: Vec<usize> = cases
+            let asked: Vec<Asked<'_>> = cases
                 .iter()
                 .enumerate()
-                .filter_map(|(n, case)| case.shown.is_some().then_some(n))
+                .filter_map(|(n, case)| Some((n, case.shown.as_ref()?)))
                 .collect();
             if asked.is_empty() {
                 break;
             }
-            let errors = match &validator.rule {
-                Rule::Broken(reason) => asked
-                    .iter()
-                    .map(|n| (*n, broken(&validator.design, reason)))
-                    .collect(),
-                Rule::Selector(selector) => {
-                    by_selector(selector, &cases, &asked, entry.security.as_text())
-                }
-                Rule::Function(program) => self.by_function(entry, program, &cases, &asked).await,
-            };
+            let errors = self.refusals(entry, validator, &asked).await;
             for (n, error) in errors.into_iter().rev() {
                 let case = cases.remove(n);
                 judged.refused.push((case.at, error));
@@ -255,6 +249,34 @@ impl Pod {
         judged.accepted.extend(accepted);
         self.plan_merges(entry, &mut judged.accepted).await?;
         Ok(judged)
+    }
+
+    /// What one of the functions refuses, with the errors.
+    async fn refusals(
+        &self,
+        entry: &DatabaseEntry,
+        validator: &Validator,
+        asked: &[Asked<'_>],
+    ) -> Vec<(usize, PodError)> {
+        match &validator.rule {
+            Rule::Broken(reason) => asked
+                .iter()
+                .map(|(n, _)| (*n, broken(&validator.design, reason)))
+                .collect(),
+            Rule::Selector(selector) => by_selector(selector, asked, entry.security.as_text()),
+            Rule::Function(program) => self.by_function(entry, program, asked).await,
+        }
+    }
+
+    /// Whether all functions of the database accept what they are shown.
+    pub(crate) async fn is_accepted(&self, entry: &DatabaseEntry, shown: &Shown) -> bool {
+        for validator in &entry.validators.0 {
+            let refused = self.refusals(entry, validator, &[(0, shown)]).await;
+            if !refused.is_empty() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Reads what the drafts follow, and makes what the functions are shown.
@@ -305,21 +327,18 @@ impl Pod {
         &self,
         entry: &DatabaseEntry,
         program: &Arc<DesignProgram>,
-        cases: &[Case],
-        judged: &[usize],
+        asked: &[Asked<'_>],
     ) -> Vec<(usize, PodError)> {
         let owner = Owner {
             database: entry.number.0,
             purpose: Purpose::Validate,
         };
         let security = Bytes::copy_from_slice(entry.security.as_text().as_bytes());
-        let calls: Vec<[Bytes; 4]> = judged
+        let calls: Vec<[Bytes; 4]> = asked
             .iter()
-            .filter_map(|n| cases.get(*n))
-            .filter_map(|case| {
-                let shown = case.shown.as_ref()?;
+            .map(|(_, shown)| {
                 let user = shown.user.clone();
-                Some([shown.new.clone(), shown.old.clone(), user, security.clone()])
+                [shown.new.clone(), shown.old.clone(), user, security.clone()]
             })
             .collect();
         let scripts = &self.inner.scripts;
@@ -356,9 +375,9 @@ impl Pod {
                 verdicts
             }
         };
-        let refusals = judged.iter().zip(verdicts);
+        let refusals = asked.iter().zip(verdicts);
         refusals
-            .filter_map(|(n, verdict)| Some((*n, refusal_of(verdict)?)))
+            .filter_map(|((n, _), verdict)| Some((*n, refusal_of(verdict)?)))
             .collect()
     }
 }
@@ -404,17 +423,11 @@ fn refusal_of(verdict: Result<Verdict, ScriptError>) -> Option<PodError> {
 }
 
 /// What a selector says of the cases named.
-fn by_selector(
-    selector: &Selector,
-    cases: &[Case],
-    judged: &[usize],
-    security: &str,
-) -> Vec<(usize, PodError)> {
+fn by_selector(selector: &Selector, asked: &[Asked<'_>], security: &str) -> Vec<(usize, PodError)> {
     let security: Value = serde_json::from_str(security).unwrap_or(Value::Null);
-    judged
+    asked
         .iter()
-        .filter_map(|n| {
-            let shown = cases.get(*n)?.shown.as_ref()?;
+        .filter_map(|(n, shown)| {
             let valid = shown.as_value(&security).is_some_and(|value| {
                 // One that takes too long to tell is none that is known to be valid.
                 selector.try_matches(&value).unwrap_or(false)

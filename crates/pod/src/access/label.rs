@@ -206,7 +206,8 @@ impl Labelling {
         }
         if let (Some(recipient), Some(boxes)) = (members.recipient, &self.settings.mailboxes) {
             let list = mailbox(&boxes.recipient, recipient)?;
-            return Ok((Some(list), false, false));
+            // Anybody may send; but the document says to whom, and only its owners say otherwise.
+            return Ok((Some(list), false, true));
         }
         let stated = match &self.settings.rule {
             Rule::Function { .. } => return Ok((None, false, false)),

@@ -537,6 +537,22 @@ async fn a_reception_and_mailboxes_are_read_by_whom_they_are_for() {
         .edit(&user("ben"), "m", &sent, json!({ "_deleted": true }))
         .await
         .unwrap();
+    let shared = || json!({ "access": ["user:ann", "user:ben"] });
+    let first = bench.put(&ann, "s", shared()).await.unwrap();
+    // A writer who is no owner does not give it away, nor does a recipient what he was sent.
+    let mut away = shared();
+    away["to"] = "mallory".into();
+    let given = bench.edit(&user("ben"), "s", &first, away.clone()).await;
+    assert!(matches!(refused(given), WriteRefused::Rule(_)));
+    bench.edit(&ann, "s", &first, away).await.unwrap();
+    assert_eq!(bench.members("s"), ["user:mallory"]);
+    let sent = bench.put(&ann, "t", json!({ "to": "ben" })).await.unwrap();
+    for json in [json!({ "to": "mallory" }), shared()] {
+        let given = bench.edit(&user("ben"), "t", &sent, json).await;
+        assert!(matches!(refused(given), WriteRefused::Rule(_)));
+    }
+    let kept = json!({ "to": "ben", "read": true });
+    bench.edit(&user("ben"), "t", &sent, kept).await.unwrap();
     bench
         .put(&ann, "n", json!({ "to": ["ben", "user:cem"] }))
         .await
@@ -545,6 +561,45 @@ async fn a_reception_and_mailboxes_are_read_by_whom_they_are_for() {
     assert!(matches!(
         refused(bench.put(&ann, "o", json!({ "to": 1 })).await),
         WriteRefused::List(_)
+    ));
+}
+
+#[tokio::test]
+async fn no_stub_takes_over_what_its_sender_may_not_read() {
+    const B2: &str = "2-0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d";
+    let bench = Bench::with(json!({ "conflicts": "keep" })).await;
+    let (ann, ben) = (user("ann"), user("ben"));
+    let scan = json!({ "scan.pdf": { "data": "c2NhbiBvZiBhIHBhc3Nwb3J0" } });
+    let first = json!({ "access": ["user:ann"], "_attachments": scan });
+    let shared = || json!({ "access": ["user:ann", "user:ben"] });
+    bench.push(&ann, "a", &[A], first).await.unwrap();
+    bench.push(&ann, "a", &[B, A], shared()).await.unwrap();
+    let mut stub = shared();
+    stub["_attachments"] = json!({ "scan.pdf": { "stub": true } });
+    let mut other = shared();
+    other["_attachments"] = json!({ "none.pdf": { "stub": true } });
+    let mut gone = stub.clone();
+    gone["_deleted"] = true.into();
+    for json in [stub.clone(), other, gone] {
+        let answer = bench.push(&ben, "a", &[B2, A], json).await;
+        assert!(matches!(
+            answer,
+            Err(PodError::Write(WriteError::MissingStub { .. }))
+        ));
+    }
+    // Who reads it may.
+    bench.push(&ann, "a", &[B2, A], stub).await.unwrap();
+    // Nor does who makes a deleted document again find what the tombstone keeps.
+    let scan = json!({ "scan.pdf": { "data": "c2NhbiBvZiBhIHBhc3Nwb3J0" } });
+    let own = json!({ "access": ["user:ann"], "_attachments": scan });
+    let first = bench.put(&ann, "b", own).await.unwrap();
+    let kept = json!({ "scan.pdf": { "stub": true } });
+    let gone = json!({ "_deleted": true, "_attachments": kept });
+    bench.edit(&ann, "b", &first, gone).await.unwrap();
+    let again = json!({ "access": ["user:ben"], "_attachments": kept });
+    assert!(matches!(
+        bench.put(&ben, "b", again).await,
+        Err(PodError::Write(WriteError::MissingStub { .. }))
     ));
 }
 

@@ -10,7 +10,7 @@ use adea_base::Caller;
 use adea_documents::WriteError;
 use adea_documents::json::write_json_string;
 use adea_documents::reader::Reader;
-use adea_documents::record::{Attachment, Record};
+use adea_documents::record::{Attachment, Body, Record};
 use adea_documents::render::{Meta, Rendering};
 use adea_documents::rev_tree::Node;
 use adea_documents::revision::{Revision, RevisionId};
@@ -48,10 +48,46 @@ pub(super) enum Plan {
 }
 
 /// What a validation function is shown, as JSON texts.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     pub(super) new: Bytes,
     pub(super) old: Bytes,
     pub(super) user: Bytes,
+}
+
+impl Shown {
+    /// What is shown of a document that ends a fork: `new` as an edit of `old`, whose ids of ancestors
+    /// are `path`, by who brought the fork about.
+    pub(crate) fn merged(
+        entry: &DatabaseEntry,
+        draft: &Prepared,
+        (revision, path): (&Revision, &[RevisionId]),
+        old: &Body,
+        new: &Body,
+    ) -> Self {
+        let id = draft.id().as_str();
+        let rendered = |body: &Body, path: &[RevisionId]| {
+            let mut out = Vec::with_capacity(body.json.len() + 200);
+            Rendering {
+                id,
+                revision,
+                deleted: false,
+                json: &body.json,
+                attachments: &body.attachments,
+                meta: &Meta {
+                    revisions: Some((revision.generation, path.to_vec())),
+                    ..Meta::default()
+                },
+                encoding_info: false,
+            }
+            .write(&mut out);
+            Bytes::from(out)
+        };
+        Self {
+            new: rendered(new, std::slice::from_ref(&revision.id)),
+            old: rendered(old, path.get(..PATH_TOLD_MAX).unwrap_or(path)),
+            user: user_context(entry, &draft.caller),
+        }
+    }
 }
 
 const FREE: Plan = Plan::Asked {
@@ -107,14 +143,8 @@ fn plan_by(
     }
     let mut question = None;
     if let Some(labelling) = &entry.writing.labelling {
-        let asked = Question::of(
-            entry,
-            labelling,
-            record,
-            &mut bodies,
-            draft,
-            revived.as_ref(),
-        )?;
+        let edited = revived.as_ref();
+        let asked = Question::of(entry, labelling, record, &mut bodies, draft, edited)?;
         question = match asked {
             Ok(question) => Some(question),
             Err(refused) => return Ok(Err(refused.of(&draft.edit).into())),
@@ -138,8 +168,11 @@ fn plan_by(
             }));
         }
     };
+    let (asks, edited) = (question.as_ref(), revived.as_ref());
+    if let Some(missing) = unread(entry, record, asks, &follows, &mut bodies, draft, edited)? {
+        return Ok(Err(missing.into()));
+    }
     if let Some(schemas) = &entry.writing.schemas {
-        let edited = revived.as_ref();
         let satisfied = schema::judge(entry, schemas, record, &mut bodies, draft, edited)?;
         if let Err(refused) = satisfied {
             return Ok(Err(refused.of(&draft.edit).into()));
@@ -277,6 +310,40 @@ impl<'r> Follows<'r> {
     fn old(&self) -> Option<&'r Node> {
         self.stored.filter(|_| self.shown)
     }
+}
+
+/// What is said of a draft that keeps attachments which its sender may not take over: what he would be
+/// told if they were not there.
+fn unread(
+    entry: &DatabaseEntry,
+    record: &Record,
+    question: Option<&Question>,
+    follows: &Follows<'_>,
+    bodies: &mut Bodies<'_, '_>,
+    draft: &Prepared,
+    edited: Option<&Revision>,
+) -> Result<Option<WriteError>, PodError> {
+    let (Some(question), Some(labelling)) = (question, &entry.writing.labelling) else {
+        return Ok(None);
+    };
+    let Some((node, missing)) = kept(draft, follows) else {
+        return Ok(None);
+    };
+    let may = question.may_keep(entry, labelling, record, bodies, draft, (node, edited))?;
+    Ok((!may).then_some(missing))
+}
+
+/// The revision of which a draft keeps attachments, and what is said if that has none of them.
+fn kept<'r>(draft: &Prepared, follows: &Follows<'r>) -> Option<(&'r Node, WriteError)> {
+    let node = follows.stored?;
+    draft.draft.attachments.iter().find_map(|one| match one {
+        DraftAttachment::Stub { name, .. } => {
+            let id = draft.id().as_str().to_owned();
+            let name = name.clone();
+            Some((node, WriteError::MissingStub { id, name }))
+        }
+        DraftAttachment::Stored(_) => None,
+    })
 }
 
 /// The attachments of the new document, those it keeps looked up.

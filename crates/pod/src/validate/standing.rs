@@ -151,6 +151,37 @@ impl Question {
         list.is_none_or(|list| self.held.holds_any(list))
     }
 
+    /// Whether the caller may take over attachments of `node`, a revision that his draft follows: he
+    /// reads it, or he may write it by the rules as it stands. What older revisions held may have been
+    /// for fewer.
+    pub(super) fn may_keep(
+        &self,
+        entry: &DatabaseEntry,
+        labelling: &Labelling,
+        record: &Record,
+        bodies: &mut Bodies<'_, '_>,
+        draft: &Prepared,
+        (node, edited): (&Node, Option<&Revision>),
+    ) -> Result<bool, PodError> {
+        if self.held.is_admin() {
+            return Ok(true);
+        }
+        let asked =
+            leaves_asked(record, draft, edited).any(|leaf| leaf.revision() == node.revision());
+        if asked && self.has_rules {
+            return Ok(true);
+        }
+        let labelled = record.labelled.as_ref();
+        if node.is_deleted() {
+            // A tombstone stays where the document stood, whatever it says.
+            let list = list_in_force(entry, labelled, node, bodies)?;
+            return Ok(list.is_some_and(|list| self.held.holds_any(list.principals())));
+        }
+        let id = draft.id().as_str();
+        let rights = rights_of(entry, labelling, id, labelled, node, bodies)?;
+        Ok(self.held.holds_any(rights.access.principals()))
+    }
+
     /// What is answered to a conflict: nothing that tells of a document that the caller does not see.
     pub(super) fn conflict(&self, error: PodError) -> PodError {
         if self.is_seen() {
@@ -278,16 +309,24 @@ fn rights_of(
     if !told.asks() {
         return Ok(told.with(AccessList::admin));
     }
-    let current = labelled.filter(|labelled| labelled.generation == entry.settings.labels);
-    let list = match (current, leaf.body()) {
-        (Some(labelled), Some(body)) => {
-            let number = labelled.label_of(body);
-            let label = labels::label(bodies.reader.view, entry.number, number)?;
-            AccessList::new("access", label.members.iter().cloned()).ok()
-        }
-        _ => None,
-    };
+    let list = list_in_force(entry, labelled, leaf, bodies)?;
     Ok(told.with(|| list.unwrap_or_else(AccessList::admin)))
+}
+
+/// The list of the label that a revision has by the rule in force, if it has one.
+fn list_in_force(
+    entry: &DatabaseEntry,
+    labelled: Option<&Labelled>,
+    node: &Node,
+    bodies: &Bodies<'_, '_>,
+) -> Result<Option<AccessList>, EngineError> {
+    let current = labelled.filter(|labelled| labelled.generation == entry.settings.labels);
+    let (Some(labelled), Some(body)) = (current, node.body()) else {
+        return Ok(None);
+    };
+    let number = labelled.label_of(body);
+    let label = labels::label(bodies.reader.view, entry.number, number)?;
+    Ok(AccessList::new("access", label.members.iter().cloned()).ok())
 }
 
 fn for_admins() -> Rights {

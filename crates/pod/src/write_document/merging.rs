@@ -7,7 +7,9 @@
 //!
 //! It is worked out where drafts are judged, and written in the transaction of the draft, which makes
 //! sure that the document is still the one that was looked at. A function that gives no document leaves
-//! the fork as it is: nothing is lost, and the next revision that comes is an occasion to try again.
+//! the fork as it is: nothing is lost, and the next revision that comes is an occasion to try again. So
+//! does a merged document that a schema or a validation function refuses, and one that would show to
+//! some what a leaf was written for others.
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use crate::access::writing::{Forks, Function};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::pod::Pod;
+use crate::validate::Shown;
 
 /// Where the body of the draft itself is said to lie until it has a place.
 const DRAFTED: u64 = u64::MAX - 1;
@@ -54,10 +57,20 @@ struct Leaf {
     attachments: Vec<Attachment>,
 }
 
+/// What a fork's merge says.
+struct Merged {
+    members: Members,
+    attachments: Vec<Attachment>,
+    /// Whether it is one of the leaves as it is.
+    is_leaf: bool,
+}
+
 /// The live leaves, the winner first, and their nearest common ancestor whose body is here.
 struct Fork {
     leaves: Vec<Leaf>,
     ancestor: Option<Leaf>,
+    /// The ids of the winner and its ancestors.
+    path: Vec<RevisionId>,
     /// Who made the document, if that is known.
     creator: Option<Arc<str>>,
 }
@@ -103,7 +116,7 @@ impl Pod {
         function: Option<&Function>,
         fork: &Fork,
         draft: &Prepared,
-    ) -> Option<(Members, Vec<Attachment>)> {
+    ) -> Option<Merged> {
         let winner = fork.leaves.first()?;
         let members = match resolver {
             Resolver::Fields => {
@@ -116,7 +129,11 @@ impl Pod {
                     .leaves
                     .get(newest(name, fork.leaves.iter().map(|l| &l.members)));
                 let leaf = leaf?;
-                return Some((leaf.members.clone(), leaf.attachments.clone()));
+                return Some(Merged {
+                    members: leaf.members.clone(),
+                    attachments: leaf.attachments.clone(),
+                    is_leaf: true,
+                });
             }
             Resolver::Function { name, .. } => {
                 let program = function?.as_ref().ok()?;
@@ -137,44 +154,112 @@ impl Pod {
                 members_of(&answers.await.ok()?.into_iter().next()?.ok()?)?
             }
         };
-        Some((members, merged_attachments(fork)))
+        Some(Merged {
+            members,
+            attachments: merged_attachments(fork),
+            is_leaf: false,
+        })
     }
 
-    /// What is written to end the fork with this document.
+    /// What is written to end the fork with this document; `None` if it is not to be ended so.
     async fn merging(
         &self,
         entry: &DatabaseEntry,
         fork: Fork,
-        (members, attachments): (Members, Vec<Attachment>),
+        merged: Merged,
         draft: &Prepared,
     ) -> Option<Merging> {
-        let mut leaves = fork.leaves.into_iter();
-        let winner = leaves.next()?;
-        let same = members == winner.members && same_contents(&attachments, &winner.attachments);
-        let parsed = parse_document(Value::Object(members).to_string().as_bytes()).ok()?;
-        let label = if entry.writing.labelling.is_some() {
-            let creator = fork.creator.as_ref();
-            let label = self
-                .label_of_body(entry, draft.id(), &parsed.body, creator)
-                .await;
-            Some(label.ok()?)
-        } else {
-            None
+        let winner = fork.leaves.first()?;
+        let same = merged.members == winner.members
+            && same_contents(&merged.attachments, &winner.attachments);
+        let text = Value::Object(merged.members).to_string();
+        let parsed = parse_document(text.as_bytes()).ok()?;
+        let body = Body {
+            json: parsed.body,
+            attachments: merged.attachments,
         };
+        let label = self.label_in(entry, &fork, &body.json, draft).await.ok()?;
+        if !merged.is_leaf {
+            for leaf in &fork.leaves {
+                let of = self.label_in(entry, &fork, &leaf.json(), draft).await;
+                if of.ok()? != label {
+                    return None;
+                }
+            }
+        }
+        if !same && !self.is_allowed(entry, &fork, &body, draft).await {
+            return None;
+        }
+        let Body { json, attachments } = body;
         let child = (!same).then(|| Draft {
             attachments: attachments
                 .into_iter()
                 .map(DraftAttachment::Stored)
                 .collect(),
-            ..drafted(draft, false, parsed.body, parsed.term, label.clone())
+            ..drafted(draft, false, json, parsed.term, label.clone())
         });
         let nothing = parse_document(b"{}").ok()?;
+        let mut revisions = fork.leaves.into_iter().map(|leaf| leaf.revision);
         Some(Merging {
-            winner: winner.revision,
+            winner: revisions.next()?,
             child,
-            losers: leaves.map(|leaf| leaf.revision).collect(),
+            losers: revisions.collect(),
             tombstone: drafted(draft, true, nothing.body, nothing.term, label),
         })
+    }
+
+    /// The label that a body has in the fork's document, where documents have labels.
+    async fn label_in(
+        &self,
+        entry: &DatabaseEntry,
+        fork: &Fork,
+        json: &[u8],
+        draft: &Prepared,
+    ) -> Result<Option<DraftLabel>, PodError> {
+        if entry.writing.labelling.is_none() {
+            return Ok(None);
+        }
+        let creator = fork.creator.as_ref();
+        let label = self.label_of_body(entry, draft.id(), json, creator).await?;
+        Ok(Some(label))
+    }
+
+    /// Whether the merged document is one that an edit might have made.
+    async fn is_allowed(
+        &self,
+        entry: &DatabaseEntry,
+        fork: &Fork,
+        body: &Body,
+        draft: &Prepared,
+    ) -> bool {
+        if let Some(schemas) = &entry.writing.schemas {
+            let Some(Value::Object(mut members)) = skim::read_value(&body.json) else {
+                return false;
+            };
+            if !matches!(schemas.judge(&mut members, &[], false), Ok(false)) {
+                return false;
+            }
+        }
+        let Some(winner) = fork.leaves.first() else {
+            return false;
+        };
+        if entry.validators.is_empty() {
+            return true;
+        }
+        let old = Body {
+            json: winner.json(),
+            attachments: winner.attachments.clone(),
+        };
+        let path = (&winner.revision, fork.path.as_slice());
+        let shown = Shown::merged(entry, draft, path, &old, body);
+        self.is_accepted(entry, &shown).await
+    }
+}
+
+impl Leaf {
+    /// Its text.
+    fn json(&self) -> Vec<u8> {
+        Value::Object(self.members.clone()).to_string().into_bytes()
     }
 }
 
@@ -277,10 +362,14 @@ fn fork_of(reader: &Reader<'_>, draft: &Prepared) -> Result<Option<Fork>, PodErr
         Some(node) => leaf(reader, &record, node, draft)?,
         None => None,
     };
+    let line = live.first().map(|winner| winner.revision());
+    let line = line.iter().flat_map(|winner| tree.ancestors(winner));
+    let path = line.map(|node| node.id().clone()).collect();
     let creator = record.labelled.and_then(|labelled| labelled.creator);
     Ok(Some(Fork {
         leaves,
         ancestor,
+        path,
         creator,
     }))
 }

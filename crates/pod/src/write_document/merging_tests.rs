@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::DraftedEdit;
 use crate::access::WriteRefused;
-use crate::validate::access_tests::{Bench, refused, root};
+use crate::validate::access_tests::{Bench, refused, root, user};
 
 const A: &str = "1-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const B: &str = "2-0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
@@ -145,6 +145,49 @@ async fn a_function_that_gives_no_document_leaves_the_fork() {
     bench.push(&root(), "a", &[B], json!({})).await.unwrap();
     bench.push(&root(), "a", &[C], json!({})).await.unwrap();
     assert_eq!(live(&bench), 2);
+}
+
+#[tokio::test]
+async fn leaves_that_others_read_are_not_merged() {
+    for (resolver, left) in [(json!("fields"), 2), (json!({ "newest": "at" }), 1)] {
+        let bench = Bench::with(json!({ "conflicts": { "merge": resolver } })).await;
+        let ann = user("ann");
+        let shared = json!({ "access": ["user:ann", "user:ben"], "at": 1 });
+        bench.push(&ann, "a", &[A], shared).await.unwrap();
+        let hers = json!({ "access": ["user:ann"], "at": 3, "salary": 1 });
+        bench.push(&ann, "a", &[B, A], hers.clone()).await.unwrap();
+        let wider = json!({ "access": ["user:ann", "user:cem"], "at": 2 });
+        bench.push(&ann, "a", &[C, A], wider.clone()).await.unwrap();
+        // Of two whose lists differ nothing is put together; one of them, as it is, may win.
+        assert_eq!(live(&bench), left);
+        let won = if left == 2 { wider } else { hers };
+        assert_eq!(bench.winner("a"), won);
+    }
+}
+
+#[tokio::test]
+async fn a_merged_document_that_would_be_refused_leaves_the_fork() {
+    let schema = json!({ "maxProperties": 2 });
+    let bench = Bench::with(json!({
+        "conflicts": { "merge": "fields" },
+        "schemas": { "property": "type", "types": { "note": schema } },
+    }))
+    .await;
+    let fork = async |id: &str, kind: &str| {
+        for (path, key) in [(&[B][..], "x"), (&[C], "y")] {
+            let json = json!({ "type": kind, key: 1 });
+            bench.push(&root(), id, path, json).await.unwrap();
+        }
+        let tree = bench.record(id).tree;
+        tree.leaves().filter(|leaf| !leaf.is_deleted()).count()
+    };
+    assert_eq!(fork("a", "note").await, 2);
+    assert_eq!(fork("b", "free").await, 1);
+    // Each has one of the two, which the functions of the database do not take together.
+    let selector = json!({ "newDoc": { "$or": [{ "x": { "$exists": false } }, { "y": { "$exists": false } }] } });
+    let design = json!({ "language": "query", "validate_doc_update": selector });
+    bench.put(&root(), "_design/v", design).await.unwrap();
+    assert_eq!(fork("c", "free").await, 2);
 }
 
 /// Everything that one server has of the document goes to the other, leaf by leaf.
