@@ -167,13 +167,9 @@ impl Rebuild {
 
     /// Whether what was answered of a document is its own fault. Else it is asked again.
     fn is_fault(&self, error: &PodError) -> bool {
-        match error {
-            PodError::NotTaken(_) => true,
-            PodError::Script(ScriptError::Crashed(_)) => {
-                self.crashes.fetch_add(1, Ordering::Relaxed) + 1 >= CRASHES_MAX
-            }
-            _ => false,
-        }
+        let crashed = matches!(error, PodError::Script(ScriptError::Crashed(_)));
+        matches!(error, PodError::NotTaken(_))
+            || crashed && self.crashes.fetch_add(1, Ordering::Relaxed) + 1 >= CRASHES_MAX
     }
 }
 
