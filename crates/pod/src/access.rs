@@ -63,13 +63,20 @@ pub enum AccessError {
     #[error("What you may read has changed meanwhile; ask again.")]
     Turned,
     /// Documents are being put under their labels; those of which it is not known are not listed.
-    #[error("Who may read what is being worked out anew: {done} of {total} documents are done.")]
+    #[error("Who may read what is being worked out anew{}", how_far(*.done, *.total))]
     Rebuilding {
         /// Documents that are done.
         done: u64,
         /// Documents to be done.
         total: u64,
     },
+}
+
+fn how_far(done: u64, total: u64) -> String {
+    if total == 0 {
+        return "; try again.".to_owned();
+    }
+    format!(": {done} of {total} documents are done.")
 }
 
 #[cfg(test)]

@@ -11,20 +11,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adea_base::{Caller, DocumentId};
+use adea_access::Rule;
+use adea_base::{Caller, DatabaseName, DocumentId};
 use adea_documents::database::{self, Settings};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::{Record, RecordHead};
 use adea_documents::revision::Revision;
 use adea_documents::writer::{References, Writer};
-use adea_documents::{DatabaseError, DatabaseNumber, everything, purge};
+use adea_documents::{DatabaseError, DatabaseNumber, everything, labels, purge};
 use adea_files::{Digest, ReadError, references};
-use adea_store::{Direction, EngineError, Space, Transaction};
+use adea_store::{Decline, Direction, EngineError, Space, Transaction};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::task::spawn_blocking;
 
+use crate::access::read_settings;
 use crate::databases::{DatabaseEntry, no_database};
 use crate::directory::life::Touched;
 use crate::error::PodError;
@@ -486,6 +488,7 @@ impl Pod {
         let designs = revisions.iter().any(|(id, _)| id.is_design());
         let design_changes = Arc::clone(&self.inner.design_changes);
         let accounts = self.ground_if_users(number);
+        let name = entry.name.clone();
         let purged = self.inner.store.transact(Self::permit(), move |tx| {
             let mut writer = Writer::open(tx, number).map_err(no_database)?;
             let mut purged = Vec::with_capacity(revisions.len());
@@ -497,10 +500,18 @@ impl Pod {
                     touched.note(id, &Caller::anonymous(), false);
                 }
             }
+            let rule = designs && rule_purged(&name, writer.settings(), &purged)?;
             touched.read(&writer)?;
             let references = writer.finish()?;
             if let Some(ground) = &accounts {
                 touched.follow(tx, ground)?;
+            }
+            if rule {
+                // What said who may read is gone: nobody is shown anything by it.
+                let generation = tx.next_sequence();
+                let again = |settings: &mut Settings| settings.labels = generation;
+                database::change_settings(tx, number, again).map_err(no_database)?;
+                tx.touch(labels::member_topic(number, ""));
             }
             if designs {
                 // A revision that lost may be the winner now.
@@ -511,10 +522,28 @@ impl Pod {
         let (purged, last) = purged.await.map_err(PodError::from)?;
         if designs {
             self.forget_database(entry);
+            self.rebuild_if_due(&entry.name, number);
         }
         self.release_files(last).await;
         Ok(purged)
     }
+}
+
+/// Whether something was purged of the design document whose function says who may read.
+fn rule_purged(
+    name: &DatabaseName,
+    settings: &Settings,
+    purged: &[(String, Vec<Revision>)],
+) -> Result<bool, Decline<PodError>> {
+    if settings.labels == 0 {
+        return Ok(false);
+    }
+    let access = read_settings(name, &settings.access).map_err(Decline::Refused)?;
+    let Some(Rule::Function { design, .. }) = access.as_ref().map(|access| &access.rule) else {
+        return Ok(false);
+    };
+    let mut purged = purged.iter().filter(|(_, removed)| !removed.is_empty());
+    Ok(purged.any(|(id, _)| id == design))
 }
 
 /// The id of a document that has bodies or revisions to give back.

@@ -12,8 +12,9 @@ use crate::seen;
 
 impl Writer<'_, '_> {
     /// Puts document `id` under the labels that its bodies have by the rule in force: `labels` names a
-    /// body by the sequence it was written under, the winner's among them. A body that is not named is
-    /// shown to nobody who does not see all. Where the label stays, so does the sequence.
+    /// body by the sequence it was written under, the winner's among them. A body that is not named keeps
+    /// the label that it was written with by this rule; else it is shown to nobody who does not see all.
+    /// Where the label stays, so does the sequence.
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
@@ -32,9 +33,12 @@ impl Writer<'_, '_> {
             let number = self.labels.find_or_make(self.tx, self.database, label)?;
             known.push((*body, number));
         }
-        let label_of = |body: u64| {
-            let found = known.iter().find(|(of, _)| *of == body);
-            found.map_or(seen::NOBODY, |(_, label)| *label)
+        let generation = self.settings.labels;
+        let by_now = before.labelled.as_ref();
+        let by_now = by_now.filter(|labelled| labelled.generation == generation);
+        let label_of = |body: u64| match known.iter().find(|(of, _)| *of == body) {
+            Some((_, label)) => *label,
+            None => by_now.map_or(seen::NOBODY, |labelled| labelled.label_of(body)),
         };
         let label = winner.map_or(seen::NOBODY, label_of);
         let bodies = record.tree.nodes().filter_map(Node::body);

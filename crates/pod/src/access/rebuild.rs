@@ -3,16 +3,18 @@
 //!
 //! It walks through all documents by their ids, a portion at a time: it works out the labels of a
 //! portion, and puts them in force in one transaction, which also notes how far it is. So it goes on
-//! after a crash where it was. A document that changed meanwhile is looked at again.
+//! after a crash where it was. A document that changed meanwhile is looked at again, a bounded number of
+//! times: then what it brought meanwhile keeps the label that it was written with.
 //!
-//! Invariants: a document whose access list cannot be worked out is shown to administrators alone;
-//! `labelled` is set to the generation only when every document stands as that generation says.
+//! Invariants: a document whose access list cannot be worked out is shown to administrators alone, but
+//! not because a function could not be asked: that is tried again, with pauses. `labelled` is set to the
+//! generation only when every document stands as that generation says.
 
 mod portion;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use adea_access::AccessList;
@@ -20,13 +22,14 @@ use adea_base::{DatabaseName, DocumentId};
 use adea_documents::labels::DraftLabel;
 use adea_documents::writer::Writer;
 use adea_documents::{DatabaseError, DatabaseNumber, database, kept_for_reader};
+use adea_script::ScriptError;
 use adea_store::{Decline, Direction, EngineError, Space, Transaction};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use portion::Unlabelled;
+use portion::{Unlabelled, deletion};
 
 use super::AccessError;
 use super::label::label_of;
@@ -34,10 +37,16 @@ use super::settings::rule_topic;
 use crate::databases::{DatabaseEntry, no_database};
 use crate::error::PodError;
 use crate::maintain::settle_references;
-use crate::pod::Pod;
+use crate::pod::{Inner, Pod};
 
 /// How long who sets a rule waits for it to be carried out.
 const SOON: Duration = Duration::from_secs(2);
+/// How often documents are looked at that change all the time.
+const ATTEMPTS: usize = 3;
+/// The longest pause before a rebuild that failed is tried again, as a power of two of seconds.
+const PAUSE_MAX: u32 = 6;
+/// How often in a row the process of the function may crash until that is a document's own fault.
+const CRASHES_MAX: u32 = 10;
 /// Under this name, which no reader has, a database keeps how far its rebuild is.
 const KEPT: &str = " rebuild";
 
@@ -55,6 +64,11 @@ struct Rebuild {
     done: AtomicU64,
     failed: AtomicU64,
     ended: Notify,
+    /// How often in a row it failed, and how often of these the function's process crashed.
+    failures: AtomicU32,
+    crashes: AtomicU32,
+    /// Somebody else wants it to run: another rule may be in force.
+    wanted: Notify,
 }
 
 /// How far documents are put under their labels.
@@ -104,16 +118,17 @@ struct Labels {
 
 /// Unmarks a rebuild, however it ends.
 struct Running {
-    pod: Pod,
+    /// A rebuild that pauses keeps no pod open.
+    pod: Weak<Inner>,
     number: DatabaseNumber,
     rebuild: Arc<Rebuild>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = self.pod.inner.access.rebuilds.running.lock();
-        running.remove(&self.number);
-        drop(running);
+        if let Some(inner) = self.pod.upgrade() {
+            inner.access.rebuilds.running.lock().remove(&self.number);
+        }
         self.rebuild.ended.notify_waiters();
     }
 }
@@ -135,6 +150,26 @@ impl Rebuild {
         self.total.store(kept.total, Ordering::Relaxed);
         self.done.store(kept.done, Ordering::Relaxed);
         self.failed.store(kept.failed, Ordering::Relaxed);
+    }
+
+    /// It got on, so what failed before is over.
+    fn got_on(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.crashes.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits before it is tried again; longer each time.
+    async fn pause(&self) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let pause = Duration::from_secs(1 << failures.min(PAUSE_MAX));
+        let _wanted = tokio::time::timeout(pause, self.wanted.notified()).await;
+    }
+
+    /// Whether what was answered of a document is its own fault. Else it is asked again.
+    fn is_fault(&self, error: &PodError) -> bool {
+        let crashed = matches!(error, PodError::Script(ScriptError::Crashed(_)));
+        matches!(error, PodError::NotTaken(_))
+            || crashed && self.crashes.fetch_add(1, Ordering::Relaxed) + 1 >= CRASHES_MAX
     }
 }
 
@@ -193,33 +228,42 @@ impl Pod {
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             ended: Notify::new(),
+            failures: AtomicU32::new(0),
+            crashes: AtomicU32::new(0),
+            wanted: Notify::new(),
         });
         {
             let mut running = self.inner.access.rebuilds.running.lock();
-            if running.contains_key(&number) {
+            if let Some(running) = running.get(&number) {
                 // It looks at the generation after each portion, and begins anew by itself.
+                running.wanted.notify_one();
                 return;
             }
             running.insert(number, Arc::clone(&rebuild));
         }
         let running = Running {
-            pod: self.clone(),
+            pod: Arc::downgrade(&self.inner),
             number,
             rebuild,
         };
         let name = name.clone();
         tokio::spawn(async move {
-            let pod = running.pod.clone();
-            let rebuilt = pod.rebuild(&name, number, &running.rebuild).await;
-            // A rule that was set while this ended found it running.
-            drop(running);
-            match rebuilt {
-                Ok(()) => pod.rebuild_if_due(&name, number),
-                Err(error) => tracing::error!(
+            while let Some(inner) = running.pod.upgrade() {
+                let pod = Self { inner };
+                let rebuilt = pod.rebuild(&name, number, &running.rebuild).await;
+                let Err(error) = rebuilt else {
+                    // A rule that was set while this ended found it running.
+                    drop(running);
+                    pod.rebuild_if_due(&name, number);
+                    return;
+                };
+                tracing::error!(
                     database = name.as_str(),
                     %error,
-                    "working out who may read {name} failed, the next start tries again: {error}"
-                ),
+                    "working out who may read {name} failed, and is tried again: {error}"
+                );
+                drop(pod);
+                running.rebuild.pause().await;
             }
         });
     }
@@ -314,6 +358,7 @@ impl Pod {
             let mut kept = self.kept_rebuild(number)?;
             if kept.generation != entry.settings.labels {
                 kept = self.new_rebuild(&entry)?;
+                rebuild.got_on();
             }
             rebuild.follow(&kept);
             match kept.next.clone() {
@@ -349,21 +394,26 @@ impl Pod {
         kept.next = portion.next.take();
         let ids: Vec<DocumentId> = portion.documents.iter().map(|one| one.id.clone()).collect();
         let mut looked_at = portion.documents;
+        let mut attempt = 1;
         loop {
             let mut labels = Vec::with_capacity(looked_at.len());
             for document in looked_at {
-                let (document, failed) = self.labels_of(entry, document).await;
+                let (document, failed) = self.labels_of(entry, document, rebuild).await?;
                 kept.failed += u64::from(failed);
                 labels.push(document);
             }
-            let Some(changed) = self.put_labels(number, labels, kept.clone()).await? else {
+            let last = attempt == ATTEMPTS;
+            let put = self.put_labels(number, labels, kept.clone(), last).await?;
+            let Some(changed) = put else {
                 // Another rule is in force.
                 return Ok(());
             };
             if changed.is_empty() {
                 rebuild.follow(&kept);
+                rebuild.got_on();
                 return Ok(());
             }
+            attempt += 1;
             let again: Vec<DocumentId> = ids
                 .iter()
                 .filter(|id| changed.contains(id))
@@ -376,43 +426,52 @@ impl Pod {
     }
 
     /// Works out the labels of a document's bodies, and says whether that failed for one.
-    async fn labels_of(&self, entry: &DatabaseEntry, document: Unlabelled) -> (Labels, bool) {
+    async fn labels_of(
+        &self,
+        entry: &DatabaseEntry,
+        document: Unlabelled,
+        rebuild: &Rebuild,
+    ) -> Result<(Labels, bool), PodError> {
         let mut labels: Vec<(u64, DraftLabel)> = Vec::with_capacity(document.bodies.len() + 1);
         let mut failed = false;
         let creator = document.creator.as_ref();
-        for body in &document.bodies {
-            let label = self.label_of_body(entry, &document.id, &body.json, creator);
-            let label = label.await.unwrap_or_else(|_| {
-                failed = true;
-                label_of(&AccessList::admin())
-            });
+        for body in document.bodies {
+            let json = match body.json {
+                Some(json) => Some(json),
+                None => self.body_text(entry.number, body.sequence).await?,
+            };
+            // It may have been given back meanwhile.
+            let Some(json) = json else { continue };
+            let label = self.label_of_body(entry, &document.id, &json, creator);
+            let label = match label.await {
+                Ok(label) => label,
+                Err(error) if rebuild.is_fault(&error) => {
+                    failed = true;
+                    label_of(&AccessList::admin())
+                }
+                Err(error) => return Err(error),
+            };
             labels.push((body.sequence, label));
         }
-        // A deletion stays where the document was.
-        if let Some(tombstone) = document.tombstone {
-            let last = document.last_live;
-            let found = labels.iter().find(|(body, _)| Some(*body) == last);
-            let label = found.map(|(_, label)| label.clone()).or(document.stands);
-            if let Some(label) = label {
-                labels.retain(|(body, _)| *body != tombstone);
-                labels.push((tombstone, label));
-            }
-        }
+        let deletion = (document.tombstone, document.last_live);
+        leave_deletion(&mut labels, deletion, document.stands);
         let labelled = Labels {
             id: document.id,
             sequence: document.sequence,
             labels,
         };
-        (labelled, failed)
+        Ok((labelled, failed))
     }
 
     /// Puts labels in force and notes how far this is; returns the documents that have changed since
-    /// they were looked at, or `None` if another rule is in force by now.
+    /// they were looked at, or `None` if another rule is in force by now. At the `last` attempt these are
+    /// put under their labels too: what is new of them has its own, since it was written by this rule.
     async fn put_labels(
         &self,
         number: DatabaseNumber,
         labels: Vec<Labels>,
         kept: Kept,
+        last: bool,
     ) -> Result<Option<Vec<DocumentId>>, PodError> {
         let put = self.inner.store.transact(Self::permit(), move |tx| {
             let mut writer = Writer::open(tx, number).map_err(no_database)?;
@@ -420,12 +479,16 @@ impl Pod {
                 return Ok(None);
             }
             let mut changed = Vec::new();
-            for document in labels {
-                if writer.record(&document.id)?.sequence == document.sequence {
-                    writer.relabel(&document.id, &document.labels)?;
-                } else {
-                    changed.push(document.id);
+            for mut document in labels {
+                let record = writer.record(&document.id)?;
+                if record.sequence != document.sequence {
+                    if !last {
+                        changed.push(document.id);
+                        continue;
+                    }
+                    leave_deletion(&mut document.labels, deletion(&record), None);
                 }
+                writer.relabel(&document.id, &document.labels)?;
             }
             let references = writer.finish()?;
             settle_references(tx, &references, |_| None)?;
@@ -468,6 +531,21 @@ impl Pod {
         };
         let kept = serde_json::from_slice(&bytes);
         Ok(kept.map_err(|_| EngineError::Corrupt("how far a rebuild is".to_owned()))?)
+    }
+}
+
+/// A deletion stays where the document was: at the label of the body that was `last` there, or where it
+/// stood.
+fn leave_deletion(
+    labels: &mut Vec<(u64, DraftLabel)>,
+    (tombstone, last): (Option<u64>, Option<u64>),
+    stood: Option<DraftLabel>,
+) {
+    let Some(tombstone) = tombstone else { return };
+    let found = labels.iter().find(|(body, _)| Some(*body) == last);
+    if let Some(label) = found.map(|(_, label)| label.clone()).or(stood) {
+        labels.retain(|(body, _)| *body != tombstone);
+        labels.push((tombstone, label));
     }
 }
 

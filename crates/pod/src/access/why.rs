@@ -5,11 +5,11 @@ use std::sync::Arc;
 use adea_access::{Mailboxes, Principals, Rule, reader_name};
 use adea_accounts::Access;
 use adea_base::{Caller, DocumentId, Span};
+use adea_documents::json::skim;
 use adea_documents::labels::{self, Era, Label};
 use adea_documents::reader::Reader;
 use adea_documents::record::{Record, split_body};
 use adea_store::EngineError;
-use serde_json::{Map, Value};
 
 use super::AccessError;
 use crate::databases::DatabaseEntry;
@@ -164,7 +164,7 @@ impl Pod {
             let_in,
             since: visible.then(|| self.seen_since(&stood)).flatten(),
             deleted: record.tree.is_deleted(),
-            source: source(entry, &reader, &record, settled)?,
+            source: source(entry, &reader, id, &record, settled)?,
             by,
             stood,
             holds: principals.as_slice().to_vec(),
@@ -228,6 +228,7 @@ fn eras(reader: &Reader<'_>, record: &Record) -> Result<Vec<(Label, u64, u64)>, 
 fn source(
     entry: &DatabaseEntry,
     reader: &Reader<'_>,
+    id: &DocumentId,
     record: &Record,
     settled: bool,
 ) -> Result<Source, PodError> {
@@ -245,15 +246,18 @@ fn source(
         return Ok(Source::Default);
     };
     let (_, json) = split_body(&stored)?;
-    let document: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
-    let addressed = |boxes: &Mailboxes| document.contains_key(&boxes.recipient);
+    let has = |name: &str| {
+        let key = skim::key_of(name);
+        skim::members(json).any(|(member, _)| member == key)
+    };
+    let addressed = |boxes: &Mailboxes| has(&boxes.recipient);
     Ok(match &settings.rule {
         _ if settings.write_only => Source::Default,
         _ if settings.mailboxes.as_ref().is_some_and(addressed) => Source::Mailbox,
         Rule::Function { .. } => Source::Function,
-        Rule::Property(name) if document.contains_key(name) => Source::Property,
+        Rule::Property(name) if has(name) => Source::Property,
         Rule::Property(_) => Source::Default,
-        Rule::Expression(expression) => match expression.evaluate(&document) {
+        Rule::Expression(expression) => match expression.evaluate_body(id.as_str(), json) {
             Ok(Some(_)) => Source::Expression,
             Ok(None) | Err(_) => Source::Default,
         },

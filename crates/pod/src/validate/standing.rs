@@ -17,8 +17,8 @@ use adea_documents::revision::Revision;
 use adea_documents::seen;
 use adea_store::EngineError;
 
-use crate::access::WriteRefused;
 use crate::access::label::{Labelling, Told, label_of};
+use crate::access::{AccessError, WriteRefused};
 use crate::databases::DatabaseEntry;
 use crate::error::PodError;
 use crate::write_document::{DraftedEdit, Prepared};
@@ -128,6 +128,10 @@ impl Question {
         for leaf in leaves_asked(record, draft, edited) {
             let id = draft.id().as_str();
             let rights = rights_of(entry, labelling, id, labelled, leaf, bodies)?;
+            let Some(rights) = rights.or_else(|| admin.then(for_admins)) else {
+                let (done, total) = (0, 0);
+                return Err(AccessError::Rebuilding { done, total }.into());
+            };
             question.old.push(rights);
         }
         if question.old.is_empty() {
@@ -290,7 +294,8 @@ pub(super) fn leaves_asked<'r>(
 }
 
 /// What a live leaf says. Where a function says who may read it, that is the label it has; one that
-/// was not labelled since the rule was changed is for admins alone.
+/// was not labelled since the rule was changed says nothing yet: `None`. Who may write it must not be
+/// refused by that, as a replicator would never push his edit again.
 fn rights_of(
     entry: &DatabaseEntry,
     labelling: &Labelling,
@@ -298,19 +303,25 @@ fn rights_of(
     labelled: Option<&Labelled>,
     leaf: &Node,
     bodies: &mut Bodies<'_, '_>,
-) -> Result<Rights, PodError> {
+) -> Result<Option<Rights>, PodError> {
     let body = bodies.get(leaf)?;
     let json = body.as_ref().map_or(&b"{}"[..], |body| &body.json);
     let creator = labelled.and_then(|labelled| labelled.creator.as_ref());
     // Stored before there were rules, perhaps: then nobody but admins is named in it.
     let Ok(told) = labelling.told(id, json, creator) else {
-        return Ok(for_admins());
+        return Ok(Some(for_admins()));
     };
     if !told.asks() {
-        return Ok(told.with(AccessList::admin));
+        return Ok(Some(told.with(AccessList::admin)));
+    }
+    let settings = &entry.settings;
+    let current = labelled.is_some_and(|labelled| labelled.generation == settings.labels);
+    let newer = labelled.is_some_and(|labelled| labelled.generation > settings.labels);
+    if !current && (newer || settings.labels != settings.labelled) {
+        return Ok(None);
     }
     let list = list_in_force(entry, labelled, leaf, bodies)?;
-    Ok(told.with(|| list.unwrap_or_else(AccessList::admin)))
+    Ok(Some(told.with(|| list.unwrap_or_else(AccessList::admin))))
 }
 
 /// The list of the label that a revision has by the rule in force, if it has one.

@@ -368,13 +368,21 @@ fn decide(
         } else {
             None
         };
+        let rules = premise.writing.is_labelled_by(prepared.id().as_str());
+        let before = match rules {
+            true => Some(writer.record(prepared.id())?.sequence),
+            false => None,
+        };
         fates.push(match (stale, gone) {
             (Some(stale), _) => stale,
             (None, Some(error)) => Fate::Done(Err(error.into())),
             (None, None) => Fate::Done(write_one(&mut writer, premise, prepared)?),
         });
         designs |= prepared.id().is_design();
-        rule |= premise.writing.is_labelled_by(prepared.id().as_str());
+        if let Some(before) = before {
+            // A design document that was refused, or is here already, says nothing new.
+            rule |= writer.record(prepared.id())?.sequence != before;
+        }
         if premise.accounts.is_some() && matches!(fates.last(), Some(Fate::Done(Ok(_)))) {
             touched.note(prepared.id(), &prepared.caller, prepared.same_password);
         }

@@ -9,13 +9,15 @@ use adea_documents::labels::{self, DraftLabel};
 use adea_documents::reader::{IdRange, Reader};
 use adea_documents::record::{Record, split_body};
 use adea_store::{Direction, EngineError};
+use tokio::task::spawn_blocking;
 
 use crate::error::PodError;
 use crate::pod::Pod;
 
 /// Documents that one transaction puts under their labels.
 const DOCUMENTS_MAX: usize = 128;
-/// Bytes of bodies that are held at a time; one portion has at least one document.
+/// Bytes of bodies that are held at a time, and one body more. The bodies of a document that has more
+/// are read one by one.
 const BYTES_MAX: usize = 4 << 20;
 /// Documents that are looked at in one view.
 const WALKED_MAX: u64 = 8_192;
@@ -24,7 +26,6 @@ const WALKED_MAX: u64 = 8_192;
 #[derive(Default)]
 pub(super) struct Portion {
     pub(super) documents: Vec<Unlabelled>,
-    pub(super) bytes: usize,
     pub(super) walked: u64,
     pub(super) next: Option<String>,
 }
@@ -34,7 +35,7 @@ pub(super) struct Unlabelled {
     pub(super) id: DocumentId,
     pub(super) sequence: u64,
     pub(super) creator: Option<Arc<str>>,
-    /// Where each body is, its text, and whether it is a tombstone's.
+    /// Where each body is, and its text.
     pub(super) bodies: Vec<Stored>,
     /// The body whose list a winner that is deleted goes by: the last that was there before it.
     pub(super) last_live: Option<u64>,
@@ -46,7 +47,8 @@ pub(super) struct Unlabelled {
 
 pub(super) struct Stored {
     pub(super) sequence: u64,
-    pub(super) json: Vec<u8>,
+    /// `None` if it is read when its turn comes.
+    pub(super) json: Option<Vec<u8>>,
 }
 
 impl Pod {
@@ -60,7 +62,7 @@ impl Pod {
         let view = self.view();
         let reader = whole(view.as_ref(), number);
         let mut portion = Portion::default();
-        let mut fault = None;
+        let (mut fault, mut room) = (None, BYTES_MAX);
         let range = IdRange {
             first: Some(first),
             last: None,
@@ -71,19 +73,14 @@ impl Pod {
             if stands
                 .is_none_or(|stands| stands.generation != generation || !stands.others.is_empty())
             {
-                match unlabelled(&reader, generation, id) {
-                    Ok(Some(document)) => {
-                        let bytes = document.bodies.iter().map(|body| body.json.len());
-                        portion.bytes += bytes.sum::<usize>();
-                        portion.documents.push(document);
-                    }
-                    Ok(None) => {}
+                match unlabelled(&reader, generation, id, &mut room) {
+                    Ok(found) => portion.documents.extend(found),
                     Err(error) => fault = Some(error),
                 }
             }
             let enough = portion.walked >= WALKED_MAX
                 || portion.documents.len() >= DOCUMENTS_MAX
-                || portion.bytes >= BYTES_MAX;
+                || room == 0;
             if enough {
                 // The smallest id greater than this one.
                 portion.next = Some(format!("{id}\0"));
@@ -105,11 +102,25 @@ impl Pod {
     ) -> Result<Vec<Unlabelled>, PodError> {
         let view = self.view();
         let reader = whole(view.as_ref(), number);
-        let mut found = Vec::new();
+        let (mut found, mut room) = (Vec::new(), BYTES_MAX);
         for id in ids {
-            found.extend(unlabelled(&reader, generation, id.as_str())?);
+            found.extend(unlabelled(&reader, generation, id.as_str(), &mut room)?);
         }
         Ok(found)
+    }
+
+    /// The text of a body, if it is here yet.
+    pub(super) async fn body_text(
+        &self,
+        number: DatabaseNumber,
+        body: u64,
+    ) -> Result<Option<Vec<u8>>, PodError> {
+        let pod = self.clone();
+        let read = spawn_blocking(move || {
+            let view = pod.view();
+            text_of(&whole(view.as_ref(), number), body)
+        });
+        Ok(read.await.map_err(|_| PodError::Interrupted)??)
     }
 }
 
@@ -121,26 +132,40 @@ fn whole(view: &dyn adea_store::View, number: DatabaseNumber) -> Reader<'_> {
     }
 }
 
-/// The document `id` with its bodies, unless it is gone.
+fn text_of(reader: &Reader<'_>, body: u64) -> Result<Option<Vec<u8>>, EngineError> {
+    let Some(stored) = reader.body(body)? else {
+        return Ok(None);
+    };
+    let (_, json) = split_body(&stored)?;
+    Ok(Some(json.to_vec()))
+}
+
+/// The document `id` with its bodies as far as there is room, unless it is gone, or stands as the rule
+/// says by now.
 fn unlabelled(
     reader: &Reader<'_>,
     generation: u64,
     id: &str,
+    room: &mut usize,
 ) -> Result<Option<Unlabelled>, EngineError> {
     let Some(record) = reader.record(id)? else {
         return Ok(None);
     };
+    let labelled = record.labelled.as_ref();
+    if labelled.is_some_and(|stands| stands.generation == generation && stands.others.is_empty()) {
+        return Ok(None);
+    }
     let parsed = DocumentId::parse(id)
         .map_err(|error| EngineError::Corrupt(format!("document id {id:?}: {error}")))?;
     let mut bodies = Vec::new();
     for sequence in record.tree.nodes().filter_map(|node| node.body()) {
-        if let Some(stored) = reader.body(sequence)? {
-            let (_, json) = split_body(&stored)?;
-            let json = json.to_vec();
-            bodies.push(Stored { sequence, json });
-        }
+        let json = match *room {
+            0 => None,
+            _ => text_of(reader, sequence)?,
+        };
+        *room = room.saturating_sub(json.as_ref().map_or(0, Vec::len));
+        bodies.push(Stored { sequence, json });
     }
-    let labelled = record.labelled.as_ref();
     let stands = match labelled {
         // What an older rule said of a document is not taken over, but a deletion shows nothing.
         Some(labelled) if labelled.generation <= generation && labelled.label != 0 => {
@@ -165,7 +190,7 @@ fn unlabelled(
 }
 
 /// Of a deleted document: where the tombstone's body is, and that of the revision that was deleted.
-fn deletion(record: &Record) -> (Option<u64>, Option<u64>) {
+pub(super) fn deletion(record: &Record) -> (Option<u64>, Option<u64>) {
     let Some(winner) = record.tree.winner().filter(|winner| winner.is_deleted()) else {
         return (None, None);
     };
