@@ -139,6 +139,13 @@ impl History {
         spans
     }
 
+    /// Up to where what the last event took counts as shown.
+    #[must_use]
+    pub fn shown_until(&self) -> u64 {
+        let end = self.shown.get(&self.turned_at);
+        end.copied().unwrap_or(self.turned_at)
+    }
+
     /// What the event at `sequence` took was shown to the reader up to the sequence `served`, and nothing
     /// behind it: what was written since is none that he saw. `before` is the sequence of the event before.
     fn note_shown(&mut self, sequence: u64, served: u64, before: u64) {

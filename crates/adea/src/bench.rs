@@ -221,25 +221,22 @@ impl BenchArguments {
     /// Refuses what cannot be measured, before anything is done.
     fn check(&self) -> Result<(), BenchError> {
         let wrong = |what: String| Err(BenchError::Arguments(what));
-        if self.docs == 0
-            || self.connections == 0
-            || self.listeners == 0
-            || self.tells == 0
-            || self.scale == 0
-        {
+        if self.docs == 0 || self.connections == 0 || self.listeners == 0 || self.tells == 0 {
             return wrong("nothing can be measured with none of something".to_owned());
         }
         if self.doc_size < BODY_BYTES_MIN {
             return wrong(format!("--doc-size is at least {BODY_BYTES_MIN}"));
         }
-        let named = |phase| self.phases().any(|one| one == phase);
-        let listeners = if named(Phase::AccessTell) {
-            self.listeners.saturating_add(self.waiting)
-        } else if named(Phase::Listeners) {
-            self.listeners
-        } else {
-            0
-        };
+        let listeners = self.phases().map(|phase| {
+            if phase == Phase::AccessTell {
+                self.listeners.saturating_add(self.waiting)
+            } else if phase == Phase::Listeners {
+                self.listeners
+            } else {
+                0
+            }
+        });
+        let listeners = listeners.max().unwrap_or(0);
         let needed = self.connections.max(listeners) + 64;
         match open_files_max() {
             Some(allowed) if needed > allowed => wrong(format!(
@@ -334,8 +331,7 @@ async fn phases(
     run: &mut Run,
     data: Option<(&Path, u64)>,
 ) -> Result<(), BenchError> {
-    let (count, tenth) = (arguments.docs, arguments.scale.div_ceil(10));
-    let directory = arguments.data.as_deref();
+    let count = arguments.docs;
     for phase in arguments.phases() {
         progress(&format!("{phase:?}"));
         let reads = !matches!(
@@ -372,17 +368,13 @@ async fn phases(
             Phase::Find => run.find_indexed().await?,
             Phase::FindScan => run.find_scan().await?,
             Phase::Replicate => run.replicate(&arguments.url).await?,
-            Phase::AccessWrite => run.access_write(count).await?,
-            Phase::AccessFeed => run.access_feed(count).await?,
-            Phase::AccessTell => {
-                let listeners = (arguments.listeners, arguments.waiting);
-                let (readers, tells) = (arguments.readers, arguments.tells);
-                run.access_tell(listeners, readers, tells).await?;
-            }
-            Phase::AccessScale => run.access_scale(arguments.scale).await?,
-            Phase::AccessDisk => run.access_disk(tenth, arguments.lists, directory).await?,
-            Phase::AccessBackfill => run.access_backfill(tenth).await?,
-            Phase::AccessCopies => run.access_copies(&arguments.url, directory).await?,
+            Phase::AccessWrite
+            | Phase::AccessFeed
+            | Phase::AccessTell
+            | Phase::AccessScale
+            | Phase::AccessDisk
+            | Phase::AccessBackfill
+            | Phase::AccessCopies => compare_rights(arguments, run, phase).await?,
         }
     }
     Ok(())
@@ -391,6 +383,32 @@ async fn phases(
 /// Whether the phase makes databases and accounts of its own.
 fn is_of_rights(phase: Phase) -> bool {
     matches!(phase, Phase::AccessWrite | Phase::AccessFeed) || LARGE.contains(&phase)
+}
+
+async fn compare_rights(
+    arguments: &BenchArguments,
+    run: &mut Run,
+    phase: Phase,
+) -> Result<(), BenchError> {
+    let data = arguments.data.as_deref();
+    let tenth = (arguments.scale / 10).max(1);
+    if phase == Phase::AccessWrite {
+        run.access_write(arguments.docs).await
+    } else if phase == Phase::AccessFeed {
+        run.access_feed(arguments.docs).await
+    } else if phase == Phase::AccessTell {
+        let listeners = (arguments.listeners, arguments.waiting);
+        let (readers, tells) = (arguments.readers, arguments.tells);
+        run.access_tell(listeners, readers, tells).await
+    } else if phase == Phase::AccessScale {
+        run.access_scale(arguments.scale.max(10)).await
+    } else if phase == Phase::AccessDisk {
+        run.access_disk(tenth, arguments.lists, data).await
+    } else if phase == Phase::AccessBackfill {
+        run.access_backfill(tenth).await
+    } else {
+        run.access_copies(&arguments.url, data).await
+    }
 }
 
 async fn measure_limits(

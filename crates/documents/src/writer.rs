@@ -4,6 +4,7 @@
 //! tree decide, and writes record, change and body; counts are written once, at the end. Nothing
 //! here takes time, chance or input: two stores that run the same writes hold the same bytes.
 
+mod labelling;
 mod revivals;
 
 use std::sync::Arc;
@@ -15,11 +16,10 @@ use crate::count::CountChanges;
 use crate::database::{self, Settings, Statistics};
 use crate::error::{DatabaseError, WriteError, corrupt};
 use crate::keys::{self, DatabaseNumber};
-use crate::labels::{Author, Before, DraftLabel, LabelChanges, Labelled, Written};
+use crate::labels::{Author, Before, DraftLabel, LabelChanges, Written};
 use crate::record::{Attachment, Body, Record, encode_body, encode_change, external_bytes};
-use crate::rev_tree::{Inserted, MergeError, Node, RevTree};
+use crate::rev_tree::{Inserted, MergeError, RevTree};
 use crate::revision::{AttachmentDigest, Revision, RevisionId, next_revision};
-use crate::seen;
 
 /// An attachment as a draft brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,72 +287,6 @@ impl<'w, 't> Writer<'w, 't> {
         Ok(())
     }
 
-    /// Puts document `id` under the labels that its bodies have by the rule in force: `labels` names a
-    /// body by the sequence it was written under, the winner's among them. A body that is not named is
-    /// shown to nobody who does not see all. Where the label stays, so does the sequence.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the store cannot be read.
-    pub fn relabel(
-        &mut self,
-        id: &DocumentId,
-        labels: &[(u64, DraftLabel)],
-    ) -> Result<(), EngineError> {
-        let mut record = self.record(id)?;
-        let Some(winner) = record.tree.winner().map(Node::body) else {
-            return Ok(());
-        };
-        let before = Before::of(&record, false);
-        let mut known = Vec::with_capacity(labels.len());
-        for (body, label) in labels {
-            let number = self.labels.find_or_make(self.tx, self.database, label)?;
-            known.push((*body, number));
-        }
-        let label_of = |body: u64| {
-            let found = known.iter().find(|(of, _)| *of == body);
-            found.map_or(seen::NOBODY, |(_, label)| *label)
-        };
-        let label = winner.map_or(seen::NOBODY, label_of);
-        let bodies = record.tree.nodes().filter_map(Node::body);
-        let others = bodies.map(|body| (body, label_of(body)));
-        let mut others: Vec<(u64, u64)> = others.filter(|(_, other)| *other != label).collect();
-        others.sort_unstable();
-        let old = record.labelled.take();
-        let stays = old
-            .as_ref()
-            .is_some_and(|old| old.label == label && old.others == others);
-        let now = Labelled {
-            generation: self.settings.labels,
-            label,
-            others,
-            ruled_at: self.tx.sequence() + 1,
-            ..old.unwrap_or_default()
-        };
-        if stays {
-            record.labelled = Some(Labelled {
-                ruled_at: before.labelled.as_ref().map_or(0, |old| old.ruled_at),
-                ..now
-            });
-        } else {
-            let sequence = self.tx.next_sequence();
-            record.sequence = sequence;
-            self.tx
-                .delete(Space::Index, keys::sequence(self.database, before.sequence));
-            self.counts.removed(before.sequence);
-            self.labels
-                .relabel(self.tx, self.database, id, &before, &mut record, now);
-            let change = encode_change(id.as_str(), sequence, &record.tree);
-            let key = keys::sequence(self.database, sequence);
-            self.tx.put(Space::Index, key, change);
-            self.counts.added(sequence);
-            self.statistics.update_sequence = sequence;
-            self.changed = true;
-        }
-        let key = keys::document(self.database, id.as_str());
-        self.tx.put(Space::Index, key, record.encode());
-        Ok(())
-    }
-
     /// Writes the counts, and says which attachments' addresses were begun or ceased to be
     /// referred to. Whoever forgets this leaves the counts wrong.
     ///
@@ -435,31 +369,6 @@ impl<'w, 't> Writer<'w, 't> {
             Ok(Vec::new()),
             |bytes| Ok(Body::decode(&bytes)?.attachments),
         )
-    }
-
-    /// The label under which the author of the content written under `sequence` sees it for a moment, if
-    /// he does not see it where it stands from then on: the document, or the leaf, where it lost and has
-    /// another label than the winner.
-    fn given_away<'d>(
-        &self,
-        before: &Before,
-        record: &Record,
-        sequence: u64,
-        content: &Content<'d>,
-    ) -> Result<Option<&'d DraftLabel>, EngineError> {
-        let Some(author) = content.author else {
-            return Ok(None);
-        };
-        let new = (sequence, content.label);
-        let stands = self
-            .labels
-            .stands_under(self.tx, self.database, before, record, new)?;
-        let hidden = record.tree.leaves().skip(1).any(|leaf| {
-            leaf.body() == Some(sequence)
-                && !leaf.is_deleted()
-                && content.label.is_none_or(|label| label.members != stands)
-        });
-        Ok((hidden || !author.sees(&stands)).then_some(&author.label))
     }
 
     /// Writes what an accepted change leaves: body, change, record, and their counts.

@@ -1,4 +1,9 @@
 //! Reading documents: the revision asked for, with what was asked to be told of it.
+//!
+//! An answer may be long, and read over many views. Each asks whether the caller was let in by the rights
+//! that are in force at its moment, and refuses with [`AccessError::Turned`] otherwise.
+//!
+//! [`AccessError::Turned`]: crate::AccessError::Turned
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -107,6 +112,7 @@ impl Pod {
         let reads = &self.inner.documents.read;
         reads.fetch_add(1, Ordering::Relaxed);
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
         let node = match which {
@@ -144,6 +150,7 @@ impl Pod {
         told: Told,
     ) -> Result<(Found, Vec<Revision>), PodError> {
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
         let leaves = record.tree.leaves().collect();
@@ -166,6 +173,7 @@ impl Pod {
         latest: bool,
     ) -> Result<Vec<Result<Revision, Revision>>, PodError> {
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let record = reader(view.as_ref(), entry, caller).record(id)?;
         let rising = |mut nodes: Vec<&Node>| {
             // As CouchDB gives them: by generation and id.
@@ -208,6 +216,7 @@ impl Pod {
         told: Told,
     ) -> Result<(Found, Vec<Revision>), PodError> {
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         let record = reader.record(id)?.ok_or(PodError::Missing)?;
         let named = record.tree.find(revision).ok_or(PodError::Missing)?;
@@ -231,6 +240,7 @@ impl Pod {
         wanted: &[(String, Vec<Revision>)],
     ) -> Result<Vec<Lacking>, PodError> {
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         wanted
             .iter()
@@ -273,6 +283,7 @@ impl Pod {
         portion: ListPortion,
     ) -> Result<Option<Vec<ListedDocument>>, PodError> {
         let view = self.view();
+        self.require_page(view.as_ref(), entry)?;
         let mut rows = Vec::new();
         let ListPortion {
             mut skip,
@@ -318,6 +329,7 @@ impl Pod {
         mut visit: impl FnMut(&RecordHead) -> ControlFlow<()>,
     ) -> Result<(), PodError> {
         let view = self.view();
+        self.require_page(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         Ok(reader.walk_documents(range, Direction::Forward, |_, head| visit(&head))?)
     }
@@ -333,6 +345,7 @@ impl Pod {
         ids: &[&str],
     ) -> Result<Vec<Option<ListedDocument>>, PodError> {
         let view = self.view();
+        self.require_page(view.as_ref(), entry)?;
         let reader = reader(view.as_ref(), entry, caller);
         ids.iter()
             .map(|id| {
@@ -353,6 +366,7 @@ impl Pod {
         sequences: &[u64],
     ) -> Result<Vec<Option<Vec<u8>>>, PodError> {
         let view = self.view();
+        self.require_unturned(view.as_ref(), entry)?;
         let mut bodies = reader(view.as_ref(), entry, caller).bodies(sequences)?;
         if is_replicator(&entry.name) {
             for body in bodies.iter_mut().flatten() {
@@ -377,6 +391,7 @@ impl Pod {
         most: u64,
     ) -> Result<Option<u64>, PodError> {
         let view = self.view();
+        self.require_page(view.as_ref(), entry)?;
         Ok(reader(view.as_ref(), entry, caller).count_documents(range, most)?)
     }
 

@@ -1,3 +1,5 @@
+//! Properties of `expression.rs`, against naive models.
+
 use proptest::prelude::*;
 use serde_json::json;
 

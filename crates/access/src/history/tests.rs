@@ -1,3 +1,5 @@
+//! Properties of `history.rs`, against naive models.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;

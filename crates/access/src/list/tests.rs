@@ -1,3 +1,5 @@
+//! Properties of `list.rs`, against naive models.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Properties of `principals.rs`, against naive models.
+
 use proptest::prelude::*;
 
 use super::*;

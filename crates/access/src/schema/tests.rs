@@ -1,3 +1,5 @@
+//! Schemas: what clients set and what they do not, in every shape of a document.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Properties of `settings.rs`, against naive models.
+
 use proptest::prelude::*;
 
 use super::*;

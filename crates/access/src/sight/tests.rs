@@ -1,3 +1,5 @@
+//! Properties of `sight.rs`, against naive models.
+
 use adea_base::Scope;
 
 use crate::scope::{aggregate, anonymous_scope, nothing_scope, partition_scope, reader_scope};

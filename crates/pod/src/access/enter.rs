@@ -7,9 +7,9 @@
 //! What a caller was issued is remembered, so that one who holds the same as before costs no access to
 //! the store. Invariants: what is remembered was committed; of two commits the later one stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use adea_access::{
     AccessSettings, History, Principals, aggregate, anonymous_scope, nothing_scope,
@@ -34,6 +34,9 @@ const READERS_MAX: usize = 50_000;
 /// What the readers of a database were issued, by their names.
 type Readers = HashMap<Arc<str>, Arc<Issued>>;
 
+/// Of each reader of a database, the last sequence of which he was shown something.
+type Served = HashMap<(DatabaseNumber, Arc<str>), Arc<AtomicU64>>;
+
 /// What readers were issued.
 #[derive(Default)]
 pub(crate) struct AccessMemory {
@@ -41,10 +44,15 @@ pub(crate) struct AccessMemory {
     /// The secret of virtual revisions; it is never changed.
     key: std::sync::OnceLock<[u8; 32]>,
     /// The last sequence of which a reader was shown something: one cell for all that read as he.
-    served: Mutex<HashMap<(DatabaseNumber, Arc<str>), Arc<AtomicU64>>>,
+    served: Mutex<Served>,
     /// Of readers that are not remembered it is not known what they were shown: at most what was
     /// there by this sequence.
     unremembered: AtomicU64,
+    /// Databases that were given a rule since the start: who entered one before may have entered it as
+    /// one without.
+    switched: RwLock<HashSet<DatabaseNumber>>,
+    /// How many those are, for who asks of any other.
+    switches: AtomicUsize,
     pub(super) rebuilds: super::rebuild::Rebuilds,
 }
 
@@ -97,13 +105,28 @@ impl AccessMemory {
             self.served.lock().retain(|_, cell| held(cell));
         }
         let known = readers.entry(number).or_default();
-        let later = |known: &Arc<Issued>| known.history.turned_at() > issued.history.turned_at();
+        // Of the same event, the one that knows of more that was shown.
+        let age = |of: &Issued| (of.history.turned_at(), of.history.shown_until());
+        let later = |known: &Arc<Issued>| age(known) > age(issued);
         if !known.get(reader).is_some_and(later) {
             known.insert(Arc::clone(reader), Arc::clone(issued));
         }
     }
 
-    /// Forgets the readers of a database that is gone.
+    /// Notes that a database is given a rule; before the commit, so that no view shows what is not noted.
+    pub(super) fn note_switch(&self, number: DatabaseNumber) {
+        let mut switched = self.switched.write();
+        switched.insert(number);
+        self.switches.store(switched.len(), Ordering::Release);
+    }
+
+    /// Whether a database was given a rule since the start, or is about to be given one.
+    pub(crate) fn is_switched(&self, number: DatabaseNumber) -> bool {
+        self.switches.load(Ordering::Acquire) > 0 && self.switched.read().contains(&number)
+    }
+
+    /// Forgets the readers of a database that is gone. That it was switched stays noted: answers that
+    /// began before go on, and numbers are not given twice.
     pub(crate) fn forget(&self, number: DatabaseNumber) {
         self.readers.write().remove(&number);
         self.served.lock().retain(|(of, _), _| *of != number);
@@ -331,29 +354,34 @@ impl Pod {
         served: &Arc<AtomicU64>,
     ) -> Result<Arc<History>, PodError> {
         let (key, principals) = (kept_for_reader(number, reader), principals.clone());
-        let (at_first, amended_key) = (Arc::clone(served), key.clone());
-        let recorded = self.inner.store.transact(Self::permit(), move |tx| {
-            // One that was dropped keeps nothing for readers any more.
-            Writer::open(tx, number).map_err(no_database)?;
-            let shown = at_first.load(Ordering::Acquire);
-            let recorded = adea_access::record(tx, &key, &principals, shown)?;
-            if !recorded.returned.is_empty() {
-                let returns = u64::from(recorded.returns);
-                labels::note_returned(tx, number, &recorded.returned, returns)?;
+        let served = Arc::clone(served);
+        let pod = self.clone();
+        Self::to_the_end(async move {
+            let (at_first, amended_key) = (Arc::clone(&served), key.clone());
+            let recorded = pod.inner.store.transact(Self::permit(), move |tx| {
+                // One that was dropped keeps nothing for readers any more.
+                Writer::open(tx, number).map_err(no_database)?;
+                let shown = at_first.load(Ordering::Acquire);
+                let recorded = adea_access::record(tx, &key, &principals, shown)?;
+                if !recorded.returned.is_empty() {
+                    let returns = u64::from(recorded.returns);
+                    labels::note_returned(tx, number, &recorded.returned, returns)?;
+                }
+                Ok::<_, Decline<PodError>>((recorded.history, shown))
+            });
+            let (history, shown) = recorded.await?;
+            // What was shown by the old rights until the new ones were there to be seen.
+            let last = served.load(Ordering::Acquire);
+            if last <= shown {
+                return Ok(history);
             }
-            Ok::<_, Decline<PodError>>((recorded.history, shown))
-        });
-        let (history, shown) = recorded.await?;
-        // What was shown by the old rights until the new ones were there to be seen.
-        let last = served.load(Ordering::Acquire);
-        if last <= shown {
-            return Ok(history);
-        }
-        let event = history.turned_at();
-        let amended = self.inner.store.transact(Self::permit(), move |tx| {
-            Ok::<_, Decline<PodError>>(adea_access::amend(tx, &amended_key, event, last)?)
-        });
-        Ok(amended.await?)
+            let event = history.turned_at();
+            let amended = pod.inner.store.transact(Self::permit(), move |tx| {
+                Ok::<_, Decline<PodError>>(adea_access::amend(tx, &amended_key, event, last)?)
+            });
+            Ok(amended.await?)
+        })
+        .await
     }
 
     /// The secret that virtual revisions are made with.

@@ -98,6 +98,7 @@ impl Pod {
         switch: Switch,
     ) -> Result<(), PodError> {
         let wanted = name.clone();
+        self.inner.access.note_switch(number);
         let switched = self.inner.store.transact(Self::permit(), move |tx| {
             switch_in(tx, &wanted, number, switch)
         });

@@ -342,6 +342,7 @@ impl Tally {
 
     fn count(&self) -> Result<Vec<Group>, PodError> {
         let view = self.pod.view();
+        self.pod.require_page(view.as_ref(), &self.entry)?;
         let number = self.entry.number;
         let found = index::find(view.as_ref(), number, &self.index.plan.signature)?;
         let mut groups: Vec<Group> = Vec::new();

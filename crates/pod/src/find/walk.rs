@@ -318,6 +318,7 @@ impl Work {
     fn step(&mut self, page: &mut FindPage, bytes_max: u64) -> Result<(), PodError> {
         let pod = self.pod.clone();
         let view = pod.view();
+        pod.require_page(view.as_ref(), &self.entry)?;
         let rows = self.rows(view.as_ref(), bytes_max)?;
         if rows.is_empty() && self.left.is_empty() {
             self.done = true;

@@ -4,11 +4,16 @@
 //! does; a page that was read between by the old rights would tell what he has already lost, with
 //! nothing left that takes it back. So each page asks its own view. What it finds to be otherwise it
 //! does not tell, and who reads enters anew.
+//!
+//! So do the pages of whatever else is read over several views: listings, queries, rows of views, and
+//! documents one by one. Invariant: nothing is read in somebody's name over a view that shows another
+//! rule, or other rights of his, than he was let in by.
 
 use std::sync::Arc;
 
 use adea_base::Caller;
-use adea_documents::{database, kept_for_reader};
+use adea_documents::database::Settings;
+use adea_documents::{DatabaseError, database, kept_for_reader};
 use adea_store::View;
 
 use crate::access::AccessError;
@@ -16,6 +21,15 @@ use crate::databases::{DatabaseEntry, DatabaseFace};
 use crate::error::PodError;
 use crate::pod::Pod;
 use crate::write_user::may_list_users;
+
+/// What is read by the rights that are asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// What is found by walking: while it is worked out what can be seen, it is not known.
+    Walk,
+    /// Documents by their ids: each has its label, or is seen by nobody yet.
+    Named,
+}
 
 impl Pod {
     /// Whether what `view` shows may be told by the rights of `entry`.
@@ -28,9 +42,65 @@ impl Pod {
         view: &dyn View,
         entry: &DatabaseEntry,
     ) -> Result<(), PodError> {
-        let Some(settings) = database::settings(view, entry.number)? else {
-            return Ok(());
+        match database::settings(view, entry.number)? {
+            Some(settings) => self.compare_rights(view, entry, &settings, Reading::Walk),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Pod::require_standing`], for a page of what is no feed. Who sees all, by whatever rule, goes
+    /// on; and where there is no access control, this costs next to nothing.
+    ///
+    /// # Errors
+    /// As [`Pod::require_standing`]; [`DatabaseError::Missing`] if the database was dropped.
+    pub(crate) fn require_page(
+        &self,
+        view: &dyn View,
+        entry: &DatabaseEntry,
+    ) -> Result<(), PodError> {
+        self.require_reading(view, entry, Reading::Walk)
+    }
+
+    /// As [`Pod::require_page`], for documents that are read by their ids, which goes on while labels are
+    /// worked out.
+    ///
+    /// # Errors
+    /// [`AccessError::Turned`]; [`DatabaseError::Missing`] if the database was dropped.
+    pub(crate) fn require_unturned(
+        &self,
+        view: &dyn View,
+        entry: &DatabaseEntry,
+    ) -> Result<(), PodError> {
+        self.require_reading(view, entry, Reading::Named)
+    }
+
+    fn require_reading(
+        &self,
+        view: &dyn View,
+        entry: &DatabaseEntry,
+        reading: Reading,
+    ) -> Result<(), PodError> {
+        let as_ever = if entry.has_access_control() {
+            entry.scope.sight().is_none()
+        } else {
+            // The view was opened before: what it shows to be switched on is known to be.
+            !self.inner.access.is_switched(entry.number)
         };
+        if as_ever {
+            return Ok(());
+        }
+        let settings = database::settings(view, entry.number)?.ok_or(DatabaseError::Missing)?;
+        self.compare_rights(view, entry, &settings, reading)
+    }
+
+    /// Compares what `entry` was let in by with what `view` shows.
+    fn compare_rights(
+        &self,
+        view: &dyn View,
+        entry: &DatabaseEntry,
+        settings: &Settings,
+        reading: Reading,
+    ) -> Result<(), PodError> {
         if settings.labels != entry.settings.labels {
             // Who changed it has perhaps not said so yet: what is remembered is as old as this entry.
             self.forget_database(entry);
@@ -39,7 +109,7 @@ impl Pod {
         let Some(sight) = entry.scope.sight() else {
             return Ok(());
         };
-        if settings.labelled != settings.labels {
+        if reading == Reading::Walk && settings.labelled != settings.labels {
             let told = self.rebuilding(entry);
             return Err(told.unwrap_or(AccessError::Turned).into());
         }

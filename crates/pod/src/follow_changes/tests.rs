@@ -8,6 +8,7 @@ use std::sync::Arc;
 use adea_access::AccessSettings;
 use adea_base::{Caller, DatabaseName, DocumentId};
 use adea_documents::json::parse_document;
+use adea_documents::reader::IdRange;
 use adea_documents::rev_tree::RevTree;
 use adea_documents::revision::Revision;
 use adea_store::{Direction, Memory};
@@ -473,6 +474,77 @@ async fn no_page_is_read_by_rights_or_rules_that_are_over() {
         .await
         .unwrap();
     assert!(turned(read(&now)) && turned(read(&whole)));
+}
+
+/// The ids of the next page of a listing, of one row.
+fn listed(
+    pod: &Pod,
+    entry: &DatabaseEntry,
+    after: Option<&str>,
+) -> Result<Vec<crate::ListedDocument>, PodError> {
+    let range = IdRange {
+        first: after.map(|id| format!("{id}\0")),
+        last: None,
+    };
+    pod.list(entry, &ann(1), &range, Direction::Forward, 0, 1)
+}
+
+/// Whether nothing at all is read through `entry` any more, since rights have turned.
+fn is_over(pod: &Pod, entry: &DatabaseEntry, page: &[crate::ListedDocument]) {
+    let turned = |error: Option<PodError>| {
+        assert!(matches!(error, Some(PodError::Access(AccessError::Turned))));
+    };
+    turned(listed(pod, entry, Some("a")).err());
+    turned(pod.list_keys(entry, &ann(1), &["b"]).err());
+    let body = page[0].body.unwrap();
+    turned(pod.bodies(entry, &ann(1), &[body]).err());
+    let told = crate::Told::default();
+    let which = crate::Which::Winner;
+    turned(pod.read(entry, &ann(1), "b", &which, told).err());
+    turned(pod.read_leaves(entry, &ann(1), "b", told).err());
+}
+
+#[tokio::test]
+async fn no_second_page_of_a_listing_is_read_after_the_loss_of_a_role() {
+    let mut world = World::new().await;
+    world.write("a", 1, false).await;
+    world.write("b", 1, false).await;
+    let before = world.mine().await;
+    let page = listed(&world.pod, &before, None).unwrap();
+    assert_eq!(page[0].id, "a");
+    world.roles = 2;
+    let now = world.mine().await;
+    is_over(&world.pod, &before, &page);
+    assert!(listed(&world.pod, &now, None).unwrap().is_empty());
+    let whole = enter(&world.pod, "app", &root()).await;
+    assert_eq!(listed(&world.pod, &whole, Some("a")).unwrap()[0].id, "b");
+}
+
+#[tokio::test]
+async fn no_second_page_of_a_listing_is_read_as_before_access_control_was_switched_on() {
+    let pod = over(Arc::new(Memory::new())).await;
+    pod.create_database(&name("app"), false).await.unwrap();
+    pod.create_database(&name("other"), false).await.unwrap();
+    let open = enter(&pod, "app", &root()).await;
+    for id in ["a", "b"] {
+        let draft = parse_document(b"{}").unwrap();
+        let (id, edit) = (DocumentId::parse(id).unwrap(), DraftedEdit::Edit(None));
+        let by = root();
+        let prepared = pod.prepare(&open, &by, id, draft, edit, Vec::new());
+        pod.write(&open, prepared.await.unwrap()).await.unwrap();
+    }
+    let other = enter(&pod, "other", &root()).await;
+    let page = listed(&pod, &open, None).unwrap();
+    assert_eq!(page[0].id, "a");
+    let settings = AccessSettings::default();
+    pod.set_access(&open, settings, &Actor::of(&root(), None))
+        .await
+        .unwrap();
+    is_over(&pod, &open, &page);
+    assert!(listed(&pod, &other, None).unwrap().is_empty());
+    pod.drop_database(&name("app")).await.unwrap();
+    let gone = listed(&pod, &open, Some("a"));
+    assert!(matches!(gone, Err(PodError::Database(_))));
 }
 
 #[tokio::test]

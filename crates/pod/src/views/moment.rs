@@ -55,9 +55,11 @@ impl Pod {
     /// The view as it is now.
     ///
     /// # Errors
-    /// [`PodError::Engine`] if the store cannot be read.
+    /// [`PodError::Engine`] if the store cannot be read; [`PodError::Access`] if who asked was let in by
+    /// other rights than are in force now.
     pub fn view_moment(&self, ask: &ViewAsk) -> Result<ViewMoment<'_>, PodError> {
         let view = self.view();
+        self.require_page(view.as_ref(), &ask.entry)?;
         let state = index::find(view.as_ref(), ask.entry.number, &ask.plan.signature)?;
         Ok(ViewMoment { view, state })
     }
