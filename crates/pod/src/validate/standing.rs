@@ -183,7 +183,7 @@ impl Question {
         }
         let id = draft.id().as_str();
         let rights = rights_of(entry, labelling, id, labelled, node, bodies)?;
-        Ok(self.held.holds_any(rights.access.principals()))
+        Ok(rights.is_some_and(|rights| self.held.holds_any(rights.access.principals())))
     }
 
     /// What is answered to a conflict: nothing that tells of a document that the caller does not see.
