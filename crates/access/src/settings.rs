@@ -206,8 +206,13 @@ impl AccessSettings {
     /// Whether documents may stand under other labels by `other` than by these.
     #[must_use]
     pub fn labels_differ(&self, other: &Self) -> bool {
-        (&self.rule, &self.default, &self.mailboxes)
-            != (&other.rule, &other.default, &other.mailboxes)
+        (&self.rule, &self.default, self.write_only, &self.mailboxes)
+            != (
+                &other.rule,
+                &other.default,
+                other.write_only,
+                &other.mailboxes,
+            )
     }
 
     /// The access list of a document for which the rule gave nothing; `author` is the principal of who

@@ -165,14 +165,6 @@ pub(crate) fn rule_topic(number: DatabaseNumber) -> u64 {
     labels::member_topic(number, "")
 }
 
-/// Whether documents stand under the same labels by both.
-fn same_rule(a: &AccessSettings, b: &AccessSettings) -> bool {
-    a.rule == b.rule
-        && a.default == b.default
-        && a.write_only == b.write_only
-        && a.mailboxes == b.mailboxes
-}
-
 fn switch_in(
     tx: &mut Transaction<'_>,
     name: &DatabaseName,
@@ -188,8 +180,8 @@ fn switch_in(
         refuse_taken_faces(tx, name)?;
         labels::put_key(tx, &switch.key)?;
     }
-    let same = before.is_some_and(|before| same_rule(&before, &switch.settings));
-    if generation == 0 || !same {
+    let differ = before.is_none_or(|before| before.labels_differ(&switch.settings));
+    if generation == 0 || differ {
         generation = tx.next_sequence();
         labelled = labelled.min(generation - 1);
     }
