@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Bench } from './harness/access.mjs';
-import { launchBrowser, servePage } from './harness/browser.mjs';
+import { launchBrowser, openProfile, servePage } from './harness/browser.mjs';
 import { within } from './harness/server.mjs';
 
 let bench;
@@ -23,13 +23,7 @@ after(async () => {
 
 /** A page of somebody's, that shows the documents it has: one list item each, with the text in it. */
 async function profile(user) {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => { if (/CORS|Access-Control/.test(message.text())) complaints.push(message.text()); });
-  await page.goto(site.origin);
+  const { context, page, complaints } = await openProfile(browser, site);
   await page.evaluate((url) => {
     const list = document.body.appendChild(document.createElement('ul'));
     window.local = new PouchDB('notes');

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { launchBrowser, servePage } from './harness/browser.mjs';
+import { launchBrowser, openProfile, servePage } from './harness/browser.mjs';
 import { PouchDB, freshName, leaves } from './harness/pouch.mjs';
 import { ADMIN, Server, within } from './harness/server.mjs';
 
@@ -24,13 +24,7 @@ after(async () => {
 
 /** A page in a profile of its own, with a local database and a handle on the server's. */
 async function profile(name) {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => { if (/CORS|Access-Control/.test(message.text())) complaints.push(message.text()); });
-  await page.goto(site.origin);
+  const { context, page, complaints } = await openProfile(browser, site);
   await page.evaluate((url) => {
     window.remote = new PouchDB(url);
     window.local = new PouchDB('local');

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { build } from 'esbuild';
-import { launchBrowser, servePage } from './harness/browser.mjs';
+import { launchBrowser, openProfile, servePage } from './harness/browser.mjs';
 import { freshName } from './harness/pouch.mjs';
 import { ADMIN, REPOSITORY, Server, within } from './harness/server.mjs';
 
@@ -57,13 +57,7 @@ after(async () => {
 });
 
 async function profile(name) {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => { if (/CORS|Access-Control/.test(message.text())) complaints.push(message.text()); });
-  await page.goto(site.origin);
+  const { context, page, complaints } = await openProfile(browser, site);
   await within(page.evaluate((options) => window.start(options), { url: `${server.origin}/${name}/`, ...ADMIN }), 'the first replication in a browser');
   return { context, page, complaints };
 }

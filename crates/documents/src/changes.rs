@@ -60,14 +60,7 @@ impl Reader<'_> {
         if let Some(leaves) = &change.leaves {
             return Ok(leaves.clone());
         }
-        let record = self.record(change.id)?.unwrap_or_default();
-        Ok(record
-            .tree
-            .leaves()
-            .map(|leaf| Leaf {
-                revision: leaf.revision(),
-                deleted: leaf.is_deleted(),
-            })
-            .collect())
+        let record = self.record(change.id)?;
+        Ok(record.map(|record| record.leaves()).unwrap_or_default())
     }
 }

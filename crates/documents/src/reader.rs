@@ -43,6 +43,22 @@ pub struct IdRange {
     pub last: Option<(String, bool)>,
 }
 
+impl IdRange {
+    /// The keys of its ids, which `of` makes, among `all`.
+    pub(crate) fn keys(&self, all: KeyRange, of: impl Fn(&str) -> Vec<u8>) -> KeyRange {
+        KeyRange {
+            from: self.first.as_deref().map_or(all.from, &of),
+            to: self.last.as_ref().map_or(all.to, |(id, inclusive)| {
+                let mut key = of(id);
+                if *inclusive {
+                    key.push(0);
+                }
+                key
+            }),
+        }
+    }
+}
+
 /// What a peer lacks of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lacking {
@@ -214,9 +230,9 @@ impl<'v> Reader<'v> {
         direction: Direction,
         mut visit: impl FnMut(&str, &[u8]) -> Result<ControlFlow<()>, EngineError>,
     ) -> Result<(), EngineError> {
-        let mut cursor = self
-            .view
-            .range(Space::Index, self.keys_of(range), direction)?;
+        let of = |id: &str| keys::document(self.database, id);
+        let keys = range.keys(keys::documents(self.database), of);
+        let mut cursor = self.view.range(Space::Index, keys, direction)?;
         while let Some((key, value)) = cursor.next()? {
             let id = keys::rest_of(self.database, key)
                 .and_then(|id| std::str::from_utf8(id).ok())
@@ -226,23 +242,6 @@ impl<'v> Reader<'v> {
             }
         }
         Ok(())
-    }
-
-    fn keys_of(&self, range: &IdRange) -> KeyRange {
-        let all = keys::documents(self.database);
-        KeyRange {
-            from: range
-                .first
-                .as_ref()
-                .map_or(all.from, |id| keys::document(self.database, id)),
-            to: range.last.as_ref().map_or(all.to, |(id, inclusive)| {
-                let mut key = keys::document(self.database, id);
-                if *inclusive {
-                    key.push(0);
-                }
-                key
-            }),
-        }
     }
 
     /// How many documents that are not deleted lie in `range`; `None` if more than `most` rows

@@ -12,7 +12,7 @@ use adea_store::value::{Reader, put_bytes, put_varint};
 
 use crate::error::corrupt;
 use crate::labels::Labelled;
-use crate::rev_tree::{RevTree, WinnerHead};
+use crate::rev_tree::{Node, RevTree, WinnerHead};
 use crate::revision::{Revision, RevisionId};
 
 const FORMAT: u8 = 1;
@@ -90,6 +90,12 @@ impl Record {
         })
     }
 
+    /// The leaves, winner first.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<Leaf> {
+        self.tree.leaves().map(Leaf::from).collect()
+    }
+
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -133,6 +139,15 @@ pub struct Leaf {
     pub deleted: bool,
 }
 
+impl From<&Node> for Leaf {
+    fn from(node: &Node) -> Self {
+        Self {
+            revision: node.revision(),
+            deleted: node.is_deleted(),
+        }
+    }
+}
+
 /// What is stored for a change by its sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'b> {
@@ -152,7 +167,7 @@ pub fn encode_change(id: &str, sequence: u64, tree: &RevTree) -> Vec<u8> {
     let mut out = Vec::with_capacity(id.len() + 32);
     out.push(FORMAT);
     put_bytes(&mut out, id.as_bytes());
-    let body = tree.winner().and_then(crate::rev_tree::Node::body);
+    let body = tree.winner().and_then(Node::body);
     // Nearly always the winner is what was just written: then this is 1.
     put_varint(
         &mut out,

@@ -185,15 +185,6 @@ impl Reader<'_> {
         }))
     }
 
-    /// When the reader could see a document: disjoint spans, the oldest first.
-    pub(crate) fn intervals(
-        &self,
-        sight: &Arc<dyn Sight>,
-        labelled: &Labelled,
-    ) -> Result<Vec<Span>, EngineError> {
-        self.intervals_where(sight, labelled, 0, |_| true)
-    }
-
     /// When the reader could see a leaf with this body: while its document stood under the
     /// same one. Before the last change of rule that is not known: then whenever he saw the document,
     /// and as often as that changed its label he may have lost the leaf and got it back.
@@ -211,6 +202,7 @@ impl Reader<'_> {
         })
     }
 
+    /// Disjoint spans, the oldest first: those of the eras that are `shown`.
     fn intervals_where(
         &self,
         sight: &Arc<dyn Sight>,
@@ -258,23 +250,44 @@ impl Reader<'_> {
         id: &str,
         record: Record,
     ) -> Result<Option<Record>, EngineError> {
-        let Some(labelled) = &record.labelled else {
-            return Ok(None);
-        };
-        if labelled.generation != rule.generation {
-            return Ok(None);
+        let intervals = self.intervals_by(sight, rule, &record)?;
+        self.seen_in(sight, id, record, &intervals)
+    }
+
+    /// When the reader could see the document of `record`, if it was labelled by the rule in force; else
+    /// never.
+    pub(crate) fn intervals_by(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        record: &Record,
+    ) -> Result<Vec<Span>, EngineError> {
+        match &record.labelled {
+            Some(labelled) if labelled.generation == rule.generation => {
+                self.intervals_where(sight, labelled, 0, |_| true)
+            }
+            Some(_) | None => Ok(Vec::new()),
         }
-        let intervals = self.intervals(sight, labelled)?;
+    }
+
+    /// A document as a reader sees it who could see it in `intervals`; `None` if he never did.
+    pub(crate) fn seen_in(
+        &self,
+        sight: &Arc<dyn Sight>,
+        id: &str,
+        record: Record,
+        intervals: &[Span],
+    ) -> Result<Option<Record>, EngineError> {
         match intervals.last() {
             None => Ok(None),
             Some(last) if last.is_open() => {
                 sight.serve(record.sequence);
-                self.visible(sight, id, record, &intervals).map(Some)
+                self.visible(sight, id, record, intervals).map(Some)
             }
             Some(last) => {
                 // He is told that he saw it to its end, which must not be shortened any more.
                 sight.serve(last.to.saturating_sub(1));
-                self.gone(sight, id, record, &intervals, last.to)
+                self.gone(sight, id, record, intervals, last.to)
             }
         }
     }
@@ -300,8 +313,7 @@ impl Reader<'_> {
             .collect();
         let mut hidden = Vec::new();
         for (body, label) in &labelled.others {
-            let open = self.spans(sight, *label)?;
-            if !open.last().is_some_and(Span::is_open) {
+            if !is_open(&self.spans(sight, *label)?) {
                 hidden.push(*body);
             }
         }
@@ -412,8 +424,13 @@ impl Reader<'_> {
 }
 
 /// Whether the reader saw something once and sees it still.
-fn is_unbroken(intervals: &[Span]) -> bool {
-    matches!(intervals, [span] if span.is_open() && span.times == 1)
+pub(crate) fn is_unbroken(spans: &[Span]) -> bool {
+    matches!(spans, [span] if span.is_open() && span.times == 1)
+}
+
+/// Whether the reader sees something now.
+pub(crate) fn is_open(spans: &[Span]) -> bool {
+    spans.last().is_some_and(Span::is_open)
 }
 
 /// The path from the `steps`th revision of the chain under `of` down to `of`, and its generation.

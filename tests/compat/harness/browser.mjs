@@ -51,3 +51,15 @@ export async function servePage(script = pouchdb()) {
   await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
   return { origin: `http://127.0.0.1:${listener.address().port}`, close: () => new Promise((resolve) => { listener.closeAllConnections(); listener.close(resolve); }) };
 }
+
+/** A page of `site` in a profile of its own, and what it complains of: its errors, and what it may not ask of the server. */
+export async function openProfile(browser, site) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => { if (/CORS|Access-Control/.test(message.text())) complaints.push(message.text()); });
+  await page.goto(site.origin);
+  return { context, page, complaints };
+}

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
 
 use adea_store::{Cursor, Direction, EngineError, KeyRange, Space, View};
 
@@ -95,6 +96,20 @@ impl<'v> Merge<'v> {
         head.value.extend_from_slice(value);
         (head.cursor, head.label) = (cursor, label);
         self.heads.push(head);
+        Ok(())
+    }
+
+    /// Gives all rows to `visit`, until it breaks off.
+    pub(super) fn walk(
+        mut self,
+        mut visit: impl FnMut(&Head) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        while let Some(head) = self.next() {
+            if visit(&head)?.is_break() {
+                break;
+            }
+            self.done(head)?;
+        }
         Ok(())
     }
 

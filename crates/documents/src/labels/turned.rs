@@ -7,12 +7,13 @@ use std::sync::Arc;
 use adea_base::{Sight, Span};
 use adea_store::{Direction, EngineError, Space};
 
-use super::walk::{CURSORS_MAX, LABELS_READ, SeenLabel, is_simple, tell};
+use super::walk::{CURSORS_MAX, LABELS_READ, SeenLabel, tell};
 use super::{Entry, Labelled, all};
 use crate::error::corrupt;
 use crate::keys;
 use crate::reader::Reader;
 use crate::record::{Change, Record, decode_change};
+use crate::seen::is_unbroken;
 
 impl Reader<'_> {
     /// Walks what the reader sees now and did not all the time since the sequence `seen_at`: documents with
@@ -42,7 +43,7 @@ impl Reader<'_> {
                 if !under.is_some_and(|label| numbers.contains(&label)) {
                     return Ok(ControlFlow::Continue(()));
                 }
-                self.overlaid_row(sight, rule, id, sequence, false, &mut visit)
+                self.overlaid_row(sight, rule, id, sequence, |_| true, &mut visit)
             });
         }
         self.merged(
@@ -54,7 +55,7 @@ impl Reader<'_> {
                     Entry::Left(_) => return Ok(ControlFlow::Continue(())),
                     // Who never saw it needs not hear that it is no more.
                     Entry::Plain(change)
-                        if is_simple(&label.spans)
+                        if is_unbroken(&label.spans)
                             && decode_change(change, sequence)?.winner.deleted =>
                     {
                         return Ok(ControlFlow::Continue(()));
@@ -95,7 +96,7 @@ impl Reader<'_> {
             let Some(labelled) = &record.labelled else {
                 return Ok(ControlFlow::Continue(()));
             };
-            let intervals = self.intervals(sight, labelled)?;
+            let intervals = self.intervals_by(sight, rule, &record)?;
             let last = intervals
                 .last()
                 .filter(|last| !last.is_open() && last.to > seen_at);
@@ -108,7 +109,7 @@ impl Reader<'_> {
             if !told_here {
                 return Ok(ControlFlow::Continue(()));
             }
-            match self.as_seen(sight, rule, id, record)? {
+            match self.seen_in(sight, id, record, &intervals)? {
                 Some(record) => tell(id, sequence, &record, &mut visit),
                 None => Ok(ControlFlow::Continue(())),
             }
@@ -141,7 +142,7 @@ impl Reader<'_> {
     }
 
     /// The labels in reach that `wanted` says; where everything is in reach, of all there are.
-    fn labels_that(
+    pub(super) fn labels_that(
         &self,
         sight: &Arc<dyn Sight>,
         wanted: impl Fn(&SeenLabel) -> bool,

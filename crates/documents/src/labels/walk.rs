@@ -11,13 +11,13 @@ use adea_base::{Reach, Sight, Span};
 use adea_store::{Direction, EngineError, KeyRange, Space};
 
 use super::merge::{Merge, sequence_of};
-use super::{Entry, Label, all, named, of_members, of_numbers};
+use super::{Entry, Label, named, of_members, of_numbers};
 use crate::error::corrupt;
 use crate::keys;
 use crate::reader::{IdRange, Reader};
-use crate::record::{Change, Leaf, Record, RecordHead, decode_change};
+use crate::record::{Change, Record, RecordHead, decode_change};
 use crate::rev_tree::{Node, WinnerHead};
-use crate::seen::{MOVES, Rule};
+use crate::seen::{MOVES, Rule, is_open, is_unbroken};
 
 /// A cursor costs as much as passing over so many rows.
 const ROWS_A_CURSOR: u64 = 32;
@@ -36,7 +36,7 @@ pub(crate) struct SeenLabel {
 
 impl SeenLabel {
     pub(super) fn is_open(&self) -> bool {
-        self.spans.last().is_some_and(Span::is_open)
+        is_open(&self.spans)
     }
 
     /// Whether the reader sees it now, and did not all the time since `sequence`.
@@ -95,23 +95,8 @@ impl Reader<'_> {
     /// # Errors
     /// [`EngineError`] if the store cannot be read.
     pub fn labels_seen(&self, sight: &Arc<dyn Sight>) -> Result<Vec<Label>, EngineError> {
-        if let Some(open) = self.labels_in_reach(sight, usize::MAX, SeenLabel::is_open)? {
-            return Ok(open.into_iter().map(|seen| seen.label).collect());
-        }
-        let (mut found, mut after) = (Vec::new(), 0);
-        loop {
-            let some = all(self.view, self.database, after, LABELS_READ)?;
-            let Some(last) = some.last() else {
-                return Ok(found);
-            };
-            after = last.number;
-            for label in some {
-                let spans = sight.spans(&label.name, &label.members);
-                if spans.last().is_some_and(Span::is_open) {
-                    found.push(label);
-                }
-            }
-        }
+        let open = self.labels_that(sight, SeenLabel::is_open)?;
+        Ok(open.into_iter().map(|seen| seen.label).collect())
     }
 
     /// Whoever follows the feed is told, now or later, of all that is there for him now: his sight reaches
@@ -183,18 +168,11 @@ impl Reader<'_> {
         let ranges = labels
             .iter()
             .map(|seen| keys::label_changes(self.database, seen.label.number, after, until));
-        let mut merge = Merge::new(self.view, self.database, ranges, direction)?;
-        while let Some(head) = merge.next() {
-            let sequence = sequence_of(&head.key)?;
-            let Some(label) = labels.get(head.cursor) else {
-                break;
-            };
-            if row(sequence, label, Entry::decode(&head.value)?)?.is_break() {
-                break;
-            }
-            merge.done(head)?;
-        }
-        Ok(())
+        let merge = Merge::new(self.view, self.database, ranges, direction)?;
+        merge.walk(|head| match labels.get(head.cursor) {
+            Some(label) => row(sequence_of(&head.key)?, label, Entry::decode(&head.value)?),
+            None => Ok(ControlFlow::Break(())),
+        })
     }
 
     /// Tells an entry of a label that the reader sees.
@@ -208,7 +186,7 @@ impl Reader<'_> {
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, EngineError> {
         match entry {
-            Entry::Plain(change) if is_simple(spans) => {
+            Entry::Plain(change) if is_unbroken(spans) => {
                 let change = decode_change(change, sequence)?;
                 // Under an older rule it is nobody's; that is rare, and looked up only then.
                 if !rule.done && !self.is_labelled_by(change.id, rule.generation)? {
@@ -219,9 +197,9 @@ impl Reader<'_> {
             }
             Entry::Plain(change) | Entry::Intricate(change) => {
                 let id = decode_change(change, sequence)?.id;
-                self.overlaid_row(sight, rule, id, sequence, false, visit)
+                self.overlaid_row(sight, rule, id, sequence, |_| true, visit)
             }
-            Entry::Left(id) => self.overlaid_row(sight, rule, id, sequence, true, visit),
+            Entry::Left(id) => self.left_row(sight, rule, id, sequence, visit),
         }
     }
 
@@ -235,37 +213,41 @@ impl Reader<'_> {
         Ok(labelled.is_some_and(|labelled| labelled.generation == generation))
     }
 
-    /// Tells a document as the reader sees it, at `sequence`. One that left is told if it was out of his
-    /// sight by that.
+    /// Tells a document as the reader sees it, at `sequence`, if when he saw it last is as `told` says.
     pub(super) fn overlaid_row(
         &self,
         sight: &Arc<dyn Sight>,
         rule: Rule,
         id: &str,
         sequence: u64,
-        left: bool,
+        told: impl Fn(&Span) -> bool,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, EngineError> {
         let Some(record) = self.stored_record(id)? else {
             return Ok(ControlFlow::Continue(()));
         };
-        let intervals = match &record.labelled {
-            Some(labelled) if labelled.generation == rule.generation => {
-                self.intervals(sight, labelled)?
-            }
-            _ => return Ok(ControlFlow::Continue(())),
-        };
-        let Some(last) = intervals.last() else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        // What he lost by his rights is told when these change.
-        if left && last.to != sequence {
+        let intervals = self.intervals_by(sight, rule, &record)?;
+        if !intervals.last().is_some_and(told) {
             return Ok(ControlFlow::Continue(()));
         }
-        match self.as_seen(sight, rule, id, record)? {
+        match self.seen_in(sight, id, record, &intervals)? {
             Some(record) => tell(id, sequence, &record, visit),
             None => Ok(ControlFlow::Continue(())),
         }
+    }
+
+    /// Tells a document that left a label at `sequence`, if it was out of the reader's sight by that. What
+    /// he lost by his rights is told when these change.
+    fn left_row(
+        &self,
+        sight: &Arc<dyn Sight>,
+        rule: Rule,
+        id: &str,
+        sequence: u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, EngineError> {
+        let by_move = |last: &Span| last.to == sequence;
+        self.overlaid_row(sight, rule, id, sequence, by_move, visit)
     }
 
     /// Walks all changes, and all removals, and leaves out what is not the reader's.
@@ -306,7 +288,7 @@ impl Reader<'_> {
                     return Ok(());
                 };
                 let told = match Entry::decode(&head.value)? {
-                    Entry::Left(id) => self.overlaid_row(sight, rule, id, sequence, true, visit)?,
+                    Entry::Left(id) => self.left_row(sight, rule, id, sequence, visit)?,
                     Entry::Plain(_) | Entry::Intricate(_) => ControlFlow::Continue(()),
                 };
                 moves.done(head)?;
@@ -317,41 +299,13 @@ impl Reader<'_> {
                     return Ok(());
                 };
                 let id = decode_change(value, sequence)?.id;
-                let told = self.visible_row(sight, rule, id, sequence, visit)?;
+                let told = self.overlaid_row(sight, rule, id, sequence, Span::is_open, visit)?;
                 next = cursor.next()?;
                 told
             };
             if told.is_break() {
                 return Ok(());
             }
-        }
-    }
-
-    /// Tells a document at its own place, if the reader sees it.
-    fn visible_row(
-        &self,
-        sight: &Arc<dyn Sight>,
-        rule: Rule,
-        id: &str,
-        sequence: u64,
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>, EngineError> {
-        let Some(record) = self.stored_record(id)? else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let open = match &record.labelled {
-            Some(labelled) => self
-                .spans(sight, labelled.label)?
-                .last()
-                .is_some_and(Span::is_open),
-            None => false,
-        };
-        if !open {
-            return Ok(ControlFlow::Continue(()));
-        }
-        match self.as_seen(sight, rule, id, record)? {
-            Some(record) => tell(id, sequence, &record, visit),
-            None => Ok(ControlFlow::Continue(())),
         }
     }
 
@@ -378,37 +332,21 @@ impl Reader<'_> {
         };
         let ranges = labels.iter().map(|seen| {
             let of = |id: &str| keys::label_document(self.database, seen.label.number, id);
-            let to = match &range.last {
-                None => KeyRange::prefix(&of("")).to,
-                Some((id, inclusive)) => {
-                    let mut key = of(id);
-                    if *inclusive {
-                        key.push(0);
-                    }
-                    key
-                }
-            };
-            KeyRange {
-                from: of(range.first.as_deref().unwrap_or("")),
-                to,
-            }
+            range.keys(KeyRange::prefix(&of("")), of)
         });
-        let mut merge = Merge::new(self.view, self.database, ranges, direction)?;
-        while let Some(head) = merge.next() {
+        let merge = Merge::new(self.view, self.database, ranges, direction)?;
+        merge.walk(|head| {
             let id = std::str::from_utf8(&head.key).map_err(|_| corrupt("a label's key"))?;
             let key = keys::document(self.database, id);
             let seen = match self.view.get(Space::Index, &key)? {
                 Some(value) => self.head_seen(sight, rule, id, &value)?,
                 None => None,
             };
-            if let Some(found) = seen.filter(|head| !head.winner.deleted)
-                && visit(id, found).is_break()
-            {
-                break;
-            }
-            merge.done(head)?;
-        }
-        Ok(())
+            Ok(match seen.filter(|head| !head.winner.deleted) {
+                Some(found) => visit(id, found),
+                None => ControlFlow::Continue(()),
+            })
+        })
     }
 
     /// The front of a stored record as the reader sees it.
@@ -429,7 +367,7 @@ impl Reader<'_> {
         let simple = labelled.generation == rule.generation
             && head.winner.leaf_count == 1
             && stayed
-            && is_simple(&spans);
+            && is_unbroken(&spans);
         if simple {
             sight.serve(head.sequence);
             return Ok(Some(head));
@@ -461,11 +399,6 @@ impl Reader<'_> {
 /// Who is told rows.
 pub(crate) type Visit<'f> = dyn FnMut(u64, Change<'_>) -> Result<ControlFlow<()>, EngineError> + 'f;
 
-/// Whether the reader saw a label once and sees it still.
-pub(super) fn is_simple(spans: &[Span]) -> bool {
-    matches!(spans, [span] if span.is_open() && span.times == 1)
-}
-
 /// The front of a record in memory.
 pub(crate) fn head_of(record: &Record) -> Option<RecordHead> {
     let winner = record.tree.winner()?;
@@ -490,14 +423,7 @@ pub(super) fn tell(
     record: &Record,
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, EngineError> {
-    let leaves: Vec<Leaf> = record
-        .tree
-        .leaves()
-        .map(|leaf| Leaf {
-            revision: leaf.revision(),
-            deleted: leaf.is_deleted(),
-        })
-        .collect();
+    let leaves = record.leaves();
     let Some(winner) = leaves.first().cloned() else {
         return Ok(ControlFlow::Continue(()));
     };

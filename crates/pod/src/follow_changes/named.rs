@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use adea_base::Caller;
 use adea_documents::reader::IdRange;
-use adea_documents::record::{Leaf, Record, split_body};
+use adea_documents::record::split_body;
 use adea_documents::rev_tree::Node;
 use adea_store::Direction;
 
@@ -106,9 +106,7 @@ impl Pod {
                 named.moved = true;
                 continue;
             }
-            let Some(leaves) = leaves_of(&record) else {
-                continue;
-            };
+            let leaves = record.leaves();
             let body = record.tree.winner().and_then(Node::body);
             let removal = is_removal(body);
             let stored = match body.filter(|_| range.bodies) {
@@ -155,18 +153,6 @@ impl Pod {
         }
         Ok(!named.order.is_empty())
     }
-}
-
-fn leaves_of(record: &Record) -> Option<Vec<Leaf>> {
-    let leaves: Vec<Leaf> = record
-        .tree
-        .leaves()
-        .map(|leaf| Leaf {
-            revision: leaf.revision(),
-            deleted: leaf.is_deleted(),
-        })
-        .collect();
-    (!leaves.is_empty()).then_some(leaves)
 }
 
 impl Named {

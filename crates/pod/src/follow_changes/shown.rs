@@ -122,10 +122,7 @@ fn show(
             let seen = visible_description(entry, caller, &body.json);
             body.json = seen.unwrap_or(std::mem::take(&mut body.json));
         }
-        shown.leaves.push(Leaf {
-            revision: node.revision(),
-            deleted: node.is_deleted(),
-        });
+        shown.leaves.push(Leaf::from(node));
         let judged = body.as_ref().filter(|_| !shown.removal);
         let document = judged.map(|body| shown_document(change.id, &record, node, body));
         shown.documents.push(document);

@@ -9,7 +9,6 @@ use adea_documents::index::IndexState;
 use adea_documents::reader::Reader;
 use adea_documents::record::{Change, Leaf, split_body};
 use adea_documents::render::{Meta, Rendering};
-use adea_documents::rev_tree::Node;
 use adea_store::{Direction, EngineError};
 use bytes::Bytes;
 
@@ -158,9 +157,9 @@ impl Pod {
                 && let Some(body) = node.body()
                 && let Some(stored) = reader.body(body)?
             {
-                let leaves = record.tree.leaves().map(leaf).collect::<Vec<_>>();
+                let leaves = record.leaves();
                 let meta = meta(leaves.get(1..).unwrap_or_default(), wanted, record.sequence);
-                json = Some(render(&purge.id, &leaf(node), &stored, &meta)?);
+                json = Some(render(&purge.id, &Leaf::from(node), &stored, &meta)?);
             }
             page.documents.push(PageDocument {
                 id: purge.id,
@@ -169,13 +168,6 @@ impl Pod {
             });
         }
         Ok(Some((page, newest.purge_sequence)))
-    }
-}
-
-fn leaf(node: &Node) -> Leaf {
-    Leaf {
-        revision: node.revision(),
-        deleted: node.is_deleted(),
     }
 }
 
